@@ -1,0 +1,46 @@
+"""The one exception that every bad input ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FishpalError(ValueError):
+    """A bad input: the message names the file or key, the value, and what is allowed.
+
+    It is a `ValueError`, so that pydantic reports one raised in a dataclass together with the
+    key that it belongs to.
+    """
+
+
+class ParamsError(FishpalError):
+    """params.yaml holds something unknown, of the wrong type or out of range."""
+
+
+class DataError(FishpalError):
+    """A data set, its columns, labels or splits are not usable."""
+
+
+class SourceError(FishpalError):
+    """A package, hub entry or file could not be fetched or is not what was asked for."""
+
+
+class EncoderError(FishpalError):
+    """The encoder is of an unsupported type, incomplete, or lacks what a plan names."""
+
+
+class AttachError(FishpalError):
+    """A plan does not fit the encoder that it is to be attached to."""
+
+
+class PlanError(FishpalError):
+    """A plan, Fisher table or trained folder is malformed or belongs to something else."""
+
+
+def one_of(what: str, value: object, allowed: Iterable[str]) -> str:
+    """The message for a value outside a closed list, with the nearest allowed one."""
+    names = sorted(allowed)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"{what} is '{value}'{hint}; allowed: {', '.join(names)}"

@@ -1,0 +1,74 @@
+"""Writing that never leaves half a file, and reading that names the file when it fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fishpal.errors import FishpalError, PlanError
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well, it takes the target's place.
+
+    The block may make the path a file or a folder. On any failure nothing of it stays and
+    the target keeps what it held.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        draft = holder / target.name
+        yield draft
+        if target.is_dir() and not target.is_symlink():
+            target.rename(holder / "old")  # a folder cannot be renamed over a full one
+        draft.replace(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> FishpalError:
+    return FishpalError(f"{target}: cannot be written: {error.strerror or error}")
+
+
+def write_text(target: str | Path, text: str) -> None:
+    with replacing(target) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(target: str | Path, value: Any) -> None:
+    """Readable, deterministic JSON: keys in the order given, floats in full precision."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(target: str | Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    with replacing(target) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        PlanError: naming the file, where it is missing, not UTF-8 or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{path}: not JSON: {error}") from error

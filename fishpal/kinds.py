@@ -1,0 +1,45 @@
+"""The closed lists that the whole project speaks in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ModuleKind(StrEnum):
+    """A parameter-efficient module that a layer can get."""
+
+    PREFIX = "prefix"
+    """Trained keys and values in front of the layer's own (Li & Liang 2021)."""
+    ADAPTER = "adapter"
+    """A bottleneck after, or beside, the feed-forward block (Houlsby 2019, He 2022)."""
+    LORA = "lora"
+    """A low-rank update of the query and value projections (Hu et al. 2022)."""
+
+
+class Estimator(StrEnum):
+    """Which Fisher information is estimated; C classes cost C backward passes where noted."""
+
+    EMPIRICAL = "empirical"
+    """Observed labels; one backward pass. Not the Fisher far from the optimum (Kunstner 2019)."""
+    EXACT = "exact"
+    """Expectation over the model's own labels; C backward passes."""
+    SAMPLED = "sampled"
+    """One label drawn from the model a time; one backward pass, unbiased for `exact`."""
+
+
+class FisherMode(StrEnum):
+    """What is attached while a candidate is measured."""
+
+    ISOLATED = "isolated"
+    """Only the candidate's own kind, at every layer: no kind's start disturbs another's."""
+    JOINT = "joint"
+    """All kinds at every layer at once, as the thesis does."""
+
+
+class HeadInit(StrEnum):
+    """Where the classification head starts, in measuring and in training alike."""
+
+    RANDOM = "random"
+    """A seeded normal with the encoder's own initialiser range; zero bias."""
+    PROBE = "probe"
+    """Logistic (or ridge) regression on the frozen pooled features of the fit part."""

@@ -1,0 +1,75 @@
+"""What every stage does alike: read its names, die with its parent, turn errors into one line."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fishpal.config import Params, load_params
+from fishpal.errors import FishpalError
+from fishpal.files import write_json
+
+ARTIFACTS = Path("artifacts")
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run(stage: Callable[..., None], *names: str) -> None:
+    """Call `stage(params, *arguments)` with one command-line argument for each of `names`.
+
+    Exits with 1 and one line on standard error where the stage raises `FishpalError`, with 130
+    on Ctrl-C.
+    """
+    _die_with_parent()
+    signal.signal(signal.SIGTERM, _terminate)
+    given = sys.argv[1:]
+    try:
+        if len(given) != len(names):
+            usage = " ".join(f"<{name}>" for name in names)
+            raise FishpalError(f"arguments are '{' '.join(given)}'; allowed: {usage or 'none'}")
+        stage(load_params(), *given)
+    except FishpalError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextmanager
+def seconds_to(path: Path) -> Iterator[None]:
+    """Write the block's wall-clock seconds to an output of their own.
+
+    Kept out of the stage's other outputs, which have to be the same bytes on every run.
+    """
+    start = time.perf_counter()
+    yield
+    write_json(path, {"seconds": round(time.perf_counter() - start, 3)})
+
+
+def check_cell(params: Params, task: str, method: str, seed: str | None = None) -> int:
+    """Raise unless task and method are known; the seed as an integer."""
+    params.task(task)
+    params.method(method)
+    if seed is None:
+        return 0
+    if not seed.isdecimal() or int(seed) >= 2**32:
+        raise FishpalError(f"seed is '{seed}'; allowed: integers from 0 below 2**32")
+    return int(seed)
+
+
+def _terminate(signum: int, frame: object) -> None:
+    """Unwind on SIGTERM, so that temporary files go."""
+    raise SystemExit(128 + signum)
+
+
+def _die_with_parent() -> None:
+    """Have Linux end this process when `dvc` dies.
+
+    A killed `dvc` leaves its stage running otherwise; the next `dvc repro` then has two writers
+    of one output, and wrong bytes can reach the cache.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
