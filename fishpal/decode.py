@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fishpal.errors import FishpalError, PlanError, one_of
+from fishpal.errors import FishpalError, PlanError, brief, one_of
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
@@ -88,6 +88,4 @@ def _choose(value: Any, allowed: Any, where: str) -> Any:
 
 def _expect(ok: bool, where: str, value: Any, allowed: str) -> None:
     if not ok:
-        shown = repr(value)
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        raise PlanError(f"{where} is {shown}; allowed: {allowed}")
+        raise PlanError(f"{where} is {brief(repr(value))}; allowed: {allowed}")

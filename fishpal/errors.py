@@ -38,9 +38,21 @@ class PlanError(FishpalError):
     """A plan, Fisher table or trained folder is malformed or belongs to something else."""
 
 
+def brief(value: object, limit: int = 60) -> str:
+    """A value's text for a message: one printable line of at most `limit` characters."""
+    text = str(value)
+    short = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)
+
+
+def hint(name: object, allowed: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest allowed name, or nothing."""
+    near = get_close_matches(brief(name), list(allowed), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
 def one_of(what: str, value: object, allowed: Iterable[str]) -> str:
     """The message for a value outside a closed list, with the nearest allowed one."""
     names = sorted(allowed)
-    near = get_close_matches(str(value), names, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"{what} is '{value}'{hint}; allowed: {', '.join(names)}"
+    listed = ", ".join(names) or "none"
+    return f"{what} is '{brief(value)}'{hint(value, names)}; allowed: {listed}"

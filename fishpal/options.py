@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fishpal.errors import ParamsError, one_of
+from fishpal.errors import ParamsError, brief, one_of
 from fishpal.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 
 STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error, not a no-op
@@ -21,7 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 def check(ok: bool, name: str, value: object, allowed: str) -> None:
     """Raise `ParamsError` naming key, value and what is allowed, unless `ok`."""
     if not ok:
-        raise ParamsError(f"{name} is {value}; allowed: {allowed}")
+        raise ParamsError(f"{name} is {brief(value)}; allowed: {allowed}")
 
 
 def check_positive(**values: float) -> None:

@@ -1,0 +1,178 @@
+"""The artifacts that the report reads: one typed reader a kind of file.
+
+A file that is missing or malformed raises `PlanError` with its name.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.decode import decode
+from fishpal.errors import PlanError
+from fishpal.files import read_json
+
+Values = NDArray[Any]
+CURVE_COLUMNS = ("update", "epoch", "fit_loss", "selection_loss")
+PREDICTION_COLUMNS = ("split", "row", "label", "prediction")
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """Rows of a published split, and how many have each label (none for a regression)."""
+
+    rows: int
+    labels: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """`artifacts/raw/<task>/card.json`: what was read and what was wrong with it.
+
+    Attributes:
+        overlap: examples in two splits, by "first/second".
+        conflicts: texts that occur with two labels.
+    """
+
+    task: str
+    source: dict[str, Any]
+    columns: dict[str, Any]
+    labels: tuple[Any, ...] | None
+    splits: dict[str, SplitCard]
+    dropped: dict[str, int]
+    overlap: dict[str, int]
+    conflicts: int
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens."""
+
+    rows: int
+    truncated: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters updated in training; kept beyond the frozen encoder; encoder + kept."""
+
+    trainable: int
+    kept: int
+    total: int
+
+
+@dataclass(frozen=True)
+class CellMetrics:
+    """`artifacts/metrics/<task>/<method>/<seed>.json`: numbers by split, `n` among them."""
+
+    splits: dict[str, dict[str, float]]
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve: updates (m,) and the loss on the selection part after each (m,), nats."""
+
+    updates: tuple[int, ...]
+    selection_loss: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    seconds: float
+
+
+def read_card(path: Path) -> Card:
+    """What `download` found in a task's rows."""
+    card: Card = decode(Card, read_json(path), str(path))
+    return card
+
+
+def read_counts(path: Path) -> tuple[dict[str, SplitCounts], int]:
+    """Counts of the tokenised splits by name, and the duplicates removed from them."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")
+    where = f"{path}: removed_duplicates"
+    removed: int = decode(int, data.pop("removed_duplicates", 0), where)
+    counts: dict[str, SplitCounts] = decode(dict[str, SplitCounts], data, str(path))
+    return counts, removed
+
+
+def read_metrics(path: Path) -> CellMetrics:
+    """A cell's metrics by split and its numbers of parameters."""
+    metrics: CellMetrics = decode(CellMetrics, read_json(path), str(path))
+    return metrics
+
+
+def read_seconds(path: Path) -> float:
+    """Wall-clock seconds of a stage."""
+    found: Seconds = decode(Seconds, read_json(path), str(path))
+    return found.seconds
+
+
+def read_curve(path: Path) -> Curve:
+    """Read a learning curve with one evaluation a row.
+
+    Raises:
+        PlanError: naming file and row.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise PlanError(f"{path}: not CSV: {error}") from error
+    if not rows or tuple(rows[0]) != CURVE_COLUMNS:
+        columns = ",".join(CURVE_COLUMNS)
+        raise PlanError(f"{path}: allowed: columns {columns} and one row or more")
+    updates, losses = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            updates.append(int(row["update"]))
+            losses.append(float(row["selection_loss"]))
+        except (TypeError, ValueError) as error:
+            raise PlanError(f"{path}: row {number}: {error}") from error
+        if not math.isfinite(losses[-1]) or updates != sorted(set(updates)):
+            raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
+    return Curve(tuple(updates), tuple(losses))
+
+
+def read_predictions(path: Path) -> dict[str, tuple[Values, Values]]:
+    """Labels and predictions (n,) by split; splits by name, examples by row.
+
+    Raises:
+        PlanError: naming the file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Not through the dataset reader, which is slower to import and guesses partitions.
+        table = pq.ParquetFile(path).read(columns=list(PREDICTION_COLUMNS))
+        columns = {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise PlanError(f"{path}: cannot be read: {reason}") from error
+    except (pa.ArrowInvalid, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise PlanError(f"{path}: not a predictions file: {reason}") from error
+    found = {}
+    for split in sorted(set(columns["split"].tolist())):
+        of_split = np.flatnonzero(columns["split"] == split)
+        rows = columns["row"][of_split]
+        order = of_split[np.argsort(rows, kind="stable")]
+        if len(set(rows.tolist())) != len(rows):
+            raise PlanError(f"{path}: split '{split}' holds a row twice; allowed: each once")
+        found[str(split)] = (columns["label"][order], columns["prediction"][order])
+    if not found:
+        raise PlanError(f"{path}: holds no rows; allowed: one or more")
+    return found

@@ -1,0 +1,278 @@
+"""Pretrained encoders: which types are supported, and where in each a module can attach.
+
+The only file that knows attribute names of Hugging Face models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging
+
+from fishpal.attention import ATTENTION
+from fishpal.errors import EncoderError, one_of
+from fishpal.facts import EncoderFacts
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Roles → attribute paths, below the model for `layers` and below a layer for the rest.
+
+    Attributes:
+        attention: the module that calls transformers' attention interface; None where the
+            model computes attention itself, so that it can take no prefix.
+        query, value: the projections; the same path twice where one linear makes all three.
+        up, down: the feed-forward block's first and last linear.
+        pooler: the model class takes `add_pooling_layer` (we pool ourselves).
+    """
+
+    layers: str
+    attention: str | None
+    query: str
+    value: str
+    up: str
+    down: str
+    pooler: bool = False
+
+
+_BERT = EncoderSpec(
+    layers="encoder.layer",
+    attention="attention.self",
+    query="attention.self.query",
+    value="attention.self.value",
+    up="intermediate.dense",
+    down="output.dense",
+    pooler=True,
+)
+SPECS = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
+    "electra": EncoderSpec(**{**vars(_BERT), "pooler": False}),
+    "distilbert": EncoderSpec(
+        layers="transformer.layer",
+        attention="attention",
+        query="attention.q_lin",
+        value="attention.v_lin",
+        up="ffn.lin1",
+        down="ffn.lin2",
+    ),
+    "modernbert": EncoderSpec(
+        layers="layers",
+        attention="attn",
+        query="attn.Wqkv",
+        value="attn.Wqkv",
+        up="mlp.Wi",
+        down="mlp.Wo",
+    ),
+    "mpnet": EncoderSpec(
+        layers="encoder.layer",
+        attention=None,
+        query="attention.attn.q",
+        value="attention.attn.v",
+        up="intermediate.dense",
+        down="output.dense",
+        pooler=True,
+    ),
+    "deberta-v2": EncoderSpec(
+        layers="encoder.layer",
+        attention=None,
+        query="attention.self.query_proj",
+        value="attention.self.value_proj",
+        up="intermediate.dense",
+        down="output.dense",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear, or one of several equal parts of a fused one's outputs.
+
+    Attributes:
+        linear: maps (…, d_in) to (…, parts · d).
+        name: its path below the encoder, as `peft` wants it.
+        part: which d of the outputs are this projection's.
+    """
+
+    linear: nn.Linear
+    name: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def rows(self) -> slice:
+        """This projection's rows of the linear's weight."""
+        width = self.linear.out_features // self.parts
+        return slice(self.part * width, (self.part + 1) * width)
+
+    def add(self, output: Tensor, delta: Tensor) -> Tensor:
+        """Output (B, T, parts · d) plus delta (B, T, d) on this projection's part."""
+        if self.parts == 1:
+            return output + delta
+        width = delta.shape[-1]
+        before = self.part * width
+        return output + F.pad(delta, (before, output.shape[-1] - before - width))
+
+
+@dataclass(frozen=True)
+class LayerPorts:
+    """The places of one layer where modules attach; roles as in `EncoderSpec`."""
+
+    attention: nn.Module | None
+    query: Projection
+    value: Projection
+    up: nn.Linear
+    down: nn.Linear
+
+
+def spec_of(config: Any) -> EncoderSpec:
+    """The spec of a model's config.
+
+    Raises:
+        EncoderError: naming the type and the supported ones.
+    """
+    kind = str(getattr(config, "model_type", None))
+    if kind == "albert":
+        raise EncoderError(
+            "encoder type is 'albert', whose layers share one set of weights, so that a module"
+            " cannot belong to one layer; allowed: " + ", ".join(sorted(SPECS))
+        )
+    if kind not in SPECS:
+        raise EncoderError(one_of("encoder type", kind, SPECS))
+    return SPECS[kind]
+
+
+def config_of(model: nn.Module) -> Any:
+    """The model's config; `nn.Module` alone does not promise one."""
+    return model.config
+
+
+def ports_of(model: nn.Module) -> list[LayerPorts]:
+    """Every layer's ports, validated.
+
+    Raises:
+        EncoderError: where the model is of an unsupported type or built otherwise than its type.
+    """
+    spec = spec_of(config_of(model))
+    layers = _submodule(model, spec.layers)
+    prefix = spec.layers
+    fused = spec.query == spec.value
+    ports = []
+    for index, layer in enumerate(cast(nn.ModuleList, layers)):
+        path = f"{prefix}.{index}"
+        query, value = _linear(layer, spec.query), _linear(layer, spec.value)
+        parts = 3 if fused else 1  # query, key, value
+        ports.append(
+            LayerPorts(
+                attention=_submodule(layer, spec.attention) if spec.attention else None,
+                query=Projection(query, f"{path}.{spec.query}", 0, parts),
+                value=Projection(value, f"{path}.{spec.value}", parts - 1, parts),
+                up=_linear(layer, spec.up),
+                down=_linear(layer, spec.down),
+            )
+        )
+    return ports
+
+
+def facts_of(model: nn.Module) -> EncoderFacts:
+    """Type, depth, width and parameter count of an encoder."""
+    return EncoderFacts(
+        type=str(config_of(model).model_type),
+        layers=len(ports_of(model)),
+        hidden=int(config_of(model).hidden_size),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights, whatever device they are on."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_encoder(folder: str | Path) -> nn.Module:
+    """Load a supported encoder from a local folder: frozen, in float32, in eval mode.
+
+    Reads safetensors only and never runs code from the folder.
+
+    Raises:
+        EncoderError: naming the folder and what is missing, unreadable or unsupported.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise EncoderError(f"{folder}/config.json: {_first_line(error)}") from error
+    spec = spec_of(config)
+    options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
+    if spec.attention:
+        options["attn_implementation"] = ATTENTION
+    try:
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # safetensors and transformers raise a dozen types here
+        raise EncoderError(f"{folder}: cannot be loaded: {_first_line(error)}") from error
+    missing = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
+    if missing:
+        raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
+    ports_of(model)
+    return cast(nn.Module, model.requires_grad_(False).eval())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bar and its report of unused weights for one load."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module:
+    try:
+        return module.get_submodule(path)
+    except AttributeError as error:
+        raise EncoderError(f"encoder: has no '{path}', where its type keeps it") from error
+
+
+def _linear(layer: nn.Module, path: str) -> nn.Linear:
+    found = _submodule(layer, path)
+    if not isinstance(found, nn.Linear):
+        raise EncoderError(f"encoder: '{path}' is {type(found).__name__}; allowed: Linear")
+    return found

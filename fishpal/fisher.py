@@ -1,0 +1,239 @@
+"""The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fishpal.accumulate import (
+    Accumulator,
+    accumulate_jacobian,
+    accumulate_passes,
+    sampled_vector,
+    score_vector,
+)
+from fishpal.attach import build_module
+from fishpal.batching import by_length, collate
+from fishpal.encoder import facts_of
+from fishpal.errors import DataError
+from fishpal.facts import HeadFacts
+from fishpal.gradients import logit_gradients
+from fishpal.grams import Grams, contrasts
+from fishpal.kinds import Estimator, FisherMode, ModuleKind
+from fishpal.model import Batch, Classifier, pick_device
+from fishpal.modules import CandidateModule
+from fishpal.options import FisherOptions, HeadOptions, ModuleOptions
+from fishpal.pooling import Pooling
+from fishpal.table import VERSION, FisherTable
+from fishpal.tokens import Example, TaskFacts
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The examples that are measured, cut into batches of similar length.
+
+    Attributes:
+        uniform: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
+            sample's order, so that batches do not change it.
+    """
+
+    examples: Sequence[Example]
+    batches: list[list[int]]
+    uniform: Tensor
+    pad_id: int
+    regression: bool
+
+
+def measure_fisher(
+    encoder: nn.Module,
+    head: nn.Linear,
+    fit: Sequence[Example],
+    task: TaskFacts,
+    modules: ModuleOptions,
+    options: FisherOptions,
+    *,
+    pooling: Pooling = "mean",
+    head_options: HeadOptions | None = None,
+    progress: bool = True,
+) -> tuple[FisherTable, Grams]:
+    """Measure every (layer, kind) candidate at its start, in eval mode.
+
+    Under `accelerate launch` (or torchrun) the batches are shared out over the processes, and
+    every process returns the whole table.
+
+    Args:
+        encoder: from `load_encoder`; nothing of it changes.
+        head: (C, d), the head that training starts from (`start_head`).
+        fit: the fit part of train; `options.examples` of it are drawn (all, where it has fewer).
+
+    Returns:
+        The table, and the kernels (empty but for logits and labels unless `options.gram`).
+
+    Raises:
+        AttachError: where the encoder cannot take one of the kinds.
+        DataError: where `fit` has fewer than two examples.
+    """
+    device = pick_device(options.device)
+    encoder.to(device)
+    model = Classifier(encoder, head.to(device), pooling).eval().requires_grad_(False)
+    sample = draw_sample(fit, task, options)
+    facts = facts_of(encoder)
+    groups = [list(options.kinds)]
+    if options.mode is FisherMode.ISOLATED:
+        groups = [[kind] for kind in options.kinds]
+    found: dict[tuple[int, ModuleKind], Accumulator] = {}
+    logits = torch.zeros(len(sample.examples), task.outputs)
+    with tqdm(
+        total=len(groups) * len(sample.batches), desc="fisher", disable=None if progress else True
+    ) as bar:
+        for kinds in groups:
+            candidates = [
+                build_module(kind, layer, facts.hidden, modules, options.seed).to(device)
+                for layer in range(facts.layers)
+                for kind in kinds
+            ]
+            done = _measure_group(model, candidates, sample, options, logits, bar)
+            found |= {(each.layer, each.kind): each for each in done}
+    keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
+    table = FisherTable(
+        version=VERSION,
+        task=task.name,
+        encoder=facts,
+        head=_head_facts(head_options or HeadOptions(), task),
+        modules=modules,
+        kinds=options.kinds,
+        estimator=options.estimator,
+        mode=options.mode,
+        examples=len(sample.examples),
+        seed=options.seed,
+        gram=options.gram,
+        rows=tuple(found[key].row(len(sample.examples)) for key in keys),
+    )
+    kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
+    labels = np.array([example.label for example in sample.examples])
+    return table, Grams(logits.numpy(), labels, kernels)
+
+
+def draw_sample(fit: Sequence[Example], task: TaskFacts, options: FisherOptions) -> Sample:
+    """Draw `options.examples` of the fit part, in its order, by `options.seed`."""
+    if len(fit) < 2:
+        raise DataError(f"task {task.name}: fit has {len(fit)} examples; allowed: 2 or more")
+    rng = np.random.default_rng(options.seed)
+    chosen = np.sort(rng.permutation(len(fit))[: options.examples]).tolist()
+    examples = [fit[i] for i in chosen]
+    return Sample(
+        examples=examples,
+        batches=by_length(examples, options.batch_size),
+        uniform=torch.from_numpy(rng.random(len(examples))),
+        pad_id=task.pad_id,
+        regression=task.labels is None,
+    )
+
+
+def _measure_group(
+    model: Classifier,
+    candidates: list[CandidateModule],
+    sample: Sample,
+    options: FisherOptions,
+    logits: Tensor,
+    bar: tqdm,
+) -> list[Accumulator]:
+    """Run all batches with these candidates attached; fills `logits` (n, C) of the sample."""
+    rank, world = _process(model.head.weight.device)
+    kernels = max(logits.shape[1] - 1, 1)
+    shape = (len(sample.examples), kernels) if options.gram else None
+    dtype = torch.promote_types(model.head.weight.dtype, torch.float32)
+    accumulators = [Accumulator(module, shape, dtype) for module in candidates]
+    logits.zero_()
+    model.attach(candidates)
+    try:
+        for number, index in enumerate(sample.batches):
+            if number % world == rank:
+                logits[index] = _measure_batch(model, accumulators, sample, index, options)
+            bar.update()
+    finally:
+        model.detach()
+    if world > 1:
+        _sum_over_processes(accumulators, logits, model.head.weight.device)
+    return accumulators
+
+
+def _measure_batch(
+    model: Classifier,
+    accumulators: list[Accumulator],
+    sample: Sample,
+    index: list[int],
+    options: FisherOptions,
+) -> Tensor:
+    """Add one batch to the accumulators; its logits (B, C) on the CPU."""
+    device = model.head.weight.device
+    batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    vectors: dict[str, Tensor] = {}
+    whole = options.gram or options.estimator is Estimator.EXACT
+
+    def cotangents(logits: Tensor) -> list[Tensor]:
+        uniform = sample.uniform[index].to(device)
+        vectors["logits"] = logits
+        vectors["observed"] = score_vector(logits, batch["labels"])
+        vectors["sampled"] = sampled_vector(logits, uniform, sample.regression)
+        if whole:
+            basis = torch.from_numpy(contrasts(logits.shape[1])).to(logits)
+            return [column.expand_as(logits) for column in basis.T]
+        if options.estimator is Estimator.SAMPLED:
+            return [vectors["observed"], vectors["sampled"]]
+        return [vectors["observed"]]
+
+    modules = list(model.candidates())
+    logits, passes = logit_gradients(model, modules, batch, cotangents, DTYPES[options.precision])
+    if not whole:
+        accumulate_passes(accumulators, passes, options.estimator)
+        return logits.float().cpu()
+    jacobian = list(passes)
+    accumulate_jacobian(accumulators, jacobian, vectors, options.estimator)
+    if options.gram:
+        for position, accumulator in enumerate(accumulators):
+            accumulator.add_rows(torch.tensor(index), jacobian, position)
+    return logits.float().cpu()
+
+
+def _head_facts(options: HeadOptions, task: TaskFacts) -> HeadFacts:
+    return HeadFacts(init=options.init, seed=options.seed, outputs=task.outputs)
+
+
+def is_main_process() -> bool:
+    """True in the one process that should write files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _process(device: torch.device) -> tuple[int, int]:
+    """This process's rank and the number of processes, (0, 1) where none were launched."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    return state.process_index, state.num_processes
+
+
+def _sum_over_processes(
+    accumulators: list[Accumulator], logits: Tensor, device: torch.device
+) -> None:
+    """Replace every running sum by its sum over processes; what others measured is zero here."""
+    from accelerate.utils import reduce
+
+    logits.copy_(reduce(logits.to(device), "sum"))
+    for accumulator in accumulators:
+        for sums in (accumulator.squares, accumulator.sums):
+            for name in sums:
+                sums[name] = reduce(sums[name], "sum")
+        if accumulator.rows is not None:
+            accumulator.rows = reduce(accumulator.rows.to(device), "sum").cpu()

@@ -1,0 +1,72 @@
+"""Markdown that no text of a user can break, and the report's number formats."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+
+LONGEST = 80  # characters of a user's text shown
+MARKS = re.compile(r"([\\`*_\[\]()#!|~$@:])")
+
+
+def escape(value: object) -> str:
+    """A user's text as one line of plain text, in HTML, Markdown and tables alike.
+
+    Control and formatting characters (line breaks, right-to-left overrides) become spaces, runs
+    of white space one space, and what is longer than `LONGEST` is cut with "…".
+    """
+    printable = (" " if unicodedata.category(c) in _UNSEEN else c for c in str(value))
+    text = " ".join("".join(printable).split())
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
+    text = MARKS.sub(r"\\\1", text)
+    text = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", text)  # becomes a link
+    return html.escape(text, quote=False)
+
+
+_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+
+
+def code(name: str) -> str:
+    """A checked name (of a task, method, metric or split) in code type."""
+    return f"`{name}`"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is aligned left, the others right."""
+    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def count(number: float, noun: str) -> str:
+    """`1 seed`, `2 seeds`, `1,200 examples`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def compact(number: int) -> str:
+    """A count in units of a thousand or a million: `950`, `221.2 K`, `22.7 M`."""
+    for unit, size in (("M", 1_000_000), ("K", 1_000)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return str(number)
+
+
+def parameters(number: int, encoder: int) -> str:
+    """A count and its share of the encoder's parameters."""
+    return f"{compact(number)} ({100 * number / encoder:.2f} %)"
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Mean ± standard deviation (n - 1 in the denominator); the mean alone of one value."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ± {standard_deviation(values):.4f}"
+
+
+def standard_deviation(values: Sequence[float]) -> float:
+    """With n - 1 in the denominator; needs two values or more."""
+    mean = sum(values) / len(values)
+    return float((sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5)

@@ -1,0 +1,107 @@
+"""The metrics as classes of the `evaluate` package, shipped with the project.
+
+`evaluate.load("f1")` asks the hub for a script; these need neither hub nor network. The package
+takes seconds to import, so that only the stage that scores predictions imports this module.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+from fishpal import metrics
+
+
+class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
+    """A metric of `fishpal.metrics` under the interface of `evaluate.Metric`.
+
+    Subclasses set `function`, and `value_type`, the Arrow type of labels and predictions.
+    `compute(predictions=..., references=..., classes=...)` returns `{name: score}`.
+    """
+
+    function: metrics.Metric
+    value_type = "int64"
+
+    def _info(self) -> Any:
+        # No `format="numpy"`: it hands float64 columns over as float32.
+        value = datasets.Value(self.value_type)
+        return evaluate.MetricInfo(
+            description=self.function.__doc__ or "",
+            citation="",
+            inputs_description="predictions and references of shape (n,); classes, their number",
+            features=datasets.Features({"predictions": value, "references": value}),
+        )
+
+    def _compute(self, predictions: Any, references: Any, classes: int) -> dict[str, float]:
+        score = type(self).function(np.asarray(references), np.asarray(predictions), classes)
+        return {self.function.__name__: score}
+
+
+class Accuracy(NumpyMetric):
+    function = staticmethod(metrics.accuracy)
+
+
+class F1(NumpyMetric):
+    function = staticmethod(metrics.f1)
+
+
+class MacroF1(NumpyMetric):
+    function = staticmethod(metrics.macro_f1)
+
+
+class Matthews(NumpyMetric):
+    function = staticmethod(metrics.matthews)
+
+
+class Pearson(NumpyMetric):
+    function = staticmethod(metrics.pearson)
+    value_type = "float64"
+
+
+class Spearman(NumpyMetric):
+    function = staticmethod(metrics.spearman)
+    value_type = "float64"
+
+
+CLASSES: dict[str, type[NumpyMetric]] = {
+    kind.function.__name__: kind for kind in (Accuracy, F1, MacroF1, Matthews, Pearson, Spearman)
+}
+
+
+def compute_metrics(
+    names: Sequence[str], labels: Any, predictions: Any, classes: int
+) -> dict[str, float]:
+    """Scores by name, in the order of `names`.
+
+    Args:
+        names: metrics of `fishpal.metrics.METRICS`.
+        labels: (n,) class indices, or the targets of a regression.
+        predictions: (n,) class indices, or predicted values.
+        classes: number of classes; 1 for a regression.
+
+    Raises:
+        ParamsError: an unknown name.
+        DataError: no examples, unequal lengths, a class out of range, a value that is not finite.
+    """
+    scores: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            _check(name, labels, predictions, classes)
+            # keep_in_memory spares the file, but a folder is made anyway: not under ~/.cache
+            scorer = CLASSES[name](keep_in_memory=True, cache_dir=folder)
+            scores |= scorer.compute(predictions=predictions, references=labels, classes=classes)
+    return scores
+
+
+def _check(name: str, labels: Any, predictions: Any, classes: int) -> None:
+    """Refuse what the Arrow columns would cast without a word, as 1.5 to class 1."""
+    metrics.metric(name)  # the error that names the known ones
+    if CLASSES[name].value_type == "int64":
+        metrics.check_classes(labels, predictions, classes)
+    else:
+        metrics.check_numbers(labels, predictions)

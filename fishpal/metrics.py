@@ -1,0 +1,177 @@
+"""Scores of predictions, in NumPy alone.
+
+Every metric is a function of
+
+    labels       (n,)  class indices, or the targets of a regression
+    predictions  (n,)  class indices, or the predicted values of a regression
+    classes      the number of classes C (1 for a regression, where it is not used)
+
+and returns a number where higher is better. The confusion matrix N has rows for labels and
+columns for predictions: N[i, j] examples of class i were predicted as class j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.errors import DataError, ParamsError, one_of
+
+Values = NDArray[Any]
+Metric = Callable[[Values, Values, int], float]
+
+
+def accuracy(labels: Values, predictions: Values, classes: int) -> float:
+    """Share of examples whose class is predicted: (1/n) Σ_i [predictions_i = labels_i].
+
+    Raises:
+        DataError: no examples, unequal lengths, or a class outside 0..C-1; so do the others.
+    """
+    labels, predictions = check_classes(labels, predictions, classes)
+    return float(np.mean(labels == predictions))
+
+
+def f1(labels: Values, predictions: Values, classes: int) -> float:
+    """F1 of class 1: 2 TP / (2 TP + FP + FN) (van Rijsbergen 1979).
+
+    0 where class 1 is neither among the labels nor predicted, as scikit-learn's default.
+    """
+    labels, predictions = check_classes(labels, predictions, classes)
+    scores, _ = _f1_by_class(confusion(labels, predictions, max(classes, 2)))
+    return float(scores[1])
+
+
+def macro_f1(labels: Values, predictions: Values, classes: int) -> float:
+    """Unweighted mean of the F1 of the classes that occur in labels or predictions.
+
+    A class that occurs in neither is left out, as scikit-learn does: a resample without a rare
+    class is not charged a zero for it.
+    """
+    scores, occurs = _f1_by_class(confusion(labels, predictions, classes))
+    return float(np.mean(scores[occurs]))
+
+
+def matthews(labels: Values, predictions: Values, classes: int) -> float:
+    """Matthews correlation for any number of classes (Gorodkin 2004), from -1 to 1.
+
+    (c·n - Σ_k t_k p_k) / √((n² - Σ_k p_k²)(n² - Σ_k t_k²)), with c examples predicted right,
+    t_k of class k and p_k predicted as k. 0 where labels or predictions are all of one class.
+    """
+    matrix = confusion(labels, predictions, classes)
+    n, right = float(matrix.sum()), float(np.trace(matrix))
+    true, predicted = matrix.sum(axis=1).astype(float), matrix.sum(axis=0).astype(float)
+    spread = (n**2 - predicted @ predicted) * (n**2 - true @ true)
+    return float((right * n - true @ predicted) / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def pearson(labels: Values, predictions: Values, classes: int = 1) -> float:
+    """Pearson's correlation: Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² Σ (y - ȳ)²).
+
+    0 where labels or predictions are constant (or one example is given): the correlation is
+    undefined there, and a constant prediction tells nothing of the label's order.
+    """
+    labels, predictions = check_numbers(labels, predictions)
+    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
+        return 0.0
+    # Scaled to a largest value of 1 before squaring, which could overflow or vanish otherwise.
+    x, y = (_unit(values) for values in (labels, predictions))
+    return float(np.clip(x @ y, -1.0, 1.0))
+
+
+def spearman(labels: Values, predictions: Values, classes: int = 1) -> float:
+    """Spearman's correlation: Pearson's of the ranks, tied values sharing their mean rank.
+
+    0 where labels or predictions are constant.
+    """
+    labels, predictions = check_numbers(labels, predictions)
+    return pearson(_ranks(labels), _ranks(predictions))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "f1": f1,
+    "macro_f1": macro_f1,
+    "matthews": matthews,
+    "pearson": pearson,
+    "spearman": spearman,
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        ParamsError: naming the known ones.
+    """
+    if name not in METRICS:
+        raise ParamsError(one_of("metric", name, METRICS))
+    return METRICS[name]
+
+
+def confusion(labels: Values, predictions: Values, classes: int) -> NDArray[np.int64]:
+    """The confusion matrix (C, C): rows are labels, columns predictions."""
+    labels, predictions = check_classes(labels, predictions, classes)
+    cells = labels.astype(np.int64) * classes + predictions.astype(np.int64)
+    counts = np.bincount(cells, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def check_classes(labels: Values, predictions: Values, classes: int) -> tuple[Values, Values]:
+    """Both as arrays (n,); raises `DataError` unless they are class indices, as many each."""
+    labels, predictions = _pair(labels, predictions)
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if values.dtype.kind not in "iub":
+            raise DataError(f"{name} are of type {values.dtype}; allowed: integers")
+        if values.min() < 0 or values.max() >= classes:
+            row = int(np.argmax((values < 0) | (values >= classes)))
+            raise DataError(f"{name}: row {row} is {values[row]}; allowed: 0 to {classes - 1}")
+    return labels, predictions
+
+
+def check_numbers(labels: Values, predictions: Values) -> tuple[Values, Values]:
+    """Both as float64 (n,); raises `DataError` unless they are finite numbers, as many each."""
+    labels, predictions = _pair(labels, predictions)
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if values.dtype.kind not in "iubf":
+            raise DataError(f"{name} are of type {values.dtype}; allowed: numbers")
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise DataError(f"{name}: row {row} is {values[row]}; allowed: finite numbers")
+    return labels.astype(np.float64), predictions.astype(np.float64)
+
+
+def _f1_by_class(matrix: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """F1 (C,) with 0 for 0/0, and which classes occur at all (C,)."""
+    sums = matrix.sum(axis=0) + matrix.sum(axis=1)  # 2 TP + FP + FN
+    scores = 2 * np.diag(matrix) / np.maximum(sums, 1)
+    return scores, sums > 0
+
+
+def _unit(values: Values) -> Values:
+    centred = values / np.max(np.abs(values))
+    centred = centred - centred.mean()
+    centred = centred / np.max(np.abs(centred))
+    unit: Values = centred / np.linalg.norm(centred)
+    return unit
+
+
+def _ranks(values: Values) -> Values:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean_ranks: Values = (last - (counts - 1) / 2)[inverse]
+    return mean_ranks
+
+
+def _pair(labels: Values, predictions: Values) -> tuple[Values, Values]:
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        shapes = f"{labels.shape} and {predictions.shape}"
+        raise DataError(f"labels and predictions have shapes {shapes}; allowed: (n,) both")
+    if labels.size == 0:
+        raise DataError("labels and predictions are empty; allowed: one example or more")
+    return labels, predictions

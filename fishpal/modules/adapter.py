@@ -1,0 +1,69 @@
+"""Bottleneck adapter at the feed-forward block (Houlsby et al. 2019; parallel: He et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from fishpal.encoder import LayerPorts
+from fishpal.kinds import ModuleKind
+from fishpal.modules.base import CandidateModule, rows
+from fishpal.options import AdapterOptions
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
+
+
+class Adapter(CandidateModule):
+    """h + U σ(D x + d) + u with D: (b, d) and U: (d, b), before the residual is added.
+
+    `sequential`: x = h, the block's output. `parallel`: x is the block's input.
+    Starts at U = 0, u = 0: the encoder is unchanged, and ∂L/∂D = 0 there.
+    """
+
+    kind = ModuleKind.ADAPTER
+
+    def __init__(
+        self, layer: int, hidden: int, options: AdapterOptions, generator: Generator | None = None
+    ) -> None:
+        super().__init__(layer)
+        self.parallel = options.placement == "parallel"
+        self.activation = ACTIVATIONS[options.activation]
+        self.dropout = nn.Dropout(options.dropout)
+        self.down = nn.Parameter(torch.empty(options.bottleneck, hidden))
+        self.down_bias = nn.Parameter(torch.zeros(options.bottleneck))
+        self.up = nn.Parameter(torch.zeros(hidden, options.bottleneck))
+        self.up_bias = nn.Parameter(torch.zeros(hidden))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5), generator=generator)
+        self._input: Tensor | None = None
+
+    def kept(self) -> dict[str, Tensor]:
+        return dict(self.named_parameters())
+
+    def load_kept(self, tensors: dict[str, Tensor]) -> None:
+        self.load_state_dict(tensors)
+
+    def delta(self, x: Tensor) -> Tensor:
+        """U σ(D x + d) + u; x and the result are (B, T, d)."""
+        t = self.tensors()
+        inner = self.activation(x @ t["down"].mT + rows(t["down_bias"]))
+        return self.dropout(inner) @ t["up"].mT + rows(t["up_bias"])
+
+    def _attach(self, ports: LayerPorts) -> None:
+        if self.parallel:
+            self._hook(ports.up.register_forward_pre_hook(self._remember))
+        self._hook(ports.down.register_forward_hook(self._add))
+
+    def _remember(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._input = inputs[0]
+
+    def _add(self, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        x = output
+        if self.parallel:
+            assert self._input is not None
+            x, self._input = self._input, None
+        return output + self.delta(x)

@@ -1,0 +1,97 @@
+"""What the three kinds share: the per-example axis, attaching and detaching.
+
+Layout, here and in the Fisher engine: a tensor of a module is (…), and with the example axis
+(B, …). A forward written with matrix products that broadcast over leading axes serves both: with
+(B, …) tensors the products become batched ones, example by example, and the gradient of the
+summed loss with respect to such a leaf holds every example's own gradient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from fishpal.encoder import LayerPorts
+from fishpal.errors import AttachError
+from fishpal.kinds import ModuleKind
+
+
+class CandidateModule(nn.Module, ABC):
+    """One kind at one layer.
+
+    Attributes:
+        layer: index of the encoder's layer that the module belongs to.
+    """
+
+    kind: ClassVar[ModuleKind]
+
+    def __init__(self, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self._detachers: list[Callable[[], None]] = []
+        self._leaves: dict[str, Tensor] | None = None
+
+    @abstractmethod
+    def kept(self) -> dict[str, Tensor]:
+        """The tensors that stay at inference, by name; differentiable in the parameters."""
+
+    @abstractmethod
+    def load_kept(self, tensors: dict[str, Tensor]) -> None:
+        """Take over tensors that `kept` gave; drops what only training needed."""
+
+    @abstractmethod
+    def _attach(self, ports: LayerPorts) -> None:
+        """Register hooks at a layer, each with its way back in `_detachers`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the forward computes with: `kept()`, or leaves (B, …) within `per_example`."""
+        return self.kept() if self._leaves is None else self._leaves
+
+    @contextmanager
+    def per_example(self, batch: int) -> Iterator[dict[str, Tensor]]:
+        """Compute with one copy of every kept tensor an example, as leaves (B, …) to differentiate.
+
+        The copies share memory (stride 0); only their gradients take B times the space.
+        """
+        kept = {name: tensor.detach() for name, tensor in self.kept().items()}
+        self._leaves = {
+            name: tensor.expand(batch, *tensor.shape).requires_grad_()
+            for name, tensor in kept.items()
+        }
+        try:
+            yield self._leaves
+        finally:
+            self._leaves = None
+
+    def attach(self, ports: LayerPorts) -> None:
+        """Put the module to work at a layer.
+
+        Raises:
+            AttachError: where it is attached already, or the layer cannot take its kind.
+        """
+        if self._detachers:
+            raise AttachError(f"{self.kind} of layer {self.layer} is attached already")
+        self._attach(ports)
+
+    def detach(self) -> None:
+        """Leave the layer exactly as it was; nothing to do where it is not attached."""
+        while self._detachers:
+            self._detachers.pop()()
+
+    def _hook(self, handle: RemovableHandle) -> None:
+        self._detachers.append(handle.remove)
+
+    @property
+    def kept_parameters(self) -> int:
+        """Parameters that stay at inference."""
+        return sum(tensor.numel() for tensor in self.kept().values())
+
+
+def rows(bias: Tensor) -> Tensor:
+    """A bias (b) or (B, b) as (1, b) or (B, 1, b), to be added to (B, T, b)."""
+    return bias.unsqueeze(-2)

@@ -1,0 +1,74 @@
+"""Prefix: trained keys and values in front of a layer's own (Li & Liang 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+
+from fishpal.attention import PREFIXES
+from fishpal.encoder import LayerPorts
+from fishpal.errors import AttachError
+from fishpal.kinds import ModuleKind
+from fishpal.modules.base import CandidateModule
+from fishpal.options import PrefixOptions
+
+
+class Prefix(CandidateModule):
+    """Keys and values, (p, d) each, that every token of the layer can attend to.
+
+    With `reparameterize` they are, in training, an MLP's output: (p, d) → tanh → (p, mid) →
+    (p, 2 d), one MLP a layer, dropped afterwards (Li & Liang 2021, §4.3). The Fisher table
+    measures keys and values themselves either way, at the start that the MLP gives them.
+    """
+
+    kind = ModuleKind.PREFIX
+
+    def __init__(
+        self, layer: int, hidden: int, options: PrefixOptions, generator: Generator | None = None
+    ) -> None:
+        super().__init__(layer)
+        self.mlp: nn.Sequential | None = None
+        start = torch.empty(2, options.length, hidden).normal_(0, options.std, generator=generator)
+        if options.reparameterize:
+            self.embedding = nn.Parameter(start[0])
+            self.mlp = nn.Sequential(
+                nn.Linear(hidden, options.mid), nn.Tanh(), nn.Linear(options.mid, 2 * hidden)
+            )
+            linears = [each for each in self.mlp if isinstance(each, nn.Linear)]
+            for linear in linears:
+                bound = linear.in_features**-0.5  # nn.Linear's own start, drawn from `generator`
+                nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+        else:
+            self.key = nn.Parameter(start[0])
+            self.value = nn.Parameter(start[1])
+
+    def kept(self) -> dict[str, Tensor]:
+        if self.mlp is None:
+            return {"key": self.key, "value": self.value}
+        key, value = self.mlp(self.embedding).chunk(2, dim=-1)
+        return {"key": key, "value": value}
+
+    def load_kept(self, tensors: dict[str, Tensor]) -> None:
+        if self.mlp is not None:
+            self.mlp = None
+            del self.embedding
+        self.key = nn.Parameter(tensors["key"].detach().clone())
+        self.value = nn.Parameter(tensors["value"].detach().clone())
+
+    def keys_values(self) -> tuple[Tensor, Tensor]:
+        """Keys and values, (p, d) each, or (B, p, d) within `per_example`."""
+        tensors = self.tensors()
+        return tensors["key"], tensors["value"]
+
+    def _attach(self, ports: LayerPorts) -> None:
+        attention = ports.attention
+        if attention is None:
+            raise AttachError(
+                f"layer {self.layer}: prefix cannot attach, since this encoder type computes its"
+                " attention itself; allowed there: adapter, lora (set fisher.kinds to these)"
+            )
+        if attention in PREFIXES:
+            raise AttachError(f"layer {self.layer} has a prefix already; allowed: one")
+        PREFIXES[attention] = self
+        self._detachers.append(lambda: PREFIXES.__delitem__(attention))

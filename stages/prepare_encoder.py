@@ -1,0 +1,23 @@
+"""Fetch the encoder and check that fishpal can use it."""
+
+from __future__ import annotations
+
+from fishpal.sources import fetch_encoder
+
+from fishpal.config import Params
+from fishpal.encoder import load_encoder
+from fishpal.files import replacing
+from fishpal.pooling import save_pooling
+from stages.runner import ARTIFACTS, run
+
+
+def main(params: Params) -> None:
+    with replacing(ARTIFACTS / "encoder") as draft:
+        draft.mkdir()
+        fetch_encoder(params.encoder.source, draft)
+        load_encoder(draft)
+        save_pooling(draft, params.encoder.pooling)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,28 @@
+"""Choose one method's plan for a task from its Fisher table."""
+
+from __future__ import annotations
+
+from fishpal.config import Params
+from fishpal.grams import Grams
+from fishpal.selection import select_plan
+from fishpal.table import FisherTable
+from stages.runner import ARTIFACTS, check_cell, run, seconds_to
+
+
+def main(params: Params, task: str, method: str) -> None:
+    check_cell(params, task, method)
+    with seconds_to(ARTIFACTS / "seconds" / "select" / task / f"{method}.json"):
+        table_path = ARTIFACTS / "fisher" / f"{task}.json"
+        plan = select_plan(
+            FisherTable.load(table_path),
+            Grams.load(table_path.with_suffix(".safetensors")),
+            method,
+            params.method(method),
+            params.select,
+            params.train.learning_rate,
+        )
+        plan.save(ARTIFACTS / "plans" / task / f"{method}.json")
+
+
+if __name__ == "__main__":
+    run(main, "task", "method")

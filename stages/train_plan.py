@@ -1,0 +1,47 @@
+"""Train one cell: a task's plan of one method with one seed."""
+
+from __future__ import annotations
+
+from fishpal.checkpoints import save
+from fishpal.config import Params
+from fishpal.encoder import fingerprint, load_encoder
+from fishpal.files import write_csv
+from fishpal.head import start_head
+from fishpal.plan import Plan
+from fishpal.pooling import load_pooling
+from fishpal.tokens import ArrowSplit, TaskFacts
+from fishpal.training import plan_model, train
+from stages.runner import ARTIFACTS, check_cell, run, seconds_to
+
+
+def main(params: Params, task: str, method: str, seed: str) -> None:
+    number = check_cell(params, task, method, seed)
+    cell, tokens = f"{task}/{method}/{seed}", ARTIFACTS / "tokens" / task
+    with seconds_to(ARTIFACTS / "seconds" / "train" / f"{cell}.json"):
+        encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
+        sha256 = fingerprint(encoder)
+        facts, fit = TaskFacts.load(tokens / "task.json"), ArrowSplit(tokens / "fit.arrow")
+        plan = Plan.load(ARTIFACTS / "plans" / task / f"{method}.json")
+        head = start_head(encoder, pooling, facts, fit, params.head)
+        model = plan_model(encoder, head, plan, pooling, number, params.train.train_head)
+        selection = ArrowSplit(tokens / "selection.arrow")
+        result = train(model, plan, fit, selection, facts, params.train, number)
+    rows = [
+        (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
+        for p in result.curve
+    ]
+    header = ("update", "epoch", "fit_loss", "selection_loss")
+    write_csv(ARTIFACTS / "curves" / f"{cell}.csv", header, rows)
+    save(
+        model,
+        plan,
+        ARTIFACTS / "trained" / cell,
+        task=facts,
+        seed=number,
+        encoder_sha256=sha256,
+        best_update=result.best_update,
+    )
+
+
+if __name__ == "__main__":
+    run(main, "task", "method", "seed")

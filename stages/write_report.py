@@ -1,0 +1,21 @@
+"""Stage `report`: every cell of the grid → reports/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fishpal.config import Params
+from fishpal.reporting import write_report
+from fishpal.results import read_results
+from stages.runner import ARTIFACTS, run
+
+REPORTS = Path("reports")
+
+
+def report(params: Params) -> None:
+    """Gather the cells of the current grid and write text, metrics, plot tables and figures."""
+    write_report(REPORTS, params, read_results(params, ARTIFACTS))
+
+
+if __name__ == "__main__":
+    run(report)
