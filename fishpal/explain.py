@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
@@ -138,7 +138,8 @@ def check_plain(data: Any) -> None:
         count += 1
         if count > MAX_VALUES or len(keys) > MAX_DEPTH:
             allowed = f"{MAX_VALUES} values in {MAX_DEPTH} levels"
-            raise ParamsError(f"{brief(where)} is too large or refers to itself; allowed: {allowed}")
+            what = f"{brief(where)} is too large or refers to itself"
+            raise ParamsError(f"{what}; allowed: {allowed}")
         if isinstance(value, dict):
             for key in value:
                 _expect_plain(isinstance(key, str), f"{where}: key", key, "a text")

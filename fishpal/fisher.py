@@ -96,7 +96,7 @@ def measure_fisher(
     ) as bar:
         for kinds in groups:
             candidates = [
-                build_module(kind, layer, facts.hidden, modules, options.seed).to(device)
+                build_module(kind, layer, facts.hidden, modules, options.seed).to(head.weight)
                 for layer in range(facts.layers)
                 for kind in kinds
             ]

@@ -1,0 +1,99 @@
+"""Tiny random encoders and data; nothing here needs a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from fishpal.encoder import load_encoder
+from fishpal.tokens import Example, TaskFacts
+
+HIDDEN, LAYERS, VOCAB = 16, 3, 40
+COMMON = {
+    "vocab_size": VOCAB,
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.3,  # large, so that every part of the network matters
+    "pad_token_id": 0,
+}
+DISTIL = {
+    "vocab_size": VOCAB,
+    "dim": HIDDEN,
+    "n_layers": LAYERS,
+    "n_heads": 2,
+    "hidden_dim": 24,
+    "max_position_embeddings": 40,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}
+MODERN = {"local_attention": 4, "global_attn_every_n_layers": 2, "bos_token_id": 1,
+          "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}  # fmt: skip
+PREFIX_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
+                "modernbert")  # fmt: skip
+OWN_ATTENTION = ("mpnet", "deberta-v2")
+
+
+def tiny_config(kind: str) -> object:
+    """A config of an encoder type, a few thousand parameters large."""
+    options = DISTIL if kind == "distilbert" else COMMON
+    if kind == "modernbert":
+        options = COMMON | MODERN
+    if kind == "electra":
+        options = COMMON | {"embedding_size": 8}
+    return AutoConfig.for_model(kind, **options)
+
+
+def tiny_folder(kind: str, folder: Path, seed: int = 0) -> Path:
+    """A random encoder as `save_pretrained` writes it."""
+    torch.manual_seed(seed)
+    AutoModel.from_config(tiny_config(kind)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every encoder type's folder, made when first asked for."""
+
+    class Folders(dict[str, Path]):
+        def __missing__(self, kind: str) -> Path:
+            self[kind] = tiny_folder(kind, tmp_path_factory.mktemp("encoder") / kind)
+            return self[kind]
+
+    return Folders()
+
+
+@pytest.fixture
+def tiny_encoder(encoder_folders):  # type: ignore[no-untyped-def]
+    """`tiny_encoder(type)`: a fresh frozen encoder in eval mode."""
+
+    def make(kind: str = "bert", double: bool = False) -> nn.Module:
+        encoder = load_encoder(encoder_folders[kind])
+        return encoder.double() if double else encoder
+
+    return make
+
+
+def random_examples(count: int, classes: int = 2, seed: int = 0) -> list[Example]:
+    """Examples of 3 to 12 tokens; with `classes` 1, of real-valued labels."""
+    generator = torch.Generator().manual_seed(seed)
+    examples = []
+    for _ in range(count):
+        size = int(torch.randint(3, 13, (), generator=generator))
+        ids = torch.randint(3, VOCAB, (size,), generator=generator).tolist()
+        label = int(torch.randint(max(classes, 2), (), generator=generator))
+        value = float(torch.randn((), generator=generator))
+        examples.append(Example(ids, value if classes == 1 else label))
+    return examples
+
+
+def task_facts(classes: int = 2) -> TaskFacts:
+    """A task of that many classes; 1 is a regression."""
+    labels = None if classes == 1 else tuple("abcdef"[:classes])
+    return TaskFacts("toy", labels, pad_id=0)

@@ -1,0 +1,103 @@
+"""Slow, obvious re-computations in float64 that the library is held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+from fishpal.kinds import Estimator
+from fishpal.model import Classifier
+from fishpal.modules import CandidateModule
+from fishpal.tokens import Example
+
+HIDE = -1e30  # not -inf: a padding query that sees nothing must not turn into NaN
+ORACLE_PREFIX: dict[int, tuple[Tensor, Tensor]] = {}
+"""id of the attention module → keys and values (p, d) that the oracle puts in front."""
+
+
+def plain_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):  # type: ignore[no-untyped-def]
+    """Softmax attention, one example and one head at a time."""
+    batch, heads, length, width = query.shape
+    output = torch.zeros(batch, length, heads, width, dtype=query.dtype)
+    for b in range(batch):
+        for h in range(heads):
+            keys, values, prefix = key[b, h], value[b, h], 0
+            if id(module) in ORACLE_PREFIX:
+                front = [t[:, h * width : (h + 1) * width] for t in ORACLE_PREFIX[id(module)]]
+                keys, values = torch.cat([front[0], keys]), torch.cat([front[1], values])
+                prefix = len(front[0])
+            for t in range(length):
+                weights = keys @ query[b, h, t] * (scaling or width**-0.5)
+                if attention_mask is not None:
+                    row = attention_mask[b, 0]
+                    visible = row[t if len(row) > 1 else 0]
+                    shown = torch.cat([torch.ones(prefix, dtype=torch.bool), visible])
+                    weights = weights.masked_fill(~shown, HIDE)
+                output[b, t, h] = weights.softmax(0) @ values
+    return output, None
+
+
+AttentionInterface.register("oracle", plain_attention)
+AttentionMaskInterface.register("oracle", sdpa_mask)
+
+
+def single(example: Example) -> dict[str, Tensor]:
+    """A batch of one, at its true length."""
+    ids = torch.tensor([example.input_ids])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def example_gradient(
+    model: Classifier, module: CandidateModule, example: Example, label: int | float
+) -> dict[str, Tensor]:
+    """∇ log p(label|x) by one forward and one backward for one example."""
+    parameters = module.kept()
+    logits = model(**single(example))[0]
+    if isinstance(label, float):
+        log_p = -0.5 * (label - logits[0]) ** 2
+    else:
+        log_p = logits.log_softmax(0)[label]
+    found = torch.autograd.grad(log_p, list(parameters.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(p) if g is None else g
+        for (name, p), g in zip(parameters.items(), found, strict=True)
+    }
+
+
+def fisher_by_loop(
+    model: Classifier,
+    module: CandidateModule,
+    examples: list[Example],
+    estimator: Estimator,
+    draws: list[int | float] | None = None,
+) -> dict[str, Tensor]:
+    """Diagonal Fisher of one module's kept tensors, by plain loops over examples and classes.
+
+    Args:
+        draws: for `sampled`, the label that was drawn for each example.
+    """
+    total = {name: torch.zeros_like(t) for name, t in module.kept().items()}
+    for number, example in enumerate(examples):
+        logits = model(**single(example))[0].detach()
+        cases: list[tuple[float, int | float]] = [(1.0, example.label)]
+        if estimator is Estimator.SAMPLED:
+            assert draws is not None
+            cases = [(1.0, draws[number])]
+        elif estimator is Estimator.EXACT and len(logits) == 1:
+            # E (y - f)^2 = 1: one label at distance 1 has the expected square.
+            cases = [(1.0, float(logits[0] + 1.0))]
+        elif estimator is Estimator.EXACT:
+            cases = [(float(p), c) for c, p in enumerate(logits.softmax(0))]
+        for weight, label in cases:
+            for name, g in example_gradient(model, module, example, label).items():
+                total[name] += weight * g.detach() ** 2 / len(examples)
+    return total
+
+
+def double_copy(head: nn.Linear) -> nn.Linear:
+    """The same head in float64."""
+    copy = nn.Linear(head.in_features, head.out_features).double()
+    copy.load_state_dict({k: v.double() for k, v in head.state_dict().items()})
+    return copy
