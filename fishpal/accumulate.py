@@ -130,7 +130,7 @@ def accumulate_passes(
             for name, gradient in tensors.items():
                 if not drawn:
                     accumulator.add_observed(name, gradient)
-                if drawn == (estimator is Estimator.SAMPLED):
+                if drawn == (estimator == Estimator.SAMPLED):
                     accumulator.add_square(name, gradient)
 
 
@@ -155,9 +155,9 @@ def accumulate_jacobian(
             parts = [gradients[position][name] for gradients in jacobian]
             observed = combine(parts, observed_vector)
             accumulator.add_observed(name, observed)
-            if estimator is Estimator.EMPIRICAL:
+            if estimator == Estimator.EMPIRICAL:
                 accumulator.add_square(name, observed)
-            elif estimator is Estimator.SAMPLED:
+            elif estimator == Estimator.SAMPLED:
                 accumulator.add_square(name, combine(parts, sampled))
             else:
                 for weight, vector in expectation:

@@ -32,9 +32,9 @@ def build_module(
 ) -> CandidateModule:
     """A fresh module of a kind for one layer of an encoder `hidden` wide."""
     generator = candidate_generator(seed, layer, kind)
-    if kind is ModuleKind.PREFIX:
+    if kind == ModuleKind.PREFIX:
         return Prefix(layer, hidden, options.prefix, generator)
-    if kind is ModuleKind.ADAPTER:
+    if kind == ModuleKind.ADAPTER:
         return Adapter(layer, hidden, options.adapter, generator)
     return Lora(layer, hidden, options.lora, generator)
 

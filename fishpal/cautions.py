@@ -91,13 +91,14 @@ def _not_above_majority(results: TaskResults) -> Iterator[str]:
 
 
 def _ended_early(results: TaskResults) -> Iterator[str]:
-    for method in results.methods:
-        falling = sum(_best_at_end(method))
-        if falling:
-            yield (
-                f"{code(method.name)}: the loss was lowest at the last evaluation in {falling} of"
-                f" {count(len(method.cells), 'seed')}; longer training may help."
-            )
+    falling = {method.name: sum(_best_at_end(method)) for method in results.methods}
+    seeds = len(results.methods[0].cells)
+    found = [f"{code(name)} ({n} of {count(seeds, 'seed')})" for name, n in falling.items() if n]
+    if found:
+        yield (
+            f"the loss was lowest at the last evaluation for {', '.join(found)}; longer training"
+            " may help."
+        )
 
 
 def _best_at_end(method: MethodResults) -> Iterator[bool]:

@@ -88,7 +88,7 @@ def parameters(row: CandidateRow, context: Context) -> float:
 def depth(row: CandidateRow, context: Context) -> float:
     """±(layer + 1) / layers: deeper is better, but not for a prefix. A baseline as well."""
     share = (row.layer + 1) / context.table.encoder.layers
-    return -share if row.kind is ModuleKind.PREFIX else share
+    return -share if row.kind == ModuleKind.PREFIX else share
 
 
 ROW_CRITERIA: dict[str, Criterion] = {

@@ -188,7 +188,7 @@ def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
 def _layer_axis(axis: Axes, layers: int) -> None:
     axis.set_ylim(-0.5, layers - 0.5)
     axis.set_yticks(range(layers))
-    axis.set_ylabel("layer (0 next to the input)")
+    axis.set_ylabel("layer (0: input side)")
     axis.grid(visible=False)
     axis.tick_params(length=0)
     for spine in axis.spines.values():

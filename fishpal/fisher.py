@@ -87,7 +87,7 @@ def measure_fisher(
     sample = draw_sample(fit, task, options)
     facts = facts_of(encoder)
     groups = [list(options.kinds)]
-    if options.mode is FisherMode.ISOLATED:
+    if options.mode == FisherMode.ISOLATED:
         groups = [[kind] for kind in options.kinds]
     found: dict[tuple[int, ModuleKind], Accumulator] = {}
     logits = torch.zeros(len(sample.examples), task.outputs)
@@ -178,7 +178,7 @@ def _measure_batch(
     batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     vectors: dict[str, Tensor] = {}
-    whole = options.gram or options.estimator is Estimator.EXACT
+    whole = options.gram or options.estimator == Estimator.EXACT
 
     def cotangents(logits: Tensor) -> list[Tensor]:
         uniform = sample.uniform[index].to(device)
@@ -188,7 +188,7 @@ def _measure_batch(
         if whole:
             basis = torch.from_numpy(contrasts(logits.shape[1])).to(logits)
             return [column.expand_as(logits) for column in basis.T]
-        if options.estimator is Estimator.SAMPLED:
+        if options.estimator == Estimator.SAMPLED:
             return [vectors["observed"], vectors["sampled"]]
         return [vectors["observed"]]
 

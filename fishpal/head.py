@@ -37,7 +37,7 @@ def start_head(
     std = float(getattr(config_of(encoder), "initializer_range", 0.02))
     nn.init.normal_(head.weight, 0.0, std, generator=generator)
     nn.init.zeros_(head.bias)
-    if options.init is HeadInit.PROBE:
+    if options.init == HeadInit.PROBE:
         _fit_probe(Classifier(encoder, head, pooling), facts, fit, batch_size)
     return head
 

@@ -55,7 +55,8 @@ def compact(number: int) -> str:
 
 def parameters(number: int, encoder: int) -> str:
     """A count and its share of the encoder's parameters."""
-    return f"{compact(number)} ({100 * number / encoder:.2f} %)"
+    share = 100 * number / encoder
+    return f"{compact(number)} ({'< 0.01' if 0 < share < 0.01 else f'{share:.2f}'} %)"
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -189,6 +189,7 @@ def _notes(options: ReportOptions) -> str:
             "- trainable: parameters updated in training. kept: those that stay at inference"
             " beyond the frozen encoder, head included. total: encoder and kept. Shares are of"
             " the encoder's parameters.",
+            "- Scores of candidates are in the unit of their criterion and compare within one table.",
             "- Seconds are wall clock on the machine that ran the stage, mean over seeds for"
             " training; they differ between runs. selection: measuring the Fisher table (once a"
             " task) and choosing the plan; 0 for methods that measure nothing.",

@@ -98,10 +98,10 @@ def _climb(
 def _neighbours(plan: Choices, options: Sequence[Choice]) -> Iterator[Choices]:
     """Every plan that differs at one layer, then every exchange of two layers' choices."""
     for layer, kind in product(range(len(plan)), options):
-        if kind is not plan[layer]:
+        if kind != plan[layer]:
             yield (*plan[:layer], kind, *plan[layer + 1 :])
     for i, j in combinations(range(len(plan)), 2):
-        if plan[i] is not plan[j]:
+        if plan[i] != plan[j]:
             swapped = list(plan)
             swapped[i], swapped[j] = swapped[j], swapped[i]
             yield tuple(swapped)

@@ -92,7 +92,10 @@ def fall_to_the_end(root):
         (make_rare, "class maybe has 0 examples in mismatched, fewer than 10."),
         (truncate, "1.5 % of the texts in fit are cut at `max_length`."),
         (constant_predictions, "`lora` is not above the majority class on matched"),
-        (fall_to_the_end, "`fishpal`: the loss was lowest at the last evaluation in 1 of 2 seeds"),
+        (
+            fall_to_the_end,
+            "the loss was lowest at the last evaluation for `fishpal` (1 of 2 seeds); longer",
+        ),
     ],
 )
 def test_each_warning_appears_when_it_should(run, change, expected):

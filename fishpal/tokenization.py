@@ -1,0 +1,161 @@
+"""Clean splits (`artifacts/raw/<task>/`) → tokenised splits (layout: `fishpal.tokens`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from fishpal.artifacts import read_card
+from fishpal.catalog import Sizes
+from fishpal.errors import DataError, EncoderError, ParamsError, brief
+from fishpal.files import replacing, write_json
+from fishpal.sections import Tokenize
+from fishpal.splitting import Parts, Rows, cut_evaluation, split_train
+from fishpal.tokens import TaskFacts, write_split
+
+BATCH = 1_000  # rows tokenised at a time
+TEXTS = ("text", "text_pair")
+
+
+@dataclass
+class _Counts:
+    """Filled while a split streams by."""
+
+    rows: int = 0
+    truncated: int = 0
+    max_tokens: int = 0
+
+
+def tokenize_task(
+    raw: Path, encoder: Path, target: Path, options: Tokenize, sizes: Sizes, name: str
+) -> None:
+    """Tokenise every split of a task into the folder `target`, which appears as a whole.
+
+    Args:
+        raw: folder with `<split>.parquet` and `card.json`.
+        encoder: folder with the tokenizer's files.
+        name: the task's name.
+
+    Raises:
+        DataError: train is too small for `sizes`, or a split is not readable.
+        EncoderError: no usable tokenizer.
+        ParamsError: `max_length` does not suit the tokenizer.
+    """
+    card = read_card(raw / "card.json")
+    tokenizer = load_tokenizer(encoder)
+    labels = None if card.labels is None else tuple(str(label) for label in card.labels)
+    train = _read_split(raw / "train.parquet")
+    texts = [column for column in TEXTS if column in train.column_names]
+    _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
+    parts = _split(train, texts, sizes, options.split_seed, name)
+    floats = labels is None
+    counts: dict[str, Any] = {}
+    with replacing(target) as draft:
+        draft.mkdir()
+        TaskFacts(name, labels, tokenizer.pad_token_id).save(draft / "task.json")
+        for part, rows in (("fit", parts.fit), ("selection", parts.selection)):
+            path = draft / f"{part}.arrow"
+            counts[part] = _write(path, train, rows, tokenizer, options.max_length, floats)
+        for split in (split for split in card.splits if split != "train"):
+            table = _read_split(raw / f"{split}.parquet")
+            rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
+            path = draft / "evaluation" / f"{split}.arrow"
+            counts[split] = _write(path, table, rows, tokenizer, options.max_length, floats)
+        write_json(draft / "counts.json", counts | {"removed_duplicates": parts.duplicates})
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer.
+
+    Raises:
+        EncoderError: none there, a slow one, or one without a padding token.
+    """
+    from transformers import AutoTokenizer  # here: slow to import
+
+    if not folder.is_dir():
+        raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
+        raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
+    if not tokenizer.is_fast:
+        raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
+    return tokenizer
+
+
+def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
+    # One token a text at least must fit between the special ones.
+    least = tokenizer.num_special_tokens_to_add(pair) + (2 if pair else 1)
+    most = tokenizer.model_max_length  # 1e30 where the tokenizer does not know
+    if not least <= max_length <= most:
+        allowed = f"{least} to {most} for this tokenizer" if most < 1e9 else f"from {least}"
+        raise ParamsError(f"tokenize.max_length is {max_length}; allowed: {allowed}")
+
+
+def _read_split(path: Path) -> pa.Table:
+    """A split's rows as one chunk a column, so that taking rows does not search the chunks."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        wide = [pa.large_string() if c in TEXTS else table[c].type for c in table.column_names]
+        schema = pa.schema(list(zip(table.column_names, wide, strict=True)))
+        # large: 64-bit offsets, since a million long texts may pass 2 GiB in one chunk
+        table = table.cast(schema).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read: {brief(error, 160)}") from error
+    if not {"text", "label"} <= set(table.column_names):
+        found = ", ".join(table.column_names)
+        raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
+    return table
+
+
+def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str) -> Parts:
+    labels = train["label"].to_numpy()
+    keys = list(zip(*(train[column].to_pylist() for column in texts), strict=True))
+    return split_train(labels, keys, sizes, seed, name)
+
+
+def _write(
+    path: Path, table: pa.Table, rows: Rows, tokenizer: Any, max_length: int, floats: bool
+) -> dict[str, int]:
+    counts = _Counts()
+    batches = _batches(table, rows, tokenizer, max_length, counts, path.stem)
+    write_split(path, batches, floats)
+    return dict(vars(counts))
+
+
+def _batches(
+    table: pa.Table, rows: Rows, tokenizer: Any, max_length: int, counts: _Counts, name: str
+) -> Iterator[dict[str, list[Any]]]:
+    """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
+    columns = [column for column in TEXTS if column in table.column_names]
+    typed = "token_type_ids" in tokenizer.model_input_names
+    with tqdm(total=len(rows), desc=f"tokenize {name}", unit="row", disable=None) as bar:
+        for start in range(0, len(rows), BATCH):
+            batch = table.take(pa.array(rows[start : start + BATCH]))
+            encoded = tokenizer(
+                *(batch[column].to_pylist() for column in columns),
+                truncation="longest_first",
+                max_length=max_length,
+                padding=False,
+                return_token_type_ids=typed,
+                return_attention_mask=False,
+            )
+            ids = encoded["input_ids"]
+            counts.rows += len(ids)
+            counts.max_tokens = max(counts.max_tokens, *map(len, ids))
+            counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+            yield {
+                "input_ids": ids,
+                "label": batch["label"].to_pylist(),
+                **({"token_type_ids": encoded["token_type_ids"]} if typed else {}),
+            }
+            bar.update(len(ids))
