@@ -36,8 +36,8 @@ class Card:
     """`artifacts/raw/<task>/card.json`: what was read and what was wrong with it.
 
     Attributes:
-        overlap: examples in two splits, by "first/second".
-        conflicts: texts that occur with two labels.
+        overlap: distinct texts that stand in two splits, by "first/second".
+        conflicts: texts of the raw table of train that occur with two labels or more.
     """
 
     task: str
@@ -96,7 +96,7 @@ def read_card(path: Path) -> Card:
 
 
 def read_counts(path: Path) -> tuple[dict[str, SplitCounts], int]:
-    """Counts of the tokenised splits by name, and the duplicates removed from them."""
+    """Counts of the tokenised splits, and the rows kept out of fit as duplicates of selection."""
     data = read_json(path)
     if not isinstance(data, dict):
         raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")

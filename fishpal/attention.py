@@ -3,7 +3,7 @@
 transformers looks the attention function up by the name in the model's config and calls it with
 the attention module itself. Registering our own function under our own name reaches all such
 encoders without touching their code; which module has a prefix is looked up by identity. It
-could fail silently where a model ignores the interface: `encoder.SPECS` lists those, and
+could fail silently where a model ignores the interface: `fishpal.specs` lists those, and
 attaching a prefix there is an error.
 """
 

@@ -52,7 +52,7 @@ def _conflicts(results: TaskResults) -> Iterator[str]:
     number = results.card.conflicts
     if number > 0:
         verb = "occurs" if number == 1 else "occur"
-        yield f"{count(number, 'text')} {verb} with two labels."
+        yield f"{count(number, 'text')} of the raw table {verb} with two labels or more."
 
 
 def _rare_classes(results: TaskResults) -> Iterator[str]:

@@ -85,37 +85,24 @@ def measure_fisher(
     encoder.to(device)
     model = Classifier(encoder, head.to(device), pooling).eval().requires_grad_(False)
     sample = draw_sample(fit, task, options)
-    facts = facts_of(encoder)
-    groups = [list(options.kinds)]
-    if options.mode == FisherMode.ISOLATED:
-        groups = [[kind] for kind in options.kinds]
-    found: dict[tuple[int, ModuleKind], Accumulator] = {}
-    logits = torch.zeros(len(sample.examples), task.outputs)
-    with tqdm(
-        total=len(groups) * len(sample.batches), desc="fisher", disable=None if progress else True
-    ) as bar:
-        for kinds in groups:
-            candidates = [
-                build_module(kind, layer, facts.hidden, modules, options.seed).to(head.weight)
-                for layer in range(facts.layers)
-                for kind in kinds
-            ]
-            done = _measure_group(model, candidates, sample, options, logits, bar)
-            found |= {(each.layer, each.kind): each for each in done}
+    facts, count = facts_of(encoder), len(sample.examples)
+    logits = torch.zeros(count, task.outputs)
+    found = _measure_groups(model, modules, sample, options, logits, progress)
     keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
+    start = head_options or HeadOptions()
     table = FisherTable(
         version=VERSION,
         task=task.name,
         encoder=facts,
-        head=_head_facts(head_options or HeadOptions(), task),
+        head=HeadFacts(init=start.init, seed=start.seed, outputs=task.outputs),
         modules=modules,
         kinds=options.kinds,
         estimator=options.estimator,
         mode=options.mode,
-        examples=len(sample.examples),
+        examples=count,
         seed=options.seed,
         gram=options.gram,
-        rows=tuple(found[key].row(len(sample.examples)) for key in keys),
+        rows=tuple(found[key].row(count) for key in keys),
     )
     kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
     labels = np.array([example.label for example in sample.examples])
@@ -136,6 +123,34 @@ def draw_sample(fit: Sequence[Example], task: TaskFacts, options: FisherOptions)
         pad_id=task.pad_id,
         regression=task.labels is None,
     )
+
+
+def _measure_groups(
+    model: Classifier,
+    modules: ModuleOptions,
+    sample: Sample,
+    options: FisherOptions,
+    logits: Tensor,
+    progress: bool,
+) -> dict[tuple[int, ModuleKind], Accumulator]:
+    """Every candidate's sums: one group of kinds after the other, as the mode says."""
+    facts = facts_of(model.encoder)
+    groups = [list(options.kinds)]
+    if options.mode == FisherMode.ISOLATED:
+        groups = [[kind] for kind in options.kinds]
+    found: dict[tuple[int, ModuleKind], Accumulator] = {}
+    steps = len(groups) * len(sample.batches)
+    with tqdm(total=steps, desc="fisher", disable=None if progress else True) as bar:
+        for kinds in groups:
+            candidates = [
+                build_module(kind, layer, facts.hidden, modules, options.seed)
+                for layer in range(facts.layers)
+                for kind in kinds
+            ]
+            candidates = [module.to(model.head.weight) for module in candidates]
+            done = _measure_group(model, candidates, sample, options, logits, bar)
+            found |= {(each.layer, each.kind): each for each in done}
+    return found
 
 
 def _measure_group(
@@ -203,10 +218,6 @@ def _measure_batch(
         for position, accumulator in enumerate(accumulators):
             accumulator.add_rows(torch.tensor(index), jacobian, position)
     return logits.float().cpu()
-
-
-def _head_facts(options: HeadOptions, task: TaskFacts) -> HeadFacts:
-    return HeadFacts(init=options.init, seed=options.seed, outputs=task.outputs)
 
 
 def is_main_process() -> bool:

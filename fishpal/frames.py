@@ -144,7 +144,7 @@ def _read_parquet(path: Path, columns: Sequence[str], name: str) -> dict[str, li
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             check_columns(name, columns, file.schema_arrow.names)
             table = file.read(columns=list(columns))
         return {column: table[column].to_pylist() for column in columns}
@@ -153,5 +153,6 @@ def _read_parquet(path: Path, columns: Sequence[str], name: str) -> dict[str, li
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         if isinstance(error, DataError):
             raise
-        reason = getattr(error, "strerror", None) or brief(error, 120)
-        raise DataError(f"{name}: not readable as Parquet: {reason}") from error
+        if isinstance(error, OSError) and error.strerror:  # Arrow's own have none
+            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{name}: not readable as Parquet: {brief(error, 120)}") from error

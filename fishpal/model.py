@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -80,13 +81,13 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def pick_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one.
+    """`auto` is the GPU where there is one: under torchrun, the one of this process.
 
     Raises:
         EncoderError: where a GPU is asked for and none is there.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise EncoderError("device is 'cuda', and torch sees no GPU; allowed here: auto, cpu")
-    return torch.device(device)
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

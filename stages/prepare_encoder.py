@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fishpal.sources import fetch_encoder
-
 from fishpal.config import Params
 from fishpal.encoder import load_encoder
 from fishpal.files import replacing
 from fishpal.pooling import save_pooling
+from fishpal.sources import fetch_encoder
 from stages.runner import ARTIFACTS, run
 
 

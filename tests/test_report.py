@@ -39,9 +39,16 @@ from tests.artifact_tree import (
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("template") / "artifacts")
+
+
 @pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "artifacts")
+def run(template, tmp_path):
+    """Params and a copy of the artifacts of its own, to be changed at will."""
+    params, root = template
+    return params, shutil.copytree(root, tmp_path / "artifacts")
 
 
 def test_writes_every_file_and_the_same_bytes_again(run, tmp_path):

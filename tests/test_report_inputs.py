@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +23,16 @@ from tests.artifact_tree import (
 )
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("template") / "artifacts")
+
+
 @pytest.fixture
-def run(tmp_path):
-    return make_run(tmp_path / "artifacts")
+def run(template, tmp_path):
+    """Params and a copy of the artifacts of its own, to be changed at will."""
+    params, root = template
+    return params, shutil.copytree(root, tmp_path / "artifacts")
 
 
 def found_cautions(run):
@@ -88,7 +97,7 @@ def fall_to_the_end(root):
     [
         (change_card("overlap", {"train/matched": 2}), "2 examples are in both train and matched."),
         (change_card("overlap", {"train/matched": 1}), "1 example is in both train and matched."),
-        (change_card("conflicts", 4), "4 texts occur with two labels."),
+        (change_card("conflicts", 4), "4 texts of the raw table occur with two labels or more."),
         (make_rare, "class maybe has 0 examples in mismatched, fewer than 10."),
         (truncate, "1.5 % of the texts in fit are cut at `max_length`."),
         (constant_predictions, "`lora` is not above the majority class on matched"),

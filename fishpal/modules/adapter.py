@@ -15,7 +15,11 @@ from fishpal.kinds import ModuleKind
 from fishpal.modules.base import CandidateModule, rows
 from fishpal.options import AdapterOptions
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "tanh": torch.tanh,
+}
 
 
 class Adapter(CandidateModule):

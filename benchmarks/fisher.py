@@ -1,0 +1,211 @@
+"""Speed and memory of the Fisher engine against the ways that it replaces, in one run.
+
+    python -m benchmarks.fisher
+
+Needs the default pipeline's artifacts (`make report`). Every rival measures the same kinds on the
+same examples, in a process of its own, in rounds; `reports/benchmarks.md` gets the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from fishpal.attach import build_module
+from fishpal.batching import by_length, collate
+from fishpal.encoder import facts_of, load_encoder
+from fishpal.files import write_text
+from fishpal.fisher import draw_sample, measure_fisher
+from fishpal.head import start_head
+from fishpal.kinds import ModuleKind
+from fishpal.model import Classifier, task_loss
+from fishpal.modules import CandidateModule
+from fishpal.options import FisherOptions, HeadOptions, ModuleOptions
+from fishpal.pooling import load_pooling
+from fishpal.tokens import ArrowSplit, Example, TaskFacts
+
+ARTIFACTS = Path("artifacts")
+THESIS_LENGTH = 128  # the thesis pads every example to this many tokens
+Traces = dict[str, float]
+RIVALS = {
+    "engine": "the engine, empirical Fisher",
+    "engine_gram": "the engine as the pipeline runs it, kernels kept",
+    "floor": "(c) batched forward + backward, no per-example gradients",
+    "loop": "(b) one by one at true length",
+    "thesis": "(a) one by one, padded to 128",
+}
+
+
+class Setting:
+    """The embedded encoder, its head and the first examples of a task."""
+
+    def __init__(self, task: str, examples: int) -> None:
+        tokens, folder = ARTIFACTS / "tokens" / task, ARTIFACTS / "encoder"
+        self.facts = TaskFacts.load(tokens / "task.json")
+        self.options = FisherOptions(examples=examples, gram=False, device="cpu")
+        self.examples: Sequence[Example]
+        fit = ArrowSplit(tokens / "fit.arrow")
+        self.examples = draw_sample(fit, self.facts, self.options).examples
+        self.encoder, self.pooling = load_encoder(folder), load_pooling(folder)
+        self.head = start_head(self.encoder, self.pooling, self.facts, fit, HeadOptions())
+
+    def models(self) -> Iterator[tuple[Classifier, list[CandidateModule]]]:
+        """The model with each kind attached, its parameters alone requiring gradients."""
+        facts = facts_of(self.encoder)
+        for kind in ModuleKind:
+            model = Classifier(self.encoder, self.head, self.pooling).requires_grad_(False).eval()
+            modules = [
+                build_module(kind, layer, facts.hidden, ModuleOptions(), seed=0)
+                for layer in range(facts.layers)
+            ]
+            model.attach(modules)
+            yield model, modules
+            model.detach()
+
+
+def run_engine(setting: Setting, gram: bool = False) -> Traces:
+    options = FisherOptions(examples=len(setting.examples), gram=gram, device="cpu")
+    table, _ = measure_fisher(
+        setting.encoder, setting.head, setting.examples, setting.facts, ModuleOptions(), options,
+        pooling=setting.pooling, progress=False,
+    )  # fmt: skip
+    return {f"{row.kind}.{row.layer}": row.trace for row in table.rows}
+
+
+def run_floor(setting: Setting) -> Traces:
+    """Forward and backward of each batch's summed loss: what any gradient costs."""
+    for model, modules in setting.models():
+        parameters = [p for module in modules for p in module.parameters()]
+        for index in by_length(setting.examples, setting.options.batch_size):
+            batch = collate([setting.examples[i] for i in index], setting.facts.pad_id)
+            labels = batch.pop("labels")
+            loss = task_loss(model(**batch), labels) * len(index)
+            torch.autograd.grad(loss, parameters)
+    return {}
+
+
+def run_loop(setting: Setting, width: int = 0) -> Traces:
+    """One forward and backward an example; padded to `width` tokens where that is more."""
+    traces: Traces = {}
+    for model, modules in setting.models():
+        for module in modules:
+            traces[f"{module.kind}.{module.layer}"] = 0.0
+        for example in setting.examples:
+            batch = collate([example], setting.facts.pad_id)
+            labels = batch.pop("labels")
+            missing = width - batch["input_ids"].shape[1]
+            if missing > 0:
+                batch = {n: torch.nn.functional.pad(t, (0, missing)) for n, t in batch.items()}
+            loss = task_loss(model(**batch), labels)
+            kept = [list(module.kept().values()) for module in modules]
+            found = iter(torch.autograd.grad(loss, [t for tensors in kept for t in tensors]))
+            for module, tensors in zip(modules, kept, strict=True):
+                square = sum(next(found).double().square().sum().item() for _ in tensors)
+                traces[f"{module.kind}.{module.layer}"] += square / len(setting.examples)
+    return traces
+
+
+RUN: dict[str, Callable[[Setting], Traces]] = {
+    "engine": run_engine,
+    "engine_gram": lambda setting: run_engine(setting, gram=True),
+    "floor": run_floor,
+    "loop": run_loop,
+    "thesis": lambda setting: run_loop(setting, THESIS_LENGTH),
+}
+
+
+def child(rival: str, task: str, examples: int) -> None:
+    """Measure one rival and print its figures as JSON."""
+    setting = Setting(task, examples)
+    warm = Setting(task, 8)
+    RUN[rival](warm)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    traces = RUN[rival](setting)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    figures = {"seconds": seconds, "mib": peak / 1024, "more": (peak - before) / 1024}
+    json.dump(figures | {"traces": traces}, sys.stdout)
+
+
+def measure(task: str, examples: int, rounds: int) -> dict[str, list[dict[str, object]]]:
+    """Every rival in every round, in turn, so that a busy moment hits all alike."""
+    found: dict[str, list[dict[str, object]]] = {rival: [] for rival in RIVALS}
+    with tqdm(total=rounds * len(RIVALS), desc="benchmark", disable=None) as bar:
+        for _ in range(rounds):
+            for rival in RIVALS:
+                command = [sys.executable, "-m", "benchmarks.fisher", "--rival", rival]
+                command += ["--task", task, "--examples", str(examples)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                found[rival].append(json.loads(done.stdout))
+                bar.update()
+    return found
+
+
+def table(found: dict[str, list[dict[str, object]]], task: str, examples: int) -> str:
+    """The report in Markdown."""
+    seconds = {r: [float(str(f["seconds"])) for f in runs] for r, runs in found.items()}
+    middle = {rival: statistics.median(values) for rival, values in seconds.items()}
+    loop, engine = (dict(found[rival][0]["traces"]) for rival in ("loop", "engine"))  # type: ignore[call-overload]
+    worst = max(abs(engine[key] / loop[key] - 1) for key in loop)
+    rounds = len(seconds["engine"])
+    lines = [
+        "# Benchmarks of the Fisher engine",
+        "",
+        f"{examples} examples of `{task}`, all three kinds at every layer of the embedded encoder,"
+        f" batches of {FisherOptions().batch_size}; {os.cpu_count()} CPU cores"
+        f" ({platform.machine()}), torch {torch.__version__}; median of {rounds} rounds (range),"
+        " every rival in a process of its own.",
+        "",
+        "| way | seconds | examples/s | time ÷ engine | peak MiB | above the loaded model |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rival, label in RIVALS.items():
+        values = seconds[rival]
+        peak = max(float(str(f["mib"])) for f in found[rival])
+        more = max(float(str(f["more"])) for f in found[rival])
+        lines.append(
+            f"| {label} | {middle[rival]:.2f} ({min(values):.2f} to {max(values):.2f})"
+            f" | {examples / middle[rival]:.0f} | {middle[rival] / middle['engine']:.2f}"
+            f" | {peak:.0f} | {more:.0f} |"
+        )
+    lines += [
+        "",
+        f"Largest relative difference of a candidate's trace, engine against (b): {worst:.1e}.",
+        "",
+        f"The engine takes {middle['engine'] / middle['floor']:.2f} × the time of the floor (c),"
+        f" and is {middle['thesis'] / middle['engine']:.1f} × faster than (a) and"
+        f" {middle['loop'] / middle['engine']:.1f} × faster than (b).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", default="movies")
+    parser.add_argument("--examples", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rival", choices=list(RIVALS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.rival:
+        child(given.rival, given.task, given.examples)
+        return
+    found = measure(given.task, given.examples, given.rounds)
+    write_text("reports/benchmarks.md", table(found, given.task, given.examples))
+
+
+if __name__ == "__main__":
+    main()
