@@ -34,6 +34,10 @@ class AttachError(FishpalError):
     """A plan does not fit the encoder that it is to be attached to."""
 
 
+class TrainingError(FishpalError):
+    """Training diverged: a loss is no longer a finite number."""
+
+
 class PlanError(FishpalError):
     """A plan, Fisher table or trained folder is malformed or belongs to something else."""
 

@@ -140,9 +140,9 @@ class LearningRates:
 
     __pydantic_config__ = STRICT
     prefix: float = 1e-2
-    adapter: float = 1.5e-3
-    lora: float = 1.5e-3
-    head: float = 1e-3
+    adapter: float = 5e-3
+    lora: float = 5e-3
+    head: float = 1e-2
     full: float = 5e-5
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from transformers import get_scheduler
 from fishpal.attach import build_modules
 from fishpal.batching import collate, shuffled_by_length
 from fishpal.encoder import facts_of
-from fishpal.errors import AttachError
+from fishpal.errors import AttachError, TrainingError
 from fishpal.evaluation import mean_loss, predict
 from fishpal.model import Classifier, pick_device, task_loss
 from fishpal.options import TrainOptions
@@ -93,6 +93,9 @@ def train(
     Args:
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
+
+    Raises:
+        TrainingError: where a loss stops being finite.
     """
     accelerator = _accelerator(options, seed)
     model.to(accelerator.device)
@@ -179,8 +182,13 @@ class _Run:
         """Add a point to the curve, and keep the weights where they are the best so far."""
         logits = predict(self.model, self.selection, self.task)
         loss = mean_loss(logits, self.selection)
+        if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
+            raise TrainingError(
+                f"task {self.task.name}: the loss is {fit_loss} on fit and {loss} on selection at"
+                f" update {update}; allowed: finite ones (lower train.learning_rate)"
+            )
         self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss))
-        if loss < self.result.best_loss:  # a NaN is never the best
+        if loss < self.result.best_loss:
             self.result.best_loss, self.result.best_update = loss, update
             self.best = {n: p.detach().clone() for n, p in self._trained()}
 

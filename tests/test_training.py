@@ -16,7 +16,7 @@ from fishpal.attach import build_modules
 from fishpal.batching import by_length, collate, shuffled_by_length
 from fishpal.checkpoints import load, save
 from fishpal.encoder import facts_of, fingerprint, load_encoder
-from fishpal.errors import AttachError, EncoderError, PlanError
+from fishpal.errors import AttachError, EncoderError, PlanError, TrainingError
 from fishpal.evaluation import decide, mean_loss, predict
 from fishpal.export import export_peft, merge_lora
 from fishpal.head import start_head
@@ -154,6 +154,14 @@ def test_a_regression_trains(tiny_encoder):
     options = replace(OPTIONS, epochs=10)
     _, result = trained(encoder, plan_for(encoder, A, A, A), 1, options, examples=examples)
     assert result.best_loss < 0.5 * result.curve[0].selection_loss
+
+
+def test_divergence_is_an_error(tiny_encoder):
+    encoder = tiny_encoder()
+    plan = replace(plan_for(encoder, L, L, L), learning_rate=replace(RATES, lora=1e30, head=1e30))
+    options = replace(OPTIONS, epochs=4, warmup=0.0)
+    with pytest.raises(TrainingError, match="loss is .* at update .*lower train.learning_rate"):
+        trained(encoder, plan, options=options)
 
 
 def test_nothing_to_train_and_wrong_encoder_are_errors(tiny_encoder):
