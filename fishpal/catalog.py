@@ -12,7 +12,8 @@ from fishpal.sections import HUB_NAME, REVISION, check_name, check_pattern, chec
 
 METRICS = ("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman")
 REGRESSION_METRICS = ("pearson", "spearman")
-RESERVED = ("fit", "selection")  # train's two parts: their counts stand beside the splits'
+# keys of counts.json beside the splits'
+RESERVED = ("fit", "selection", "removed_duplicates")
 
 
 @dataclass(frozen=True)

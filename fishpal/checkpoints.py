@@ -158,4 +158,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(f"{path.name}: {error}") from error

@@ -50,7 +50,10 @@ class Grams:
         arrays = {"logits": self.logits, "labels": self.labels}
         arrays |= {f"{kind}.{layer}": gram for (layer, kind), gram in self.kernels.items()}
         with replacing(path) as draft:
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
+            try:
+                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
+            except SafetensorError as error:  # a full disk, for one
+                raise OSError(str(error)) from error
 
     @classmethod
     def load(cls, path: str | Path) -> Grams:

@@ -1,0 +1,1 @@
+"""The pipeline's stages: params in, one call of the library, files out."""
