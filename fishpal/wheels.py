@@ -62,9 +62,17 @@ def fetched_wheel(package: str, version: str, sha256: str) -> Iterator[Path]:
 
 def _download(name: str, requirements: Path, target: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--require-hashes", "--disable-pip-version-check", "--no-input", "--quiet"]
+    command += ["--require-hashes", "--disable-pip-version-check", "--no-input"]
     command += ["-r", str(requirements), "-d", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    shown = sys.stdout.isatty()  # pip's own progress bar on a terminal, nothing in a log
+    done = subprocess.run(
+        command,
+        stdout=None if shown else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode != 0:
         raise SourceError(f"{name}: {_reason(done.stderr)}")
 

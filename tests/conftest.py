@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoConfig, AutoModel
 
 from fishpal.encoder import load_encoder
 from fishpal.tokens import Example, TaskFacts
+from tests.artifact_tree import make_run
 
 HIDDEN, LAYERS, VOCAB = 16, 3, 40
 COMMON = {
@@ -97,3 +99,16 @@ def task_facts(classes: int = 2) -> TaskFacts:
     """A task of that many classes; 1 is a regression."""
     labels = None if classes == 1 else tuple("abcdef"[:classes])
     return TaskFacts("toy", labels, pad_id=0)
+
+
+@pytest.fixture(scope="session")
+def report_template(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """Params and a hand-made artifacts tree that fits them."""
+    return make_run(tmp_path_factory.mktemp("template") / "artifacts")
+
+
+@pytest.fixture
+def run(report_template, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Params and a copy of the artifacts of its own, to be changed at will."""
+    params, root = report_template
+    return params, shutil.copytree(root, tmp_path / "artifacts")

@@ -28,7 +28,6 @@ from tests.artifact_tree import (
     edit,
     make_params,
     make_predictions,
-    make_run,
     rows_below,
     score,
     text_of,
@@ -37,18 +36,6 @@ from tests.artifact_tree import (
 )
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("template") / "artifacts")
-
-
-@pytest.fixture
-def run(template, tmp_path):
-    """Params and a copy of the artifacts of its own, to be changed at will."""
-    params, root = template
-    return params, shutil.copytree(root, tmp_path / "artifacts")
 
 
 def test_writes_every_file_and_the_same_bytes_again(run, tmp_path):

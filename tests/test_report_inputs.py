@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,23 +14,10 @@ from tests.artifact_tree import (
     METHODS,
     edit,
     make_params,
-    make_run,
     text_of,
     write,
     write_cell,
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("template") / "artifacts")
-
-
-@pytest.fixture
-def run(template, tmp_path):
-    """Params and a copy of the artifacts of its own, to be changed at will."""
-    params, root = template
-    return params, shutil.copytree(root, tmp_path / "artifacts")
 
 
 def found_cautions(run):
