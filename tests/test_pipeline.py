@@ -121,7 +121,7 @@ class Clone:
             capture_output=True, text=True, timeout=500,
         )  # fmt: skip
         assert (done.returncode != 0) == fails, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
+        return done.stdout + done.stderr if fails else done.stdout
 
     def repro(self) -> set[str]:
         """Reproduce; the stages that really ran."""
