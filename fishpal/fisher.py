@@ -66,7 +66,7 @@ def measure_fisher(
 ) -> tuple[FisherTable, Grams]:
     """Measure every (layer, kind) candidate at its start, in eval mode.
 
-    Under `accelerate launch` (or torchrun) the batches are shared out over the processes, and
+    Under torchrun the batches are shared out over the processes (through accelerate), and
     every process returns the whole table.
 
     Args:
