@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def measure_fisher(
     head_options: HeadOptions | None = None,
     progress: bool = True,
 ) -> tuple[FisherTable, Grams]:
-    """Measure every (layer, kind) candidate at its start, in eval mode.
+    """Measure every (layer, kind) candidate at its start, in eval mode (but see `dropout`).
 
     Under torchrun the batches are shared out over the processes (through accelerate), and
     every process returns the whole table.
@@ -83,7 +84,8 @@ def measure_fisher(
     """
     device = pick_device(options.device)
     encoder.to(device)
-    model = Classifier(encoder, head.to(device), pooling).eval().requires_grad_(False)
+    model = Classifier(encoder, head.to(device), pooling)
+    model.train(options.dropout).requires_grad_(False)
     sample = draw_sample(fit, task, options)
     facts, count = facts_of(encoder), len(sample.examples)
     logits = torch.zeros(count, task.outputs)
@@ -133,21 +135,18 @@ def _measure_groups(
     logits: Tensor,
     progress: bool,
 ) -> dict[tuple[int, ModuleKind], Accumulator]:
-    """Every candidate's sums: one group of kinds after the other, as the mode says."""
-    facts = facts_of(model.encoder)
-    groups = [list(options.kinds)]
-    if options.mode == FisherMode.ISOLATED:
-        groups = [[kind] for kind in options.kinds]
+    """Every candidate's sums: one group of candidates after the other, as the mode says."""
+    hidden, layers = facts_of(model.encoder).hidden, range(facts_of(model.encoder).layers)
+    groups: dict[object, list[CandidateModule]] = {}
+    for layer, kind in product(layers, options.kinds):
+        module = build_module(kind, layer, hidden, modules, options.seed).to(model.head.weight)
+        # Kinds that start as the identity disturb nobody, so they can share one pass.
+        alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
+        groups.setdefault(kind if alone else None, []).append(module)
     found: dict[tuple[int, ModuleKind], Accumulator] = {}
     steps = len(groups) * len(sample.batches)
     with tqdm(total=steps, desc="fisher", disable=None if progress else True) as bar:
-        for kinds in groups:
-            candidates = [
-                build_module(kind, layer, facts.hidden, modules, options.seed)
-                for layer in range(facts.layers)
-                for kind in kinds
-            ]
-            candidates = [module.to(model.head.weight) for module in candidates]
+        for candidates in groups.values():
             done = _measure_group(model, candidates, sample, options, logits, bar)
             found |= {(each.layer, each.kind): each for each in done}
     return found

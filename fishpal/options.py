@@ -112,7 +112,10 @@ class HeadOptions:
 
 @dataclass(frozen=True)
 class FisherOptions:
-    """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs."""
+    """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs.
+
+    `dropout` leaves the encoder's own dropout on while measuring, as the thesis does.
+    """
 
     __pydantic_config__ = STRICT
     kinds: tuple[ModuleKind, ...] = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
@@ -120,6 +123,7 @@ class FisherOptions:
     estimator: Estimator = Estimator.EMPIRICAL
     mode: FisherMode = FisherMode.ISOLATED
     gram: bool = True
+    dropout: bool = False
     batch_size: int = 32
     seed: int = 0
     device: Device = "auto"
@@ -151,7 +155,10 @@ class LearningRates:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Training by the protocol of design §7; one unit of `patience` is one evaluation."""
+    """Training by the protocol of design §7; one unit of `patience` is one evaluation.
+
+    `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    """
 
     __pydantic_config__ = STRICT
     learning_rate: LearningRates = field(default_factory=LearningRates)
@@ -161,7 +168,7 @@ class TrainOptions:
     warmup: float = 0.06
     schedule: Literal["linear", "polynomial", "cosine", "constant"] = "linear"
     max_grad_norm: float = 1.0
-    evaluations_per_epoch: int = 1
+    evaluations_per_epoch: float = 1
     patience: int | None = None
     train_head: bool = True
     device: Device = "auto"

@@ -104,7 +104,7 @@ def train(
     total = per_epoch * options.epochs
     run = _Run(model, plan, selection, task, options, accelerator, total)
     run.evaluate(0, 0.0, None)
-    checks = _evaluation_updates(per_epoch, options)
+    checks = _evaluation_updates(total, options)
     losses: list[Tensor] = []
     with tqdm(total=total, desc="train", disable=None if progress else True) as bar:
         for update in range(1, total + 1):
@@ -180,7 +180,8 @@ class _Run:
 
     def evaluate(self, update: int, epoch: float, fit_loss: float | None) -> None:
         """Add a point to the curve, and keep the weights where they are the best so far."""
-        logits = predict(self.model, self.selection, self.task)
+        with self.accelerator.autocast():
+            logits = predict(self.model, self.selection, self.task)
         loss = mean_loss(logits, self.selection)
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             raise TrainingError(
@@ -230,11 +231,8 @@ def _precision(options: TrainOptions, device: torch.device) -> str:
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
-def _evaluation_updates(per_epoch: int, options: TrainOptions) -> set[int]:
-    """Updates after which to evaluate: evenly within each epoch, its end included."""
-    parts = min(options.evaluations_per_epoch, per_epoch)
-    return {
-        epoch * per_epoch + round(per_epoch * part / parts)
-        for epoch in range(options.epochs)
-        for part in range(1, parts + 1)
-    }
+def _evaluation_updates(total: int, options: TrainOptions) -> set[int]:
+    """Updates after which to evaluate: evenly over the whole run, its end included."""
+    wanted = max(1, round(options.epochs * options.evaluations_per_epoch))
+    parts = min(wanted, total)
+    return {round(total * part / parts) for part in range(1, parts + 1)}

@@ -24,7 +24,7 @@ def run(stage: Callable[..., None], *names: str) -> None:
     Exits with 1 and one line on standard error where the stage raises `FishpalError`, with 130
     on Ctrl-C.
     """
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
     given = sys.argv[1:]
     try:
@@ -65,7 +65,7 @@ def _terminate(signum: int, frame: object) -> None:
     raise SystemExit(128 + signum)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have Linux end this process when `dvc` dies.
 
     A killed `dvc` leaves its stage running otherwise; the next `dvc repro` then has two writers

@@ -30,6 +30,7 @@ class Adapter(CandidateModule):
     """
 
     kind = ModuleKind.ADAPTER
+    starts_as_identity = True
 
     def __init__(
         self, layer: int, hidden: int, options: AdapterOptions, generator: Generator | None = None

@@ -26,9 +26,11 @@ class CandidateModule(nn.Module, ABC):
 
     Attributes:
         layer: index of the encoder's layer that the module belongs to.
+        starts_as_identity: a fresh module leaves the encoder's output exactly as it is.
     """
 
     kind: ClassVar[ModuleKind]
+    starts_as_identity: ClassVar[bool] = False
 
     def __init__(self, layer: int) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ class Lora(CandidateModule):
     """
 
     kind = ModuleKind.LORA
+    starts_as_identity = True
 
     def __init__(
         self, layer: int, hidden: int, options: LoraOptions, generator: Generator | None = None

@@ -1,0 +1,75 @@
+"""study.yaml → one checked object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from fishpal.decode import decode
+from fishpal.kinds import ModuleKind
+from fishpal.options import check, check_positive
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """How many random plans, drawn by `seed`.
+
+    Attributes:
+        uniform: every layer's kind drawn on its own.
+        stratified: first how many layers each kind gets, all splits alike, then where.
+    """
+
+    uniform: int
+    stratified: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """The plans' training: sizes are numbers of training examples K."""
+
+    protocol: int
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    updates: int
+    evaluations: int
+    mixes: Mixes
+    leads: dict[str, tuple[ModuleKind, ...]]
+
+    def __post_init__(self) -> None:
+        check_positive(updates=self.updates, evaluations=self.evaluations)
+        check(len(self.seeds) >= 1, "seeds", list(self.seeds), "one seed or more")
+        check(len(self.sizes) >= 1, "sizes", list(self.sizes), "one size or more")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the sweep of learning rates and lengths tries."""
+
+    tasks: tuple[str, ...]
+    size: int
+    seeds: tuple[int, ...]
+    rates: dict[str, tuple[float, ...]]
+    updates: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of study.yaml."""
+
+    study: Study
+    sweep: Sweep
+
+
+def load_settings(path: str | Path = "study.yaml") -> Settings:
+    """Read study.yaml.
+
+    Raises:
+        PlanError: naming file, key, value and what is allowed.
+    """
+    data: Any = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    settings: Settings = decode(Settings, data, str(path))
+    return settings

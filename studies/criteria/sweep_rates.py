@@ -1,0 +1,60 @@
+"""Stage: uniform plans of one task at several rates and lengths, seen on selection alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fishpal.config import Params
+from fishpal.encoder import facts_of, load_encoder
+from fishpal.kinds import ModuleKind
+from fishpal.options import LearningRates
+from stages.runner import ARTIFACTS, run
+from studies.criteria.cells import Cell
+from studies.criteria.plans import Layers
+from studies.criteria.pool import run_cells
+from studies.criteria.settings import Settings, load_settings
+
+
+def sweep_cells(params: Params, settings: Settings, task: str, layers: int) -> list[Cell]:
+    """Every kind at every rate, then every kind at params.yaml's rate for every length."""
+    study, sweep, rates = settings.study, settings.sweep, params.train.learning_rate
+    tried: list[tuple[str, str, LearningRates, int]] = []
+    for kind, values in sweep.rates.items():
+        for value in values:
+            name = f"{kind}_{value:g}".replace("-", "m").replace(".", "p")
+            tried.append((name, kind, replace(rates, **{kind: value}), study.updates))
+    for updates in sweep.updates:
+        tried += [(f"{kind}_{updates}u", kind, rates, updates) for kind in sweep.rates]
+    return [
+        Cell(
+            task=task,
+            size=sweep.size,
+            name=name,
+            seed=seed,
+            layers=_uniform(kind, layers),
+            modules=params.modules,
+            learning_rate=tried_rates,
+            updates=updates,
+            evaluations=study.evaluations,
+            protocol=study.protocol,
+            score=False,
+        )
+        for seed in sweep.seeds
+        for name, kind, tried_rates, updates in tried
+    ]
+
+
+def _uniform(kind: str, layers: int) -> Layers:
+    return (None if kind == "head" else ModuleKind(kind),) * layers
+
+
+def main(params: Params, task: str) -> None:
+    params.task(task)
+    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    cells = sweep_cells(params, load_settings(), task, layers)
+    run_cells(cells, Path("cells", "sweep", task), f"sweep {task}")
+
+
+if __name__ == "__main__":
+    run(main, "task")
