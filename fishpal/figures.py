@@ -68,7 +68,7 @@ def draw_scores(path: str | Path, results: TaskResults) -> None:
     kinds = max([len(_kinds(method)) for method in scored], default=0)
     widths = [*(max(2.2, 0.95 * kinds) for _ in scored), max(1.8, 0.5 * len(results.methods))]
     size = (sum(widths) + 1.1 * len(widths) + 0.6, 1.9 + 0.34 * layers)
-    with _figure(path, size) as figure:
+    with figure_file(path, size) as figure:
         axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
         for axis, method in zip(axes, scored, strict=False):
             _heat_map(axis, method)
@@ -81,7 +81,7 @@ def draw_scores(path: str | Path, results: TaskResults) -> None:
 def draw_curves(path: str | Path, results: TaskResults) -> None:
     """Loss on the selection part by update: mean over seeds ± standard deviation."""
     names = [method.name for method in results.methods]
-    with _figure(path, (7.6, 4.4)) as figure:
+    with figure_file(path, (7.6, 4.4)) as figure:
         axis = figure.subplots()
         for method in results.methods:
             updates, mean, sd = mean_curve(method)
@@ -100,7 +100,7 @@ def draw_parameters(path: str | Path, results: TaskResults) -> None:
     """Main metric against the parameters kept at inference, one panel a headline split."""
     names = [method.name for method in results.methods]
     panels = len(results.headline)
-    with _figure(path, (1.8 + 4.6 * panels, 4.2)) as figure:
+    with figure_file(path, (1.8 + 4.6 * panels, 4.2)) as figure:
         axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
         for axis, split in zip(axes, results.headline, strict=True):
             for method in results.methods:
@@ -201,7 +201,7 @@ def _kinds(method: MethodResults) -> list[str]:
 
 
 @contextmanager
-def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
+def figure_file(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure of that size in inches, written to `path` when the block ends well."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -192,16 +192,23 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class SelectOptions:
-    """How a plan is chosen; `budget` is the share of the encoder's parameters that may stay."""
+    """How a plan is chosen.
+
+    `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
+    the top so many layers empty: training then need not backpropagate below them.
+    """
 
     __pydantic_config__ = STRICT
     criterion: str = "kernel"
     allow_none: bool = False
     budget: float | None = None
+    top_layers: int | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None:
             check(0 < self.budget <= 1, "budget", self.budget, "above 0 up to 1, or null")
+        if self.top_layers is not None:
+            check_positive(top_layers=self.top_layers)
 
 
 @dataclass(frozen=True)

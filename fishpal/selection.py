@@ -93,12 +93,12 @@ def _by_criterion(
     layers = table.encoder.layers
     if criterion == KERNEL:
         scorer = _kernel_scorer(table, grams)
-        choices = best_total(scorer.total, costs, layers, allowed, limit)
+        choices = best_total(scorer.total, costs, allowed, limit)
         scores = _marginal_gains(scorer, choices, table.kinds)
         total = scorer.total(choices)
     else:
         scores = score_rows(criterion, table, rates)
-        choices = best_sum(scores, costs, layers, allowed, limit)
+        choices = best_sum(scores, costs, allowed, limit)
         total = sum(scores[i, kind] for i, kind in enumerate(choices) if kind is not None)
     why = tuple(
         LayerScore(i, choices[i], {kind: _rounded(scores[i, kind]) for kind in table.kinds})
@@ -130,9 +130,18 @@ def _marginal_gains(
     return gains
 
 
-def _options(table: FisherTable, options: SelectOptions) -> tuple[Choice, ...]:
-    """What a layer may get, in the order in which ties break; none comes last."""
-    return (*table.kinds, None) if options.allow_none else table.kinds
+def _options(table: FisherTable, options: SelectOptions) -> list[tuple[Choice, ...]]:
+    """What each layer may get, in the order in which ties break; none comes last.
+
+    Layers below the top `options.top_layers` get none.
+    """
+    layers = table.encoder.layers
+    top = options.top_layers
+    if top is not None and top > layers:
+        raise PlanError(f"select.top_layers is {top}; allowed: 1 to {layers}, the encoder's layers")
+    allowed: tuple[Choice, ...] = (*table.kinds, None) if options.allow_none else table.kinds
+    empty = 0 if top is None else layers - top
+    return [(None,)] * empty + [allowed] * (layers - empty)
 
 
 def _known(table: FisherTable, kind: ModuleKind | None) -> ModuleKind:
@@ -147,8 +156,7 @@ def _random(table: FisherTable, options: SelectOptions, seed: int, limit: int | 
     allowed = _options(table, options)
     costs = {(row.layer, row.kind): row.parameters for row in table.rows}
     for _ in range(RANDOM_DRAWS):
-        draw = rng.integers(len(allowed), size=table.encoder.layers)
-        choices = tuple(allowed[i] for i in draw)
+        choices = tuple(each[rng.integers(len(each))] for each in allowed)
         if limit is None or cost_of(choices, costs) <= limit:
             return choices
     raise PlanError(

@@ -9,7 +9,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("fishpal", "stages")
+PACKAGES = ("fishpal", "stages", "studies")
 
 
 def file_of(module: str) -> Path | None:

@@ -97,10 +97,10 @@ def test_best_sum_equals_brute_force(seed, with_none, limit):
     plans = [p for p in product(options, repeat=4) if limit is None or cost_of(p, costs) <= limit]
     if not plans:
         with pytest.raises(PlanError, match=f"leaves {limit} parameters; allowed: 246 or more"):
-            best_sum(scores, costs, 4, options, limit)
+            best_sum(scores, costs, [options] * 4, limit)
         return
     value = max(sum(scores[i, k] for i, k in enumerate(p) if k) for p in plans)
-    found = best_sum(scores, costs, 4, options, limit)
+    found = best_sum(scores, costs, [options] * 4, limit)
     assert found in plans
     assert sum(scores[i, k] for i, k in enumerate(found) if k) == pytest.approx(value)
 
@@ -109,8 +109,8 @@ def test_ties_break_by_the_order_of_kinds():
     scores = {(i, k): 1.0 for i in range(3) for k in KINDS}
     costs = {(i, k): 1 for i in range(3) for k in KINDS}
     for options in ((A, P, L), (L, A, P)):
-        assert best_sum(scores, costs, 3, options, None) == (options[0],) * 3
-        assert best_total(lambda plan: 0.0, costs, 3, options, None) == (options[0],) * 3
+        assert best_sum(scores, costs, [options] * 3, None) == (options[0],) * 3
+        assert best_total(lambda plan: 0.0, costs, [options] * 3, None) == (options[0],) * 3
 
 
 def test_ascent_never_ends_below_its_starts_and_finds_sums():
@@ -122,7 +122,7 @@ def test_ascent_never_ends_below_its_starts_and_finds_sums():
     def total(plan):
         return sum(scores[i, k] for i, k in enumerate(plan) if k)
 
-    assert best_total(total, costs, 9, KINDS, None) == best_sum(scores, costs, 9, KINDS, None)
+    assert best_total(total, costs, [KINDS] * 9, None) == best_sum(scores, costs, [KINDS] * 9, None)
 
 
 def slow_score(grams: Grams, plan, kinds=KINDS) -> float:
@@ -225,6 +225,18 @@ def test_budget_holds(criterion):
     assert plan.reason.budget == 161
     with pytest.raises(PlanError, match="budget leaves 161 parameters; allowed: 240 or more"):
         criterion_plan(criterion, budget=0.0161)
+
+
+@pytest.mark.parametrize("rule", [{"rule": "random", "seed": 0}, {"rule": "criterion"}])
+@pytest.mark.parametrize("layers", [4, 9])  # all plans are tried, or an ascent is made
+def test_top_layers_leaves_the_lower_ones_empty(rule, layers):
+    table, grams = make_table(layers=layers), make_grams(layers=layers)
+    options = SelectOptions(top_layers=2)
+    plan = select_plan(table, grams, "m", Method(**rule), options, RATES)
+    assert plan.layers[:-2] == (None,) * (layers - 2)
+    assert all(plan.layers[-2:])
+    with pytest.raises(PlanError, match=f"top_layers is {layers + 1}; allowed: 1 to {layers}"):
+        select_plan(table, grams, "m", Method(**rule), SelectOptions(top_layers=layers + 1), RATES)
 
 
 def test_methods():

@@ -34,6 +34,7 @@ from fishpal.pooling import load_pooling
 from fishpal.tokens import ArrowSplit, Example, TaskFacts
 from fishpal.training import plan_model, train
 from studies.criteria.plans import Layers
+from studies.criteria.settings import Study
 
 ARTIFACTS = Path("artifacts")
 
@@ -61,6 +62,24 @@ class Cell:
 
     def path(self, folder: Path) -> Path:
         return folder / f"{self.name}-{self.seed}.json"
+
+
+def study_cell(
+    params: Params, study: Study, task: str, name: str, seed: int, layers: Layers
+) -> Cell:
+    """A cell of the study's first size, with params.yaml's modules and rates."""
+    return Cell(
+        task=task,
+        size=study.sizes[0],
+        name=name,
+        seed=seed,
+        layers=layers,
+        modules=params.modules,
+        learning_rate=params.train.learning_rate,
+        updates=study.updates,
+        evaluations=study.evaluations,
+        protocol=study.protocol,
+    )
 
 
 @dataclass(frozen=True)
@@ -213,11 +232,11 @@ def _scores(cell: Cell, model: Any, data: Data, params: Params) -> dict[str, Any
         "loss": mean_loss(logits, data.evaluation),
         "metric": name,
         "score": metric(name)(labels, predictions, data.facts.outputs),
-        "predictions": _pack(predictions),
+        "predictions": pack(predictions),
     }
 
 
-def _pack(predictions: Sequence[Any]) -> list[float] | str:
+def pack(predictions: Sequence[Any]) -> list[float] | str:
     """Class numbers as one string of digits where they are below ten; else a list."""
     values = np.asarray(predictions)
     if np.issubdtype(values.dtype, np.integer) and values.max(initial=0) < 10:

@@ -57,10 +57,37 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Halving:
+    """Successive halving among the uniform plans: updates of each rung."""
+
+    rungs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Plans that keep a share of the parameters of kind `full` at every layer."""
+
+    full: ModuleKind
+    shares: tuple[float, ...]
+    draws: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One way of choosing: the share of the full plan's parameters, the layers allowed."""
+
+    share: float | None
+    top_layers: int | None
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of study.yaml."""
 
     study: Study
+    halving: Halving
+    budget: Budget
+    chosen: dict[str, Chosen]
     sweep: Sweep
 
 

@@ -1,67 +1,110 @@
-"""Stage: every candidate's Fisher statistics and kernels under each configuration of one task."""
+"""Stage: what every criterion says of every plan of one task, under many ways of measuring."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from typing import Any
+
+from tqdm import tqdm
 
 from fishpal.config import Params
-from fishpal.encoder import load_encoder
-from fishpal.errors import FishpalError, one_of
+from fishpal.criteria import CRITERIA
+from fishpal.encoder import facts_of, load_encoder
+from fishpal.files import write_json
 from fishpal.fisher import measure_fisher
+from fishpal.grams import Grams
 from fishpal.head import start_head
 from fishpal.kinds import Estimator, FisherMode, HeadInit
 from fishpal.pooling import load_pooling
-from stages.runner import ARTIFACTS, run, seconds_to
-from studies.criteria.cells import load_data
-
-BASE = "n256_s0"
-"""256 examples, seed 0, isolated, empirical, random head: what the others vary."""
+from fishpal.sections import Method
+from fishpal.selection import select_plan
+from fishpal.table import FisherTable
+from stages.runner import ARTIFACTS, run
+from studies.criteria.cells import load_data, pack
+from studies.criteria.names import BASE, EXAMPLES, SEEDS, SIGNALS
+from studies.criteria.plans import fixed_plans
+from studies.criteria.scoring import scorers, totals, transformed
+from studies.criteria.settings import load_settings
+from studies.criteria.table import word
 
 
 def configurations(params: Params) -> dict[str, Params]:
     """Name → params that differ from `BASE`'s in one thing."""
-    base = replace(params, fisher=replace(params.fisher, examples=256, seed=0))
-    prefix = params.modules.prefix
+    fisher, modules, head = params.fisher, params.modules, params.head
     found = {
-        f"n{n}_s{seed}": replace(base, fisher=replace(base.fisher, examples=n, seed=seed))
-        for n in (16, 64, 256)
-        for seed in (0, 1, 2)
+        f"n{n}_s{seed}": replace(params, fisher=replace(fisher, examples=n, seed=seed))
+        for n in EXAMPLES
+        for seed in SEEDS
     }
-    found["probe"] = replace(base, head=replace(base.head, init=HeadInit.PROBE))
-    found["joint"] = replace(base, fisher=replace(base.fisher, mode=FisherMode.JOINT))
-    found["exact"] = replace(base, fisher=replace(base.fisher, estimator=Estimator.EXACT))
-    found["dropout"] = replace(base, fisher=replace(base.fisher, dropout=True))
-    changes = {"mlp": {"reparameterize": True}, "std_0p2": {"std": 0.2}, "std_2": {"std": 2.0}}
-    for name, change in changes.items():
-        modules = replace(base.modules, prefix=replace(prefix, **change))
-        found[f"prefix_{name}"] = replace(base, modules=modules)
-    return found
+    base = found[BASE]
+    fisher = base.fisher
+    changes: dict[str, dict[str, Any]] = {
+        "probe": {"head": replace(head, init=HeadInit.PROBE)},
+        "joint": {"fisher": replace(fisher, mode=FisherMode.JOINT)},
+        "exact": {"fisher": replace(fisher, estimator=Estimator.EXACT)},
+        "dropout": {"fisher": replace(fisher, dropout=True)},
+    }
+    prefixes: dict[str, dict[str, Any]] = {
+        "mlp": {"reparameterize": True},
+        "std_0p2": {"std": 0.2},
+        "std_2": {"std": 2.0},
+    }
+    for name, change in prefixes.items():
+        changed = replace(modules, prefix=replace(modules.prefix, **change))
+        changes[f"prefix_{name}"] = {"modules": changed}
+    return found | {name: replace(base, **change) for name, change in changes.items()}
 
 
-def main(params: Params, task: str, size: str, name: str) -> None:
+def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
+    data = load_data(task, size)
+    encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
+    head = start_head(encoder, pooling, data.facts, data.fit, params.head)
+    return measure_fisher(
+        encoder,
+        head,
+        data.fit,
+        data.facts,
+        params.modules,
+        params.fisher,
+        pooling=pooling,
+        head_options=params.head,
+        progress=False,
+    )
+
+
+def main(params: Params, task: str, size: str) -> None:
     params.task(task)
-    known = configurations(params)
-    if name not in known:
-        raise FishpalError(one_of("configuration", name, known))
-    chosen, target = known[name], ARTIFACTS / "signals" / task / size / f"{name}.json"
-    data = load_data(task, int(size))
-    with seconds_to(ARTIFACTS / "seconds" / "signals" / task / size / f"{name}.json"):
-        encoder = load_encoder(ARTIFACTS / "encoder")
-        pooling = load_pooling(ARTIFACTS / "encoder")
-        head = start_head(encoder, pooling, data.facts, data.fit, chosen.head)
-        table, grams = measure_fisher(
-            encoder,
-            head,
-            data.fit,
-            data.facts,
-            chosen.modules,
-            chosen.fisher,
-            pooling=pooling,
-            head_options=chosen.head,
-        )
-        table.save(target)
-        grams.save(target.with_suffix(".safetensors"))
+    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    plans, rates = fixed_plans(load_settings().study, layers), params.train.learning_rate
+    labels = [example.label for example in load_data(task, int(size)).evaluation]
+    scores: dict[str, Any] = {
+        "labels": pack(labels),
+        "plans": {name: word(plan) for name, plan in plans.items()},
+    }
+    seconds: dict[str, Any] = {}
+    for name, chosen in tqdm(configurations(params).items(), f"signals {task}", disable=None):
+        start = time.perf_counter()
+        table, grams = measure(chosen, task, int(size))
+        measured = time.perf_counter()
+        named = scorers(table, grams, rates) | transformed(table, rates)
+        found = {key: totals(scorer, list(plans.values())) for key, scorer in named.items()}
+        best, took = {}, {}
+        for criterion in CRITERIA:
+            begin = time.perf_counter()
+            best[criterion] = word(_chosen(table, grams, criterion, params).layers)
+            took[criterion] = round(time.perf_counter() - begin, 2)
+        scores[name] = {"scores": found, "chosen": best}
+        seconds[name] = {"measure": round(measured - start, 2), "select": took}
+    write_json(SIGNALS / task / f"{size}.json", scores)
+    write_json(SIGNALS / task / f"{size}_seconds.json", seconds)
+
+
+def _chosen(table: FisherTable, grams: Grams, criterion: str, params: Params) -> Any:
+    method = Method(rule="criterion", criterion=criterion)
+    rates = params.train.learning_rate
+    return select_plan(table, grams, criterion, method, params.select, rates)
 
 
 if __name__ == "__main__":
-    run(main, "task", "size", "configuration")
+    run(main, "task", "size")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from fishpal.config import Params
 from fishpal.encoder import facts_of, load_encoder
 from fishpal.kinds import ModuleKind
 from fishpal.options import LearningRates
 from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import Cell
+from studies.criteria.cells import Cell, study_cell
+from studies.criteria.names import CELLS
 from studies.criteria.plans import Layers
 from studies.criteria.pool import run_cells
 from studies.criteria.settings import Settings, load_settings
@@ -27,17 +27,11 @@ def sweep_cells(params: Params, settings: Settings, task: str, layers: int) -> l
     for updates in sweep.updates:
         tried += [(f"{kind}_{updates}u", kind, rates, updates) for kind in sweep.rates]
     return [
-        Cell(
-            task=task,
+        replace(
+            study_cell(params, study, task, name, seed, _uniform(kind, layers)),
             size=sweep.size,
-            name=name,
-            seed=seed,
-            layers=_uniform(kind, layers),
-            modules=params.modules,
             learning_rate=tried_rates,
             updates=updates,
-            evaluations=study.evaluations,
-            protocol=study.protocol,
             score=False,
         )
         for seed in sweep.seeds
@@ -53,7 +47,7 @@ def main(params: Params, task: str) -> None:
     params.task(task)
     layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
     cells = sweep_cells(params, load_settings(), task, layers)
-    run_cells(cells, Path("cells", "sweep", task), f"sweep {task}")
+    run_cells(cells, CELLS / "sweep" / task, f"sweep {task}")
 
 
 if __name__ == "__main__":

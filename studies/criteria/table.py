@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from fishpal.errors import DataError
 from fishpal.files import read_json
 from fishpal.kinds import ModuleKind
+from studies.criteria.names import CELLS
 from studies.criteria.plans import Layers
 
-CELLS = Path("cells")
 COLUMNS = [
     "task", "size", "plan", "layers", "seed", "score", "loss", "selection_loss", "kept",
     "updates", "best_update", "seconds",
@@ -43,6 +43,13 @@ def read_cells(group: str) -> pd.DataFrame:
     return frame
 
 
+def unpack(values: str | list[float]) -> NDArray[np.int64]:
+    """Classes as the cells keep them: one digit each."""
+    if not isinstance(values, str):
+        raise DataError("predictions are no string of digits; the study compares classes, up to 10")
+    return np.array([int(digit) for digit in values])
+
+
 @dataclass(frozen=True)
 class Trained:
     """All plans of one task and size: results are (P, S), NaN-free, higher is better.
@@ -62,8 +69,19 @@ class Trained:
     seconds: NDArray[np.float64]
     predictions: dict[str, NDArray[np.int64]]
 
-    def index(self, name: str) -> int:
-        return self.plans.index(name)
+    def take(self, rows: Sequence[int]) -> Trained:
+        """The plans at these places."""
+        chosen = list(rows)
+        names = tuple(self.plans[i] for i in chosen)
+        return Trained(
+            plans=names,
+            layers=tuple(self.layers[i] for i in chosen),
+            loss=self.loss[chosen],
+            score=self.score[chosen],
+            kept=self.kept[chosen],
+            seconds=self.seconds[chosen],
+            predictions={name: self.predictions[name] for name in names},
+        )
 
 
 def trained(frame: pd.DataFrame, task: str, size: int) -> Trained:
@@ -78,7 +96,7 @@ def trained(frame: pd.DataFrame, task: str, size: int) -> Trained:
         return whole[column].to_numpy(dtype=np.float64).reshape(-1, seeds)
 
     digits = {
-        str(plan): np.array([[int(c) for c in row] for row in group.predictions])
+        str(plan): np.array([unpack(row) for row in group.predictions])
         for plan, group in whole.groupby("plan")
     }
     return Trained(

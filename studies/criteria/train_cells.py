@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 from fishpal.config import Params
 from fishpal.encoder import facts_of, load_encoder
 from fishpal.errors import FishpalError
 from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import Cell
+from studies.criteria.cells import study_cell
+from studies.criteria.names import CELLS
 from studies.criteria.plans import fixed_plans
 from studies.criteria.pool import run_cells
 from studies.criteria.settings import load_settings
@@ -21,22 +22,11 @@ def main(params: Params, task: str, size: str) -> None:
         raise FishpalError(f"size is '{size}'; allowed: {', '.join(map(str, study.sizes))}")
     layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
     cells = [
-        Cell(
-            task=task,
-            size=int(size),
-            name=name,
-            seed=seed,
-            layers=plan,
-            modules=params.modules,
-            learning_rate=params.train.learning_rate,
-            updates=study.updates,
-            evaluations=study.evaluations,
-            protocol=study.protocol,
-        )
+        replace(study_cell(params, study, task, name, seed, plan), size=int(size))
         for seed in study.seeds
         for name, plan in fixed_plans(study, layers).items()
     ]
-    run_cells(cells, Path("cells", "plans", task, size), f"{task} {size}")
+    run_cells(cells, CELLS / "plans" / task / size, f"{task} {size}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"""From cells and signals to the study's findings, as plain rows; no text, no figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.study import Agreement, agreement, noise_floor, percentile, regret, variance
+from studies.criteria.learned import blend, fit_and_score, placement
+from studies.criteria.names import BASE, MIXES
+from studies.criteria.table import Trained
+
+Array = NDArray[np.float64]
+PLACEMENT, BLEND = "placement (learnt)", "blend (learnt)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task and size: what was trained, and every criterion's score of each plan.
+
+    Attributes:
+        trained: the plans with modules; `head` is kept apart, since every criterion knows that
+            no module is worse than some.
+        scores: criterion → (P,), in the order of `trained.plans`.
+    """
+
+    task: str
+    size: int
+    trained: Trained
+    head: Trained
+    scores: dict[str, Array]
+
+    @property
+    def mixes(self) -> list[int]:
+        """The random mixes among the plans."""
+        return [i for i, name in enumerate(self.trained.plans) if name.startswith(MIXES)]
+
+
+def case(task: str, size: int, trained: Trained, signals: Mapping[str, object]) -> Case:
+    """Join results and the scores under one configuration of measuring."""
+    names = list(signals["plans"])  # type: ignore[call-overload]
+    keep = [i for i, word in enumerate(trained.layers) if set(word) != {"-"}]
+    rest = [i for i in range(len(trained.plans)) if i not in keep]
+    part = trained.take(keep)
+    order = [names.index(plan) for plan in part.plans]
+    return Case(task, size, part, trained.take(rest), config_scores(signals, BASE, order))
+
+
+def config_scores(
+    signals: Mapping[str, object], configuration: str, order: Sequence[int]
+) -> dict[str, Array]:
+    """Criterion → scores of the plans at `order` under one configuration."""
+    found: Mapping[str, Sequence[float]] = signals[configuration]["scores"]  # type: ignore[index]
+    return {name: np.array(values)[list(order)] for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How well one score did on one case; regrets and results in the units of accuracy.
+
+    Attributes:
+        percentile: of the best-scored plan among the random mixes, by accuracy.
+        chosen: index of the best-scored plan (the first of equals).
+    """
+
+    loss: Agreement
+    score: Agreement
+    regret: float
+    percentile: float
+    chosen: int
+
+
+def judge(case: Case, scores: Array) -> Verdict:
+    """Compare scores with what training gave."""
+    trained, chosen = case.trained, int(np.argmax(scores))
+    means = trained.score.mean(axis=1)
+    return Verdict(
+        loss=agreement(scores, trained.loss),
+        score=agreement(scores, trained.score),
+        regret=regret(chosen, trained.score),
+        percentile=percentile(float(means[chosen]), means[case.mixes]),
+        chosen=chosen,
+    )
+
+
+def all_scores(cases: Sequence[Case]) -> list[dict[str, Array]]:
+    """Every case's scores by every criterion, the learnt ones fitted on the *other* tasks."""
+    found = []
+    for case in cases:
+        scores = dict(case.scores)
+        others = [other for other in cases if other.task != case.task]
+        if others:
+            for name, make in ((PLACEMENT, _placement), (BLEND, _blend)):
+                train = [(make(other), other.trained.loss.mean(axis=1)) for other in others]
+                scores[name] = fit_and_score(train, make(case))
+        found.append(scores)
+    return found
+
+
+def _placement(case: Case) -> Array:
+    return placement(case.trained.layers)
+
+
+def _blend(case: Case) -> Array:
+    return blend(case.trained.layers, case.scores)
+
+
+def leave_one_out(cases: Sequence[Case], pool: Sequence[str]) -> list[tuple[str, Verdict]]:
+    """For each case the criterion of the highest median Spearman (loss) on the other tasks.
+
+    Returns:
+        Its name, and how it did on the case that had no say in picking it.
+    """
+    verdicts = [{name: judge(case, case.scores[name]) for name in pool} for case in cases]
+    found = []
+    for case, own in zip(cases, verdicts, strict=True):
+        others = [v for c, v in zip(cases, verdicts, strict=True) if c.task != case.task]
+        best = max(pool, key=lambda name: np.median([v[name].loss.spearman for v in others]))
+        found.append((best, own[best]))
+    return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far plans differ at all: shares of variance and the regret that seeds alone make."""
+
+    share_loss: float
+    share_score: float
+    ceiling: float
+    floor: float
+    seed_sd: float
+    plan_sd: float
+
+
+def spread(case: Case) -> Spread:
+    """Needs two seeds.
+
+    `ceiling` is the highest correlation with the mean losses that the plans' true order could
+    reach (square root of the reliability).
+    """
+    trained = case.trained
+    loss, score = variance(trained.loss), variance(trained.score)
+    return Spread(
+        share_loss=loss.share,
+        share_score=score.share,
+        ceiling=float(np.sqrt(loss.reliability(trained.loss.shape[1]))),
+        floor=noise_floor(trained.score),
+        seed_sd=float(np.sqrt(score.seeds)),
+        plan_sd=float(np.sqrt(score.plans)),
+    )

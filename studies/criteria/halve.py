@@ -1,0 +1,37 @@
+"""Stage: the uniform plans on a tenth of the budget, for successive halving among the kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fishpal.config import Params
+from fishpal.encoder import facts_of, load_encoder
+from fishpal.kinds import ModuleKind
+from stages.runner import ARTIFACTS, run
+from studies.criteria.cells import study_cell
+from studies.criteria.names import CELLS
+from studies.criteria.pool import run_cells
+from studies.criteria.settings import load_settings
+
+
+def main(params: Params, task: str) -> None:
+    params.task(task)
+    settings = load_settings()
+    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    cells = [
+        replace(
+            study_cell(params, settings.study, task, f"{kind}_{updates}u", seed, (kind,) * layers),
+            size=updates * params.train.batch_size,  # one pass over just so many examples
+            updates=updates,
+            evaluations=1,
+            score=False,
+        )
+        for seed in settings.study.seeds
+        for updates in settings.halving.rungs
+        for kind in ModuleKind
+    ]
+    run_cells(cells, CELLS / "halving" / task, f"halving {task}")
+
+
+if __name__ == "__main__":
+    run(main, "task")

@@ -1,0 +1,18 @@
+"""What the study's files and configurations are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CELLS = Path("cells")
+SIGNALS = Path("signals")
+
+EXAMPLES, SEEDS = (16, 64, 256), (0, 1, 2)
+"""Fisher examples and seeds whose stability is measured."""
+
+BASE = "n256_s0"
+"""256 examples, seed 0, isolated, empirical, random head: what the ablation varies."""
+
+UNIFORM = ("prefix", "adapter", "lora")
+MIXES = ("uniform_", "stratified_")
+"""What the names of random mixes start with."""

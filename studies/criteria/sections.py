@@ -1,0 +1,199 @@
+"""The study's tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fishpal.files import read_json
+from fishpal.markdown import code, mean_sd, table
+from fishpal.study import stability
+from studies.criteria.analysis import Case, Verdict, judge, leave_one_out, spread
+from studies.criteria.names import BASE, EXAMPLES, MIXES, SEEDS, SIGNALS, UNIFORM
+from studies.criteria.scoring import TRANSFORMED
+from studies.criteria.table import Trained
+
+Signals = Mapping[str, object]
+Scores = Sequence[Mapping[str, np.ndarray]]
+
+
+def points(value: float) -> str:
+    """A share as points of accuracy."""
+    return f"{100 * value:.1f}"
+
+
+def what_was_run(frame: pd.DataFrame, cases: Sequence[Case]) -> str:
+    rows = []
+    for case in cases:
+        part = frame[(frame.task == case.task) & (frame["size"] == case.size)]
+        plans = len(case.trained.plans) + len(case.head.plans)
+        examples = len(next(iter(part.predictions)))
+        hours = part.seconds.sum() / 3600
+        rows.append(
+            [code(case.task), str(case.size), str(plans), str(len(case.mixes))]
+            + [str(part.seed.nunique()), str(len(part)), f"{examples:,}", f"{hours:.2f}"]
+        )
+    header = ["task", "K", "plans", "random mixes", "seeds", "cells", "scored on", "training hours"]
+    return table(header, rows)
+
+
+def sweep_table(frame: pd.DataFrame, rates: Mapping[str, float], updates: int) -> str:
+    """Mean best selection loss of every kind at every rate; the chosen one in bold."""
+    tasks = sorted(frame.task.unique())
+    rows = []
+    for name, group in sorted(frame.groupby("plan"), key=lambda pair: _sweep_order(pair[0])):
+        kind, tried = str(name).split("_", 1)
+        means = [group[group.task == task].selection_loss.mean() for task in tasks]
+        rate = rates[kind] if tried.endswith("u") else _number(tried)
+        length = int(tried[:-1]) if tried.endswith("u") else updates
+        chosen = rate == rates[kind] and length == updates
+        cells = [f"{rate:g}", str(length), *(f"{m:.3f}" for m in means), f"{np.mean(means):.3f}"]
+        rows.append([kind, *((f"**{cell}**" if chosen else cell) for cell in cells)])
+    return table(["kind", "peak rate", "updates", *map(code, tasks), "mean"], rows)
+
+
+def _sweep_order(name: str) -> tuple[str, bool, float]:
+    kind, tried = name.split("_", 1)
+    return kind, tried.endswith("u"), 0.0 if tried.endswith("u") else _number(tried)
+
+
+def _number(text: str) -> float:
+    return float(text.replace("p", ".").replace("m", "-"))
+
+
+def spread_table(cases: Sequence[Case]) -> str:
+    """Uniform plans and mixes, and how much of it all is the seed."""
+    rows = []
+    for case in cases:
+        trained, found = case.trained, spread(case)
+        means = trained.score.mean(axis=1)[case.mixes]
+        uniform = [mean_sd((100 * trained.score[trained.index(k)]).tolist()) for k in UNIFORM]
+        head = mean_sd((100 * case.head.score[0]).tolist())
+        rows.append(
+            [f"{code(case.task)}, {case.size}", *map(_short, [head, *uniform])]
+            + [f"{points(means.min())} to {points(means.max())}"]
+            + [points(found.plan_sd), points(found.seed_sd)]
+            + [f"{100 * found.share_score:.0f} %", f"{100 * found.share_loss:.0f} %"]
+            + [f"{found.ceiling:.2f}", points(found.floor)]
+        )
+    header = ["task, K", "head", *UNIFORM, "mixes", "sd of plans", "sd of seeds"]
+    header += ["plans' share, accuracy", "loss", "highest ρ to hope for", "regret of one seed"]
+    return table(header, rows)
+
+
+def _short(text: str) -> str:
+    """`79.1234 ± 0.5678` with one digit."""
+    return " ± ".join(f"{float(part):.1f}" for part in text.split(" ± "))
+
+
+def criteria_table(cases: Sequence[Case], scores: Scores, names: Sequence[str]) -> str:
+    """Every criterion over all cases, best median Spearman first."""
+    judged = {n: [judge(c, s[n]) for c, s in zip(cases, scores, strict=True)] for n in names}
+    order = sorted(names, key=lambda n: -_median([v.loss.spearman for v in judged[n]]))
+    rows = [[name, *_verdict_cells(judged[name])] for name in order]
+    header = ["criterion", *(f"ρ {code(case.task)} {case.size}" for case in cases)]
+    header += ["median ρ", "median τ", "median ρ, accuracy", "median regret", "lowest percentile"]
+    return table(header, rows)
+
+
+def _verdict_cells(verdicts: Sequence[Verdict]) -> list[str]:
+    return [
+        *(f"{v.loss.spearman:+.2f}" for v in verdicts),
+        f"**{_median([v.loss.spearman for v in verdicts]):+.2f}**",
+        f"{_median([v.loss.kendall for v in verdicts]):+.2f}",
+        f"{_median([v.score.spearman for v in verdicts]):+.2f}",
+        points(_median([v.regret for v in verdicts])),
+        f"{min(v.percentile for v in verdicts):.0f}",
+    ]
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
+def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
+    rows = []
+    for case, (name, verdict) in zip(cases, leave_one_out(cases, pool), strict=True):
+        plan = case.trained.layers[verdict.chosen]
+        best = case.trained.score.mean(axis=1)
+        uniform = max(best[case.trained.index(kind)] for kind in UNIFORM)
+        rows.append(
+            [f"{code(case.task)}, {case.size}", name, f"{verdict.loss.spearman:+.2f}"]
+            + [f"`{plan}`", points(best[verdict.chosen]), points(uniform), points(best.max())]
+            + [points(verdict.regret), f"{verdict.percentile:.0f}"]
+        )
+    header = ["task, K", "picked on the others", "ρ here", "its plan", "accuracy"]
+    header += ["best uniform", "best of all", "regret", "percentile of mixes"]
+    return table(header, rows)
+
+
+def ablation_table(cases: Sequence[Case], signals: Sequence[Signals], orders: Scores) -> str:
+    """Spearman of the thesis's signal under other scales, and of criteria measured otherwise."""
+    rows = []
+    for name in TRANSFORMED:
+        rows.append([f"{name}, as measured", *_row_of(cases, signals, orders, BASE, name)])
+    for configuration in ("probe", "joint", "exact", "dropout"):
+        for name in ("mean", "snr", "kernel"):
+            label = f"{name}, {configuration}"
+            rows.append([label, *_row_of(cases, signals, orders, configuration, name)])
+    for configuration in ("prefix_mlp", "prefix_std_0p2", "prefix_std_2"):
+        for name in ("mean", "snr", "kernel"):
+            label = f"{name}, {configuration.replace('_', ' ').replace('0p2', '0.2')}"
+            rows.append([label, *_row_of(cases, signals, orders, configuration, name)])
+    header = ["signal", *(f"ρ {code(case.task)} {case.size}" for case in cases), "median ρ"]
+    return table(header, rows)
+
+
+def _row_of(
+    cases: Sequence[Case], signals: Sequence[Signals], orders: Scores, configuration: str, name: str
+) -> list[str]:
+    found = []
+    for case, signal, order in zip(cases, signals, orders, strict=True):
+        values = np.array(signal[configuration]["scores"][name])[order]  # type: ignore[index]
+        found.append(judge(case, values).loss.spearman)
+    return [*(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"]
+
+
+def stability_table(
+    cases: Sequence[Case], signals: Sequence[Signals], orders: Scores, names: Sequence[str]
+) -> str:
+    """Over Fisher seeds: share of layers chosen alike, and the mean Spearman, at each n."""
+    rows = []
+    for name in names:
+        cells = []
+        for n in EXAMPLES:
+            alike, rhos = [], []
+            for case, signal, order in zip(cases, signals, orders, strict=True):
+                measured = [signal[f"n{n}_s{seed}"] for seed in SEEDS]
+                alike.append(stability([each["chosen"][name] for each in measured]))  # type: ignore[index]
+                values = [np.array(each["scores"][name])[order] for each in measured]  # type: ignore[index]
+                rhos.append(np.mean([judge(case, each).loss.spearman for each in values]))
+            cells += [f"{100 * np.mean(alike):.0f} %", f"{np.mean(rhos):+.2f}"]
+        rows.append([name, *cells])
+    header = ["criterion", *(f"{what}, n = {n}" for n in EXAMPLES for what in ("alike", "ρ"))]
+    return table(header, rows)
+
+
+def plan_groups(trained: Trained) -> dict[str, list[int]]:
+    """Indices by what a plan is: each uniform kind, the mixes, the leads."""
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(trained.plans):
+        group = "mixes" if name.startswith(MIXES) else name
+        groups.setdefault(group, []).append(i)
+    return groups
+
+
+def cost_table(cases: Sequence[Case], criterion: str) -> str:
+    """Seconds to measure and select, as a share of one training of the all-LoRA plan."""
+    rows = []
+    for case in cases:
+        seconds = read_json(SIGNALS / case.task / f"{case.size}_seconds.json")
+        training = float(np.median(case.trained.seconds[case.trained.index("lora")]))
+        cells = []
+        for n in EXAMPLES:
+            taken = seconds[f"n{n}_s0"]["measure"] + seconds[f"n{n}_s0"]["select"][criterion]
+            cells.append(f"{taken:.1f} s ({100 * taken / training:.0f} %)")
+        rows.append([code(case.task), *cells, f"{training:.1f} s"])
+    return table(["task", *(f"n = {n}" for n in EXAMPLES), "one training"], rows)

@@ -1,0 +1,94 @@
+"""Stage: the study's report from cells and signals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fishpal.config import Params
+from fishpal.criteria import CRITERIA
+from fishpal.files import read_json, write_text
+from stages.runner import run
+from studies.criteria import budget_sections, pictures, sections
+from studies.criteria.analysis import BLEND, PLACEMENT, Case, all_scores, case
+from studies.criteria.names import BASE, SIGNALS
+from studies.criteria.settings import load_settings
+from studies.criteria.table import COLUMNS, read_cells, trained, unpack
+
+REPORTS = Path("..", "..", "reports")
+FIGURES = REPORTS / "study"
+RANDOM = "random score"
+LEARNT = (PLACEMENT, BLEND)
+
+
+def main(params: Params) -> None:
+    settings = load_settings()
+    frame = read_cells("plans")
+    cases, signals = [], []
+    for task in params.grid.tasks:
+        for size in settings.study.sizes:
+            signals.append(read_json(SIGNALS / task / f"{size}.json"))
+            cases.append(case(task, size, trained(frame, task, size), signals[-1]))
+    scores = all_scores(cases)
+    for number, own in enumerate(scores):
+        own[RANDOM] = np.random.default_rng(number).random(len(own[PLACEMENT]))
+    frame[COLUMNS].to_csv("results.csv", index=False, lineterminator="\n")
+    text = _report(params, settings, frame, cases, scores, signals)
+    write_text(REPORTS / "study.md", text)
+
+
+def _report(
+    params: Params, settings: Any, frame: Any, cases: list[Case], scores: Any, signals: Any
+) -> str:
+    names = [*CRITERIA, *LEARNT, RANDOM]
+    first = [i for i, each in enumerate(cases) if each.size == settings.study.sizes[0]]
+    small = [cases[i] for i in first]
+    orders = [
+        [list(signal["plans"]).index(plan) for plan in case.trained.plans]
+        for case, signal in zip(cases, signals, strict=True)
+    ]
+    labels = {c.task: unpack(s["labels"]) for c, s in zip(cases, signals, strict=True)}
+    winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
+    budget = [_budget(case.task, case.size) for case in small]
+    pictures.draw_spread(FIGURES / "plans.png", cases)
+    pictures.draw_correlations(FIGURES / "criteria.png", cases, scores, names)
+    pictures.draw_winner(FIGURES / "default.png", cases, scores, winner)
+    pictures.draw_budget(FIGURES / "budget.png", small, budget, list(settings.chosen))
+    rates = asdict(params.train.learning_rate)
+    sweep = sections.sweep_table(read_cells("sweep"), rates, settings.study.updates)
+    parts = {
+        "conclusion": Path("conclusion.md").read_text(encoding="utf-8").strip(),
+        "run": sections.what_was_run(frame, cases),
+        "sweep": sweep,
+        "spread": sections.spread_table(cases),
+        "criteria": sections.criteria_table(cases, scores, names),
+        "loto": sections.leave_one_out_table(cases, CRITERIA),
+        "chosen": budget_sections.uniform_table(cases, scores, winner, labels, metric),
+        "rivals": budget_sections.rivals_table(small, read_cells("halving")),
+        "ablation": sections.ablation_table(cases, signals, orders),
+        "stability": sections.stability_table(cases, signals, orders, CRITERIA),
+        "cost": sections.cost_table(small, winner),
+        "budget": budget_sections.budget_table(small, budget, labels, metric),
+        "winner": winner,
+        "updates": str(settings.study.updates),
+        "sweep_seeds": str(len(settings.sweep.seeds)),
+        "base": BASE,
+    }
+    template = Path("report.md").read_text(encoding="utf-8")
+    for key, value in parts.items():
+        template = template.replace("{{" + key + "}}", value)
+    return template
+
+
+def _budget(task: str, size: int) -> Any:
+    """The plans under the budget and the chosen ones of one task as one."""
+    both = pd.concat([read_cells(f"budget/{task}"), read_cells(f"chosen/{task}")])
+    return trained(both, task, size)
+
+
+if __name__ == "__main__":
+    run(main)
