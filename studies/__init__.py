@@ -1,0 +1,1 @@
+"""What was measured to fix defaults; each study says how to run it."""

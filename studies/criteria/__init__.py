@@ -1,0 +1,1 @@
+"""Does a score computed before training rank plans as training does?"""

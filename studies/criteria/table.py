@@ -69,6 +69,10 @@ class Trained:
     seconds: NDArray[np.float64]
     predictions: dict[str, NDArray[np.int64]]
 
+    def index(self, name: str) -> int:
+        """The place of the plan of that name."""
+        return self.plans.index(name)
+
     def take(self, rows: Sequence[int]) -> Trained:
         """The plans at these places."""
         chosen = list(rows)
