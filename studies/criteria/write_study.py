@@ -74,6 +74,8 @@ def _report(
         "cost": sections.cost_table(small, winner),
         "budget": budget_sections.budget_table(small, budget, labels, metric),
         "winner": winner,
+        "batch": str(params.train.batch_size),
+        "evaluations": str(settings.study.evaluations),
         "updates": str(settings.study.updates),
         "sweep_seeds": str(len(settings.sweep.seeds)),
         "base": BASE,
