@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,9 @@ class Case:
         return [i for i, name in enumerate(self.trained.plans) if name.startswith(MIXES)]
 
 
-def case(task: str, size: int, trained: Trained, signals: Mapping[str, object]) -> Case:
+def case(task: str, size: int, trained: Trained, signals: Mapping[str, Any]) -> Case:
     """Join results and the scores under one configuration of measuring."""
-    names = list(signals["plans"])  # type: ignore[call-overload]
+    names = list(signals["plans"])
     keep = [i for i, word in enumerate(trained.layers) if set(word) != {"-"}]
     rest = [i for i in range(len(trained.plans)) if i not in keep]
     part = trained.take(keep)
@@ -50,10 +51,10 @@ def case(task: str, size: int, trained: Trained, signals: Mapping[str, object]) 
 
 
 def config_scores(
-    signals: Mapping[str, object], configuration: str, order: Sequence[int]
+    signals: Mapping[str, Any], configuration: str, order: Sequence[int]
 ) -> dict[str, Array]:
     """Criterion → scores of the plans at `order` under one configuration."""
-    found: Mapping[str, Sequence[float]] = signals[configuration]["scores"]  # type: ignore[index]
+    found: Mapping[str, Sequence[float]] = signals[configuration]["scores"]
     return {name: np.array(values)[list(order)] for name, values in found.items()}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from fishpal.attach import detach
 from fishpal.config import Params, load_params
@@ -236,7 +237,7 @@ def _scores(cell: Cell, model: Any, data: Data, params: Params) -> dict[str, Any
     }
 
 
-def pack(predictions: Sequence[Any]) -> list[float] | str:
+def pack(predictions: ArrayLike) -> list[float] | str:
     """Class numbers as one string of digits where they are below ten; else a list."""
     values = np.asarray(predictions)
     if np.issubdtype(values.dtype, np.integer) and values.max(initial=0) < 10:

@@ -36,7 +36,7 @@ def placement(words: Sequence[str]) -> Array:
     return np.array(rows)
 
 
-def blend(words: Sequence[str], scores: Mapping[str, Sequence[float]]) -> Array:
+def blend(words: Sequence[str], scores: Mapping[str, Array]) -> Array:
     """`placement` and the ranks of the criteria's scores."""
     signals = [ranks(scores[name]) for name in BLENDED if name in scores]
     return np.column_stack([placement(words), *signals])

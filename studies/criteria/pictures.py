@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,13 @@ def draw_correlations(
     order = np.argsort(np.median(values, axis=1))
     with figure_file(path, (1.1 * len(cases) + 3.2, 0.34 * len(names) + 1.4)) as figure:
         axis = figure.subplots()
-        shades = {"cmap": "RdBu", "vmin": -1, "vmax": 1, "aspect": "auto", "origin": "lower"}
+        shades: dict[str, Any] = {
+            "cmap": "RdBu",
+            "vmin": -1,
+            "vmax": 1,
+            "aspect": "auto",
+            "origin": "lower",
+        }
         image = axis.imshow(values[order], **shades)
         for (y, x), value in np.ndenumerate(values[order]):
             colour = "white" if abs(value) > 0.6 else "black"
@@ -116,10 +123,10 @@ def draw_budget(
         )
 
 
-def _point(axis: object, trained: Trained, index: int, colour: str, marker: str, name: str) -> None:
+def _point(axis: Any, trained: Trained, index: int, colour: str, marker: str, name: str) -> None:
     score = 100 * trained.score[index]
     sd = score.std(ddof=1) if len(score) > 1 else 0.0
-    axis.errorbar(  # type: ignore[attr-defined]
+    axis.errorbar(
         np.median(trained.seconds[index]),
         score.mean(),
         yerr=sd,

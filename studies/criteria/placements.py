@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fishpal.kinds import ModuleKind
-from fishpal.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.options import ModuleOptions
 from studies.criteria.plans import KINDS, Layers
 
 Costs = dict[ModuleKind, int]
@@ -40,23 +40,25 @@ def small(
     Costs grow linearly with a kind's size, but for the adapter's output bias, which stays.
     """
     for kind in KINDS:
-        if costs[kind] * layers <= limit:
-            continue
-        size = getattr(options, kind)
-        if isinstance(size, LoraOptions):
-            rank = size.rank * limit // (costs[kind] * layers)
-            changed = (
-                replace(size, rank=rank, alpha=size.alpha * rank / size.rank) if rank else size
-            )
-        elif isinstance(size, AdapterOptions):
-            # 2db + b + d parameters: an upper bound of the share, lowered until it fits
-            width = size.bottleneck * limit // (costs[kind] * layers) - 1
-            changed = replace(size, bottleneck=max(width, 1))
-        else:
-            assert isinstance(size, PrefixOptions)
-            changed = replace(size, length=max(size.length * limit // (costs[kind] * layers), 1))
-        if changed != size:
-            yield f"small_{kind}", kind, replace(options, **{kind.value: changed})
+        share = limit / (costs[kind] * layers)
+        if share < 1:
+            yield f"small_{kind}", kind, _smaller(options, kind, share)
+
+
+def _smaller(options: ModuleOptions, kind: ModuleKind, share: float) -> ModuleOptions:
+    """The options with a kind's size cut to a share, rounded down, at least 1.
+
+    The adapter loses one more: its output bias does not shrink. LoRA keeps its scale α / r.
+    """
+    if kind == ModuleKind.LORA:
+        lora = options.lora
+        rank = max(int(lora.rank * share), 1)
+        return replace(options, lora=replace(lora, rank=rank, alpha=lora.alpha * rank / lora.rank))
+    if kind == ModuleKind.ADAPTER:
+        width = max(int(options.adapter.bottleneck * share) - 1, 1)
+        return replace(options, adapter=replace(options.adapter, bottleneck=width))
+    length = max(int(options.prefix.length * share), 1)
+    return replace(options, prefix=replace(options.prefix, length=length))
 
 
 def _random(costs: Costs, layers: int, limit: int, seed: int) -> Layers:

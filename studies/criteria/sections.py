@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from studies.criteria.names import BASE, EXAMPLES, MIXES, SEEDS, SIGNALS, UNIFOR
 from studies.criteria.scoring import TRANSFORMED
 from studies.criteria.table import Trained
 
-Signals = Mapping[str, object]
+Signals = Mapping[str, Any]
+Orders = Sequence[list[int]]
 Scores = Sequence[Mapping[str, np.ndarray]]
 
 
@@ -129,7 +131,7 @@ def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
     return table(header, rows)
 
 
-def ablation_table(cases: Sequence[Case], signals: Sequence[Signals], orders: Scores) -> str:
+def ablation_table(cases: Sequence[Case], signals: Sequence[Signals], orders: Orders) -> str:
     """Spearman of the thesis's signal under other scales, and of criteria measured otherwise."""
     rows = []
     for name in TRANSFORMED:
@@ -147,17 +149,17 @@ def ablation_table(cases: Sequence[Case], signals: Sequence[Signals], orders: Sc
 
 
 def _row_of(
-    cases: Sequence[Case], signals: Sequence[Signals], orders: Scores, configuration: str, name: str
+    cases: Sequence[Case], signals: Sequence[Signals], orders: Orders, configuration: str, name: str
 ) -> list[str]:
     found = []
     for case, signal, order in zip(cases, signals, orders, strict=True):
-        values = np.array(signal[configuration]["scores"][name])[order]  # type: ignore[index]
+        values = np.array(signal[configuration]["scores"][name])[order]
         found.append(judge(case, values).loss.spearman)
     return [*(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"]
 
 
 def stability_table(
-    cases: Sequence[Case], signals: Sequence[Signals], orders: Scores, names: Sequence[str]
+    cases: Sequence[Case], signals: Sequence[Signals], orders: Orders, names: Sequence[str]
 ) -> str:
     """Over Fisher seeds: share of layers chosen alike, and the mean Spearman, at each n."""
     rows = []
@@ -167,8 +169,8 @@ def stability_table(
             alike, rhos = [], []
             for case, signal, order in zip(cases, signals, orders, strict=True):
                 measured = [signal[f"n{n}_s{seed}"] for seed in SEEDS]
-                alike.append(stability([each["chosen"][name] for each in measured]))  # type: ignore[index]
-                values = [np.array(each["scores"][name])[order] for each in measured]  # type: ignore[index]
+                alike.append(stability([each["chosen"][name] for each in measured]))
+                values = [np.array(each["scores"][name])[order] for each in measured]
                 rhos.append(np.mean([judge(case, each).loss.spearman for each in values]))
             cells += [f"{100 * np.mean(alike):.0f} %", f"{np.mean(rhos):+.2f}"]
         rows.append([name, *cells])
