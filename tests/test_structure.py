@@ -23,7 +23,7 @@ TIERS = """
 errors kinds options files
 decode facts sections catalog explain config table plan grams tokens
 criteria kernel search selection
-metrics metric_classes statistics frames wheels tasks sources splitting tokenization
+metrics metric_classes statistics study frames wheels tasks sources splitting tokenization
 specs attention encoder batching pooling
 modules
 attach model head
@@ -88,6 +88,15 @@ def test_every_stage_depends_on_all_it_imports():
         module = stage["cmd"].split()[2].split(".")[1]
         listed = {dep for dep in stage["deps"] if dep.endswith(".py")}
         assert listed == set(closure_of(ROOT / "stages" / f"{module}.py")), name
+
+
+def test_every_stage_of_the_study_depends_on_all_it_imports():
+    folder = ROOT / "studies" / "criteria"
+    for name, stage in YAML(typ="safe").load((folder / "dvc.yaml").read_text())["stages"].items():
+        words = stage["cmd"].split()
+        module = words[words.index("-m") + 1].replace(".", "/")
+        listed = {(folder / dep).resolve() for dep in stage["deps"] if dep.endswith(".py")}
+        assert listed == {ROOT / each for each in closure_of(ROOT / f"{module}.py")}, name
 
 
 def test_every_training_option_is_tracked():
