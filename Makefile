@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: report test lint benchmark clean
+.PHONY: report test lint benchmark study clean
 
 report: $(STAMP)
 	$(BIN)/python -m stages.check_params
@@ -25,6 +25,9 @@ lint: $(STAMP)
 
 benchmark: $(STAMP)
 	$(BIN)/python -m benchmarks.fisher
+
+study: $(STAMP)
+	cd studies/criteria && $(CURDIR)/$(BIN)/dvc repro
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'fishpal needs Python 3.11 or newer: make PYTHON=python3.x')"
