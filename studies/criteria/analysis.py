@@ -20,19 +20,31 @@ PLACEMENT, BLEND = "placement (learnt)", "blend (learnt)"
 
 @dataclass(frozen=True)
 class Case:
-    """One task and size: what was trained, and every criterion's score of each plan.
+    """One task and size: what was trained, and what was measured before.
 
     Attributes:
         trained: the plans with modules; `head` is kept apart, since every criterion knows that
             no module is worse than some.
-        scores: criterion → (P,), in the order of `trained.plans`.
+        signals: as the stage `signals` writes them.
     """
 
     task: str
     size: int
     trained: Trained
     head: Trained
-    scores: dict[str, Array]
+    signals: Mapping[str, Any]
+
+    @property
+    def scores(self) -> dict[str, Array]:
+        """Every criterion's scores (P,) as measured by `BASE`."""
+        return self.scores_under(BASE)
+
+    def scores_under(self, configuration: str) -> dict[str, Array]:
+        """Criterion → scores (P,), in the order of `trained.plans`, under one configuration."""
+        names = list(self.signals["plans"])
+        order = [names.index(plan) for plan in self.trained.plans]
+        found = self.signals[configuration]["scores"]
+        return {name: np.array(values)[order] for name, values in found.items()}
 
     @property
     def mixes(self) -> list[int]:
@@ -41,21 +53,10 @@ class Case:
 
 
 def case(task: str, size: int, trained: Trained, signals: Mapping[str, Any]) -> Case:
-    """Join results and the scores under one configuration of measuring."""
-    names = list(signals["plans"])
-    keep = [i for i, word in enumerate(trained.layers) if set(word) != {"-"}]
-    rest = [i for i in range(len(trained.plans)) if i not in keep]
-    part = trained.take(keep)
-    order = [names.index(plan) for plan in part.plans]
-    return Case(task, size, part, trained.take(rest), config_scores(signals, BASE, order))
-
-
-def config_scores(
-    signals: Mapping[str, Any], configuration: str, order: Sequence[int]
-) -> dict[str, Array]:
-    """Criterion → scores of the plans at `order` under one configuration."""
-    found: Mapping[str, Sequence[float]] = signals[configuration]["scores"]
-    return {name: np.array(values)[list(order)] for name, values in found.items()}
+    """Join results and signals."""
+    empty = [set(word) == {"-"} for word in trained.layers]
+    kept, head = np.flatnonzero(np.logical_not(empty)), np.flatnonzero(empty)
+    return Case(task, size, trained.take(kept.tolist()), trained.take(head.tolist()), signals)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from studies.criteria.table import Trained
 class Rival:
     """A plan beside a case's best uniform plan; `ratio` is of training seconds."""
 
-    score: float
     layers: str
     kept: int
     ratio: float
@@ -47,7 +46,6 @@ def compare(case: Case, other: Trained, plan: str, labels: np.ndarray, name: str
     seconds = case.trained.seconds[case.trained.index(base)]
     found = difference(labels, other.predictions[plan], case.trained.predictions[base], name)
     return Rival(
-        float(other.score[index].mean()),
         other.layers[index],
         int(other.kept[index]),
         float(np.median(other.seconds[index]) / np.median(seconds)),

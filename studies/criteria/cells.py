@@ -26,6 +26,7 @@ from fishpal.config import Params, load_params
 from fishpal.encoder import facts_of, fingerprint, load_encoder
 from fishpal.errors import DataError
 from fishpal.evaluation import decide, mean_loss, predict
+from fishpal.facts import EncoderFacts
 from fishpal.files import read_json, write_text
 from fishpal.head import start_head
 from fishpal.metrics import metric
@@ -125,6 +126,11 @@ def _encoder() -> tuple[torch.nn.Module, str]:
     return encoder, fingerprint(encoder)
 
 
+def encoder_facts() -> EncoderFacts:
+    """Of the study's encoder, which a process loads once."""
+    return facts_of(_encoder()[0])
+
+
 @cache
 def _params() -> Params:
     return load_params()
@@ -138,11 +144,10 @@ def train_options(cell: Cell, base: TrainOptions) -> TrainOptions:
 
 
 def cell_plan(cell: Cell) -> Plan:
-    facts = facts_of(_encoder()[0])
     return Plan(
         cell.task,
         cell.name,
-        facts,
+        encoder_facts(),
         cell.layers,
         Reason("uniform"),
         modules=cell.modules,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fishpal.config import Params
-from fishpal.encoder import facts_of, load_encoder
 from fishpal.kinds import ModuleKind
-from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import study_cell
+from stages.runner import run
+from studies.criteria.cells import encoder_facts, study_cell
 from studies.criteria.names import CELLS
 from studies.criteria.pool import run_cells
 from studies.criteria.settings import load_settings
@@ -17,7 +16,7 @@ from studies.criteria.settings import load_settings
 def main(params: Params, task: str) -> None:
     params.task(task)
     settings = load_settings()
-    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    layers = encoder_facts().layers
     cells = [
         replace(
             study_cell(params, settings.study, task, f"{kind}_{updates}u", seed, (kind,) * layers),

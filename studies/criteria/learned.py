@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from fishpal.study import ranks
+from studies.criteria.plans import KINDS
+from studies.criteria.table import LETTERS
 
 Array = NDArray[np.float64]
-KIND_LETTERS = "PAL"
 PENALTY = 1.0  # scikit-learn's default; never tuned
 BLENDED = ("snr", "kernel", "mean", "adam", "parameters")
 
@@ -29,7 +30,7 @@ def placement(words: Sequence[str]) -> Array:
     rows = []
     for word in words:
         depth = np.linspace(-0.5, 0.5, len(word))
-        chosen = [np.array([letter == kind for letter in word]) for kind in KIND_LETTERS]
+        chosen = [np.array([letter == LETTERS[kind] for letter in word]) for kind in KINDS]
         rows.append(
             [*(each.mean() for each in chosen), *((each @ depth) / len(word) for each in chosen)]
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fishpal.kinds import ModuleKind
+
 CELLS = Path("cells")
 SIGNALS = Path("signals")
 
@@ -13,6 +15,6 @@ EXAMPLES, SEEDS = (16, 64, 256), (0, 1, 2)
 BASE = "n256_s0"
 """256 examples, seed 0, isolated, empirical, random head: what the ablation varies."""
 
-UNIFORM = ("prefix", "adapter", "lora")
+UNIFORM = tuple(kind.value for kind in ModuleKind)
 MIXES = ("uniform_", "stratified_")
 """What the names of random mixes start with."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fishpal.files import read_json
-from fishpal.markdown import code, mean_sd, table
+from fishpal.markdown import code, table
 from fishpal.study import stability
 from studies.criteria.analysis import Case, Verdict, judge, leave_one_out, spread
 from studies.criteria.names import BASE, EXAMPLES, MIXES, SEEDS, SIGNALS, UNIFORM
 from studies.criteria.scoring import TRANSFORMED
 from studies.criteria.table import Trained
 
-Signals = Mapping[str, Any]
-Orders = Sequence[list[int]]
+ABLATED = {
+    "probe": "probe",
+    "joint": "joint",
+    "exact": "exact",
+    "dropout": "dropout",
+    "prefix_mlp": "prefix mlp",
+    "prefix_std_0p2": "prefix std 0.2",
+    "prefix_std_2": "prefix std 2",
+}
+"""Configurations that change one thing, and what the table calls them."""
 Scores = Sequence[Mapping[str, np.ndarray]]
 
 
@@ -71,10 +78,9 @@ def spread_table(cases: Sequence[Case]) -> str:
     for case in cases:
         trained, found = case.trained, spread(case)
         means = trained.score.mean(axis=1)[case.mixes]
-        uniform = [mean_sd((100 * trained.score[trained.index(k)]).tolist()) for k in UNIFORM]
-        head = mean_sd((100 * case.head.score[0]).tolist())
+        uniform = [_percent(trained.score[trained.index(kind)]) for kind in UNIFORM]
         rows.append(
-            [f"{code(case.task)}, {case.size}", *map(_short, [head, *uniform])]
+            [f"{code(case.task)}, {case.size}", _percent(case.head.score[0]), *uniform]
             + [f"{points(means.min())} to {points(means.max())}"]
             + [points(found.plan_sd), points(found.seed_sd)]
             + [f"{100 * found.share_score:.0f} %", f"{100 * found.share_loss:.0f} %"]
@@ -85,9 +91,10 @@ def spread_table(cases: Sequence[Case]) -> str:
     return table(header, rows)
 
 
-def _short(text: str) -> str:
-    """`79.1234 ± 0.5678` with one digit."""
-    return " ± ".join(f"{float(part):.1f}" for part in text.split(" ± "))
+def _percent(scores: np.ndarray) -> str:
+    """Mean ± standard deviation over seeds, one digit; the mean alone of one seed."""
+    mean = points(float(scores.mean()))
+    return mean if len(scores) == 1 else f"{mean} ± {points(float(scores.std(ddof=1)))}"
 
 
 def criteria_table(cases: Sequence[Case], scores: Scores, names: Sequence[str]) -> str:
@@ -131,47 +138,39 @@ def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
     return table(header, rows)
 
 
-def ablation_table(cases: Sequence[Case], signals: Sequence[Signals], orders: Orders) -> str:
+def ablation_table(cases: Sequence[Case]) -> str:
     """Spearman of the thesis's signal under other scales, and of criteria measured otherwise."""
+    measured = {each: [case.scores_under(each) for case in cases] for each in (BASE, *ABLATED)}
+    lines = [(BASE, name, f"{name}, as measured") for name in TRANSFORMED]
+    lines += [
+        (configuration, name, f"{name}, {label}")
+        for configuration, label in ABLATED.items()
+        for name in ("mean", "snr", "kernel")
+    ]
     rows = []
-    for name in TRANSFORMED:
-        rows.append([f"{name}, as measured", *_row_of(cases, signals, orders, BASE, name)])
-    for configuration in ("probe", "joint", "exact", "dropout"):
-        for name in ("mean", "snr", "kernel"):
-            label = f"{name}, {configuration}"
-            rows.append([label, *_row_of(cases, signals, orders, configuration, name)])
-    for configuration in ("prefix_mlp", "prefix_std_0p2", "prefix_std_2"):
-        for name in ("mean", "snr", "kernel"):
-            label = f"{name}, {configuration.replace('_', ' ').replace('0p2', '0.2')}"
-            rows.append([label, *_row_of(cases, signals, orders, configuration, name)])
+    for configuration, name, label in lines:
+        pairs = zip(cases, measured[configuration], strict=True)
+        found = [judge(case, scores[name]).loss.spearman for case, scores in pairs]
+        rows.append([label, *(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"])
     header = ["signal", *(f"ρ {code(case.task)} {case.size}" for case in cases), "median ρ"]
     return table(header, rows)
 
 
-def _row_of(
-    cases: Sequence[Case], signals: Sequence[Signals], orders: Orders, configuration: str, name: str
-) -> list[str]:
-    found = []
-    for case, signal, order in zip(cases, signals, orders, strict=True):
-        values = np.array(signal[configuration]["scores"][name])[order]
-        found.append(judge(case, values).loss.spearman)
-    return [*(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"]
-
-
-def stability_table(
-    cases: Sequence[Case], signals: Sequence[Signals], orders: Orders, names: Sequence[str]
-) -> str:
+def stability_table(cases: Sequence[Case], names: Sequence[str]) -> str:
     """Over Fisher seeds: share of layers chosen alike, and the mean Spearman, at each n."""
     rows = []
     for name in names:
         cells = []
         for n in EXAMPLES:
-            alike, rhos = [], []
-            for case, signal, order in zip(cases, signals, orders, strict=True):
-                measured = [signal[f"n{n}_s{seed}"] for seed in SEEDS]
-                alike.append(stability([each["chosen"][name] for each in measured]))
-                values = [np.array(each["scores"][name])[order] for each in measured]
-                rhos.append(np.mean([judge(case, each).loss.spearman for each in values]))
+            same = [f"n{n}_s{seed}" for seed in SEEDS]
+            alike = [
+                stability([case.signals[each]["chosen"][name] for each in same]) for case in cases
+            ]
+            rhos = [
+                judge(case, case.scores_under(each)[name]).loss.spearman
+                for case in cases
+                for each in same
+            ]
             cells += [f"{100 * np.mean(alike):.0f} %", f"{np.mean(rhos):+.2f}"]
         rows.append([name, *cells])
     header = ["criterion", *(f"{what}, n = {n}" for n in EXAMPLES for what in ("alike", "ρ"))]

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from fishpal.config import Params
 from fishpal.criteria import CRITERIA
-from fishpal.encoder import facts_of, load_encoder
+from fishpal.encoder import load_encoder
 from fishpal.files import write_json
 from fishpal.fisher import measure_fisher
 from fishpal.grams import Grams
@@ -21,7 +21,7 @@ from fishpal.sections import Method
 from fishpal.selection import select_plan
 from fishpal.table import FisherTable
 from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import load_data, pack
+from studies.criteria.cells import encoder_facts, load_data, pack
 from studies.criteria.names import BASE, EXAMPLES, SEEDS, SIGNALS
 from studies.criteria.plans import fixed_plans
 from studies.criteria.scoring import scorers, totals, transformed
@@ -75,8 +75,8 @@ def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
 
 def main(params: Params, task: str, size: str) -> None:
     params.task(task)
-    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
-    plans, rates = fixed_plans(load_settings().study, layers), params.train.learning_rate
+    plans = fixed_plans(load_settings().study, encoder_facts().layers)
+    rates = params.train.learning_rate
     labels = [example.label for example in load_data(task, int(size)).evaluation]
     scores: dict[str, Any] = {
         "labels": pack(labels),

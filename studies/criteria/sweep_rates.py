@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fishpal.config import Params
-from fishpal.encoder import facts_of, load_encoder
 from fishpal.kinds import ModuleKind
 from fishpal.options import LearningRates
-from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import Cell, study_cell
+from stages.runner import run
+from studies.criteria.cells import Cell, encoder_facts, study_cell
 from studies.criteria.names import CELLS
 from studies.criteria.plans import Layers
 from studies.criteria.pool import run_cells
@@ -45,7 +44,7 @@ def _uniform(kind: str, layers: int) -> Layers:
 
 def main(params: Params, task: str) -> None:
     params.task(task)
-    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    layers = encoder_facts().layers
     cells = sweep_cells(params, load_settings(), task, layers)
     run_cells(cells, CELLS / "sweep" / task, f"sweep {task}")
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from fishpal.attach import build_module
 from fishpal.config import Params
-from fishpal.encoder import facts_of, load_encoder
 from fishpal.kinds import ModuleKind
 from fishpal.modules import CandidateModule
 from fishpal.options import ModuleOptions
-from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import study_cell
+from stages.runner import run
+from studies.criteria.cells import encoder_facts, study_cell
 from studies.criteria.names import CELLS
 from studies.criteria.placements import Costs, placements, small
 from studies.criteria.plans import KINDS, Layers
@@ -46,7 +45,7 @@ def budget_plans(params: Params, settings: Settings, hidden: int, layers: int) -
 def main(params: Params, task: str) -> None:
     params.task(task)
     settings = load_settings()
-    study, facts = settings.study, facts_of(load_encoder(ARTIFACTS / "encoder"))
+    study, facts = settings.study, encoder_facts()
     cells = [
         replace(study_cell(params, study, task, name, seed, plan), modules=modules)
         for seed in study.seeds

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fishpal.config import Params
-from fishpal.encoder import facts_of, load_encoder
 from fishpal.errors import FishpalError
-from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import study_cell
+from stages.runner import run
+from studies.criteria.cells import encoder_facts, study_cell
 from studies.criteria.names import CELLS
 from studies.criteria.plans import fixed_plans
 from studies.criteria.pool import run_cells
@@ -20,7 +19,7 @@ def main(params: Params, task: str, size: str) -> None:
     study = load_settings().study
     if not size.isdecimal() or int(size) not in study.sizes:
         raise FishpalError(f"size is '{size}'; allowed: {', '.join(map(str, study.sizes))}")
-    layers = facts_of(load_encoder(ARTIFACTS / "encoder")).layers
+    layers = encoder_facts().layers
     cells = [
         replace(study_cell(params, study, task, name, seed, plan), size=int(size))
         for seed in study.seeds

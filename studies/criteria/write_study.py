@@ -16,7 +16,7 @@ from stages.runner import run
 from studies.criteria import budget_sections, pictures, sections
 from studies.criteria.analysis import BLEND, PLACEMENT, Case, all_scores, case
 from studies.criteria.names import BASE, SIGNALS
-from studies.criteria.settings import load_settings
+from studies.criteria.settings import Settings, load_settings
 from studies.criteria.table import COLUMNS, read_cells, trained, unpack
 
 REPORTS = Path("..", "..", "reports")
@@ -28,30 +28,25 @@ LEARNT = (PLACEMENT, BLEND)
 def main(params: Params) -> None:
     settings = load_settings()
     frame = read_cells("plans")
-    cases, signals = [], []
-    for task in params.grid.tasks:
-        for size in settings.study.sizes:
-            signals.append(read_json(SIGNALS / task / f"{size}.json"))
-            cases.append(case(task, size, trained(frame, task, size), signals[-1]))
+    cases = [
+        case(task, size, trained(frame, task, size), read_json(SIGNALS / task / f"{size}.json"))
+        for task in params.grid.tasks
+        for size in settings.study.sizes
+    ]
     scores = all_scores(cases)
     for number, own in enumerate(scores):
         own[RANDOM] = np.random.default_rng(number).random(len(own[PLACEMENT]))
     frame[COLUMNS].to_csv("results.csv", index=False, lineterminator="\n")
-    text = _report(params, settings, frame, cases, scores, signals)
+    text = _report(params, settings, frame, cases, scores)
     write_text(REPORTS / "study.md", text)
 
 
 def _report(
-    params: Params, settings: Any, frame: Any, cases: list[Case], scores: Any, signals: Any
+    params: Params, settings: Settings, frame: pd.DataFrame, cases: list[Case], scores: Any
 ) -> str:
     names = [*CRITERIA, *LEARNT, RANDOM]
-    first = [i for i, each in enumerate(cases) if each.size == settings.study.sizes[0]]
-    small = [cases[i] for i in first]
-    orders = [
-        [list(signal["plans"]).index(plan) for plan in case.trained.plans]
-        for case, signal in zip(cases, signals, strict=True)
-    ]
-    labels = {c.task: unpack(s["labels"]) for c, s in zip(cases, signals, strict=True)}
+    small = [each for each in cases if each.size == settings.study.sizes[0]]
+    labels = {case.task: unpack(case.signals["labels"]) for case in cases}
     winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
     budget = [_budget(case.task, case.size) for case in small]
     pictures.draw_spread(FIGURES / "plans.png", cases)
@@ -69,8 +64,8 @@ def _report(
         "loto": sections.leave_one_out_table(cases, CRITERIA),
         "chosen": budget_sections.uniform_table(cases, scores, winner, labels, metric),
         "rivals": budget_sections.rivals_table(small, read_cells("halving")),
-        "ablation": sections.ablation_table(cases, signals, orders),
-        "stability": sections.stability_table(cases, signals, orders, CRITERIA),
+        "ablation": sections.ablation_table(cases),
+        "stability": sections.stability_table(cases, CRITERIA),
         "cost": sections.cost_table(small, winner),
         "budget": budget_sections.budget_table(small, budget, labels, metric),
         "winner": winner,
