@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from fishpal.config import Params
@@ -57,6 +58,8 @@ def configurations(params: Params) -> dict[str, Params]:
 
 
 def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
+    """On one thread, as cells are trained: so seconds compare, and cores change no digit."""
+    torch.set_num_threads(1)
     data = load_data(task, size)
     encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
     head = start_head(encoder, pooling, data.facts, data.fit, params.head)
