@@ -144,8 +144,9 @@ def _measure_groups(
         alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
         groups.setdefault(kind if alone else None, []).append(module)
     found: dict[tuple[int, ModuleKind], Accumulator] = {}
-    steps = len(groups) * len(sample.batches)
-    with tqdm(total=steps, desc="fisher", disable=None if progress else True) as bar:
+    steps, silent = len(groups) * len(sample.batches), None if progress else True
+    with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
+        torch.manual_seed(options.seed)  # of dropout, where it is left on
         for candidates in groups.values():
             done = _measure_group(model, candidates, sample, options, logits, bar)
             found |= {(each.layer, each.kind): each for each in done}

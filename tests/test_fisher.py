@@ -111,6 +111,22 @@ def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
         model.detach()
 
 
+def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+
+    def traces(**options):
+        given = FisherOptions(batch_size=4, **options)
+        table, _ = measure_fisher(encoder, head, examples, facts, SMALL, given, progress=False)
+        return [row.trace for row in table.rows]
+
+    dropped = traces(dropout=True)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert traces(dropout=True) == dropped, "whatever the caller drew before"
+    assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers stay"
+    assert traces() == traces() != dropped
+
+
 def test_joint_mode_attaches_all_kinds(tiny_encoder):
     encoder, head, examples, facts = setup(tiny_encoder)
     options = FisherOptions(mode=FisherMode.JOINT, batch_size=4)
