@@ -5,49 +5,28 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
-from transformers import get_scheduler
 
 from fishpal.attach import build_modules
-from fishpal.batching import collate, shuffled_by_length
+from fishpal.batching import shuffled_by_length
 from fishpal.encoder import facts_of
-from fishpal.errors import AttachError, TrainingError
-from fishpal.evaluation import mean_loss, predict
-from fishpal.model import Classifier, pick_device, task_loss
+from fishpal.errors import AttachError
+from fishpal.model import Classifier, pick_device
 from fishpal.options import TrainOptions
 from fishpal.plan import Plan
 from fishpal.pooling import Pooling
+from fishpal.resume import Checkpoint
 from fishpal.tokens import Example, TaskFacts, lengths
+from fishpal.training_run import Training, TrainingRun
 
-SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One evaluation: mean losses in nats since the last one (fit) and now (selection)."""
-
-    update: int
-    epoch: float
-    fit_loss: float | None
-    selection_loss: float
-
-
-@dataclass
-class Training:
-    """What happened: the curve, and the update whose weights were kept."""
-
-    curve: list[CurvePoint] = field(default_factory=list)
-    best_update: int = 0
-    best_loss: float = math.inf
 
 
 def plan_model(
@@ -83,6 +62,7 @@ def train(
     options: TrainOptions,
     seed: int,
     *,
+    checkpoint: Checkpoint | None = None,
     progress: bool = True,
 ) -> Training:
     """Train in place; the model ends with the weights of the best selection loss.
@@ -93,6 +73,8 @@ def train(
     Args:
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
+        checkpoint: where the state is kept now and then. A training that finds its own state
+            there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
 
     Raises:
         TrainingError: where a loss stops being finite.
@@ -102,113 +84,28 @@ def train(
     sizes, rng = lengths(fit), np.random.default_rng(seed)
     per_epoch = math.ceil(len(fit) / options.batch_size)
     total = per_epoch * options.epochs
-    run = _Run(model, plan, selection, task, options, accelerator, total)
-    run.evaluate(0, 0.0, None)
+    run = TrainingRun(model, plan, selection, task, options, accelerator, total)
+    found = checkpoint.load() if checkpoint else None
+    done = run.resume(*found) if found else 0
+    if not found:
+        run.evaluate(0, 0.0)
     checks = _evaluation_updates(total, options)
-    losses: list[Tensor] = []
-    with tqdm(total=total, desc="train", disable=None if progress else True) as bar:
+    with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
         for update in range(1, total + 1):
             if (update - 1) % per_epoch == 0:
                 batches = shuffled_by_length(sizes, options.batch_size, rng)
-            index = batches[(update - 1) % per_epoch]
-            losses.append(run.step([fit[i] for i in index]))
+            if update <= done:
+                continue
+            run.step([fit[i] for i in batches[(update - 1) % per_epoch]])
             bar.update()
             if update in checks:
-                mean = torch.stack(losses).mean().item()
-                losses.clear()
-                run.evaluate(update, update / per_epoch, mean)
+                run.evaluate(update, update / per_epoch)
                 if run.stale(options.patience):
                     break
+            if checkpoint and checkpoint.due():
+                checkpoint.save(*run.state(update))
     run.restore()
     return run.result
-
-
-def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
-    """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not."""
-    owners: list[tuple[str, nn.Module]] = [(m.kind.value, m) for m in model.candidates()]
-    owners += [("head", model.head), ("full", model.encoder)]
-    groups = []
-    for kind, owner in owners:
-        trained = [p for p in owner.parameters() if p.requires_grad]
-        for decays in (True, False):
-            part = [p for p in trained if (p.dim() > 1) == decays]
-            if part:
-                rate = getattr(plan.learning_rate, kind)
-                decay = weight_decay if decays else 0.0
-                groups.append({"params": part, "lr": rate, "weight_decay": decay})
-    return groups
-
-
-class _Run:
-    """The moving parts of one training of `total` updates."""
-
-    def __init__(
-        self,
-        model: Classifier,
-        plan: Plan,
-        selection: Sequence[Example],
-        task: TaskFacts,
-        options: TrainOptions,
-        accelerator: Accelerator,
-        total: int,
-    ) -> None:
-        self.model, self.selection, self.task = model, selection, task
-        self.max_grad_norm, self.accelerator = options.max_grad_norm, accelerator
-        optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
-        name = SCHEDULES.get(options.schedule, options.schedule)
-        warmup = math.ceil(options.warmup * total)
-        self.schedule = get_scheduler(name, optimizer, warmup, total)
-        self.optimizer = accelerator.prepare(optimizer)
-        self.result = Training()
-        self.best: dict[str, Tensor] = {}
-
-    def step(self, examples: list[Example]) -> Tensor:
-        """One update; its loss, detached."""
-        self.model.train()
-        batch = collate(examples, self.task.pad_id)
-        batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        labels = batch.pop("labels")
-        with self.accelerator.autocast():
-            loss = task_loss(self.model(**batch), labels)
-        self.accelerator.backward(loss)
-        trained = [parameter for _, parameter in self._trained()]
-        self.accelerator.clip_grad_norm_(trained, self.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.schedule.step()
-        return loss.detach()
-
-    def evaluate(self, update: int, epoch: float, fit_loss: float | None) -> None:
-        """Add a point to the curve, and keep the weights where they are the best so far."""
-        with self.accelerator.autocast():
-            logits = predict(self.model, self.selection, self.task)
-        loss = mean_loss(logits, self.selection)
-        if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
-            raise TrainingError(
-                f"task {self.task.name}: the loss is {fit_loss} on fit and {loss} on selection at"
-                f" update {update}; allowed: finite ones (lower train.learning_rate)"
-            )
-        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss))
-        if loss < self.result.best_loss:
-            self.result.best_loss, self.result.best_update = loss, update
-            self.best = {n: p.detach().clone() for n, p in self._trained()}
-
-    def stale(self, patience: int | None) -> bool:
-        """The last `patience` evaluations brought nothing better."""
-        if patience is None:
-            return False
-        since = [point for point in self.result.curve if point.update > self.result.best_update]
-        return len(since) >= patience
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Go back to the best weights."""
-        for name, parameter in self._trained():
-            parameter.copy_(self.best[name])
-        self.model.eval()
-
-    def _trained(self) -> list[tuple[str, nn.Parameter]]:
-        return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
 
 def _accelerator(options: TrainOptions, seed: int) -> Accelerator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fishpal.checkpoints import save
 from fishpal.config import Params
 from fishpal.encoder import fingerprint, load_encoder
@@ -9,6 +11,7 @@ from fishpal.files import write_csv
 from fishpal.head import start_head
 from fishpal.plan import Plan
 from fishpal.pooling import load_pooling
+from fishpal.resume import Checkpoint, training_key
 from fishpal.tokens import ArrowSplit, TaskFacts
 from fishpal.training import plan_model, train
 from stages.runner import ARTIFACTS, check_cell, run, seconds_to
@@ -25,7 +28,14 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
         head = start_head(encoder, pooling, facts, fit, params.head)
         model = plan_model(encoder, head, plan, pooling, number, params.train.train_head)
         selection = ArrowSplit(tokens / "selection.arrow")
-        result = train(model, plan, fit, selection, facts, params.train, number)
+        parts = [plan.to_json(), asdict(params.train), asdict(params.head), number, sha256, pooling]
+        files = [tokens / name for name in ("task.json", "fit.arrow", "selection.arrow")]
+        # Beside the outputs, which DVC removes before a stage runs.
+        path = ARTIFACTS / "checkpoints" / f"{cell}.safetensors"
+        checkpoint = Checkpoint(path, training_key(parts, files))
+        result = train(
+            model, plan, fit, selection, facts, params.train, number, checkpoint=checkpoint
+        )
     rows = [
         (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
         for p in result.curve
@@ -41,6 +51,7 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
         encoder_sha256=sha256,
         best_update=result.best_update,
     )
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ metrics metric_classes statistics study frames wheels tasks sources splitting to
 specs attention encoder batching pooling
 modules
 attach model head
-accumulate gradients fisher evaluation training checkpoints export
+accumulate gradients fisher evaluation resume training_run training checkpoints export
 results artifacts markdown cautions comparison tables figures reporting
 """.strip().split("\n")
 TIER = {name: number for number, line in enumerate(TIERS) for name in line.split()}

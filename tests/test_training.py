@@ -26,7 +26,8 @@ from fishpal.options import HeadOptions, LearningRates, PrefixOptions, TrainOpti
 from fishpal.plan import Plan, Reason
 from fishpal.pooling import pool
 from fishpal.tokens import Example
-from fishpal.training import parameter_groups, plan_model, train
+from fishpal.training import plan_model, train
+from fishpal.training_run import parameter_groups
 from tests.conftest import HIDDEN, OWN_ATTENTION, PREFIX_TYPES, random_examples, task_facts
 from tests.test_modules import SMALL, shake
 
