@@ -5,29 +5,44 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two makes at once would install into one .venv, or write the same artifacts.
+ALONE := $(PYTHON) .ci/alone $(MAKE) --no-print-directory
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: report test lint benchmark study clean
+.PHONY: report report-alone test lint benchmark faults study study-alone venv clean
 
-report: $(STAMP)
+report:
+	@$(ALONE) report-alone
+
+report-alone: $(STAMP)
 	$(BIN)/python -m stages.check_params
+	$(BIN)/python -m stages.check_cache
 	$(BIN)/dvc repro
 	@echo "The report is in reports/results.md"
 
-test: $(STAMP) lint
+test: venv lint
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(STAMP)
+benchmark: venv
 	$(BIN)/python -m benchmarks.fisher
 
-study: $(STAMP)
+faults: venv
+	$(BIN)/python -m benchmarks.faults
+
+study:
+	@$(ALONE) study-alone
+
+study-alone: $(STAMP)
 	cd studies/criteria && $(CURDIR)/$(BIN)/dvc repro
+
+venv:
+	@$(ALONE) $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'fishpal needs Python 3.11 or newer: make PYTHON=python3.x')"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
+import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +16,23 @@ from typing import Any
 
 from fishpal.errors import FishpalError, PlanError
 
+# Process numbers mean something on one machine alone, and folders may be shared.
+_MACHINE = f"{uuid.getnode():x}"
+
 
 @contextmanager
 def replacing(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, it takes the target's place.
 
     The block may make the path a file or a folder. On any failure nothing of it stays and
-    the target keeps what it held.
+    the target keeps what it held; what a killed process left goes with the next writing.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _sweep(target)
+        prefix = f".{target.name}.{_MACHINE}-{os.getpid()}."
+        holder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     except OSError as error:
         raise _cannot_write(target, error) from error
     try:
@@ -37,6 +45,24 @@ def replacing(target: str | Path) -> Iterator[Path]:
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of the target left: a kill -9 lets nobody tidy up."""
+    for holder in target.parent.glob(f".{glob.escape(target.name)}.{_MACHINE}-*.*"):
+        writer = holder.name.rsplit("-", 1)[-1].split(".")[0]
+        if writer.isdecimal() and not _runs(int(writer)):
+            shutil.rmtree(holder, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _cannot_write(target: Path, error: OSError) -> FishpalError:

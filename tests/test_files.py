@@ -64,6 +64,24 @@ def test_replacing_swaps_folders_whole(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["b"]
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
+    code = (
+        "import os, signal; from fishpal.files import replacing\n"
+        "with replacing('out') as draft:\n"
+        "    draft.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env)
+    (tmp_path / ".out.mine").mkdir()  # nobody's holder
+    assert len(list(tmp_path.iterdir())) == 2
+    with replacing(tmp_path / "out") as draft:
+        write_text(tmp_path / "out", "meanwhile")  # a living writer's holder stays
+        draft.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mine", "out"]
+    assert (tmp_path / "out").read_text() == "whole"
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FishpalError, match="file/x.json: cannot be written"):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.clone import YAML12, save_tokenizer, task_entry, write_task
 from tests.closure import ROOT
 from tests.conftest import tiny_folder
-from tests.test_pipeline import YAML12, save_tokenizer, task_entry, write_task
 
 TASKS = ("toy", "other")
 

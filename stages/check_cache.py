@@ -1,0 +1,67 @@
+"""Remove cached artifacts whose bytes have changed; no stage of the pipeline itself.
+
+DVC trusts a cache file that is read-only, whatever it holds, and would check out a damaged one
+without a word (dvc 3.67). A missing one it makes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from tqdm import tqdm
+
+from fishpal.config import Params
+from fishpal.errors import PlanError
+from fishpal.files import read_json
+from stages.runner import run
+
+LOCK = Path("dvc.lock")
+
+
+def main(params: Params) -> None:
+    from dvc.repo import Repo  # here: slow to import
+
+    with Repo() as repo:
+        root = Path(repo.cache.local.path)
+    for name in tqdm(sorted(set(_named())), "check cache", disable=None):
+        for path in _files(root, name):
+            if path.is_file() and not _is_whole(path):
+                path.unlink()
+                sys.stderr.write(f"{path}: has changed; removed, its stage will run again\n")
+
+
+def _named() -> Iterator[str]:
+    """The hashes of the outputs that dvc.lock names."""
+    if not LOCK.is_file():
+        return
+    lock: Any = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))
+    for stage in ((lock or {}).get("stages") or {}).values():
+        yield from (out["md5"] for out in stage.get("outs", []) if "md5" in out)
+
+
+def _files(root: Path, name: str) -> Iterator[Path]:
+    """An object, and a folder's members where the list of them is whole."""
+    listing = root / name[:2] / name[2:]
+    if name.endswith(".dir") and listing.is_file() and _is_whole(listing):
+        for member in read_json(listing):
+            yield root / member["md5"][:2] / member["md5"][2:]
+    yield listing
+
+
+def _is_whole(path: Path) -> bool:
+    """The file's bytes give its name."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    return found == path.parent.name + path.name.removesuffix(".dir")
+
+
+if __name__ == "__main__":
+    run(main)
