@@ -15,6 +15,7 @@ from fishpal.errors import ParamsError, brief, one_of
 from fishpal.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 
 STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error, not a no-op
+MAX_RATE = 100.0
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -27,6 +28,12 @@ def check(ok: bool, name: str, value: object, allowed: str) -> None:
 def check_positive(**values: float) -> None:
     for name, value in values.items():
         check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd,
+    and far larger ones end in torch's own error, beyond float32."""
+    check(0 < rate <= MAX_RATE, name, rate, f"above 0 up to {MAX_RATE:g}")
 
 
 def check_share(**values: float) -> None:
@@ -150,7 +157,8 @@ class LearningRates:
     full: float = 5e-5
 
     def __post_init__(self) -> None:
-        check_positive(**vars(self))
+        for name, rate in vars(self).items():
+            check_rate(name, rate)
 
 
 @dataclass(frozen=True)

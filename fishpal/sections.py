@@ -10,7 +10,7 @@ from pydantic import Discriminator
 
 from fishpal.errors import ParamsError
 from fishpal.kinds import ModuleKind
-from fishpal.options import STRICT, check, check_choice, check_positive
+from fishpal.options import STRICT, check, check_choice, check_rate
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
 NAME = re.compile(r"[a-z0-9_]+")
@@ -140,4 +140,4 @@ class Method:
         if self.seed is not None:
             check(self.seed >= 0, "seed", self.seed, "an integer from 0")
         if self.learning_rate is not None:
-            check_positive(learning_rate=self.learning_rate)
+            check_rate("learning_rate", self.learning_rate)

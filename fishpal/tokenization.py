@@ -93,6 +93,9 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
         raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # transformers makes one without words where the vocabulary's file is missing
+        raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
     if not tokenizer.is_fast:
         raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
     if tokenizer.pad_token_id is None:
