@@ -207,7 +207,7 @@ class SelectOptions:
     """
 
     __pydantic_config__ = STRICT
-    criterion: str = "kernel"
+    criterion: str = "snr"
     allow_none: bool = False
     budget: float | None = None
     top_layers: int | None = None

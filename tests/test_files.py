@@ -121,7 +121,7 @@ def test_a_stage_that_cannot_go_on_says_why_in_one_line(tmp_path, command, messa
 
 def test_bad_params_stop_a_stage(tmp_path):
     text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("criterion: kernel", "criterium: kernel"))
+    (tmp_path / "params.yaml").write_text(text.replace("criterion: snr", "criterium: snr"))
     done = subprocess.run(
         [sys.executable, "-m", "stages.check_params"], cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
