@@ -89,11 +89,14 @@ def judge(case: Case, scores: Array) -> Verdict:
 
 
 def all_scores(cases: Sequence[Case]) -> list[dict[str, Array]]:
-    """Every case's scores by every criterion, the learnt ones fitted on the *other* tasks."""
+    """Every case's scores by every criterion, the learnt ones fitted on the *other* tasks.
+
+    At the case's own size: what ranks plans at one size need not at another.
+    """
     found = []
     for case in cases:
         scores = dict(case.scores)
-        others = [other for other in cases if other.task != case.task]
+        others = [o for o in cases if o.task != case.task and o.size == case.size]
         if others:
             for name, make in ((PLACEMENT, _placement), (BLEND, _blend)):
                 train = [(make(other), other.trained.loss.mean(axis=1)) for other in others]
@@ -111,7 +114,8 @@ def _blend(case: Case) -> Array:
 
 
 def leave_one_out(cases: Sequence[Case], pool: Sequence[str]) -> list[tuple[str, Verdict]]:
-    """For each case the criterion of the highest median Spearman (loss) on the other tasks.
+    """For each case the criterion of the highest median Spearman (loss) on the other tasks
+    at its size.
 
     Returns:
         Its name, and how it did on the case that had no say in picking it.
@@ -119,8 +123,10 @@ def leave_one_out(cases: Sequence[Case], pool: Sequence[str]) -> list[tuple[str,
     verdicts = [{name: judge(case, case.scores[name]) for name in pool} for case in cases]
     found = []
     for case, own in zip(cases, verdicts, strict=True):
-        others = [v for c, v in zip(cases, verdicts, strict=True) if c.task != case.task]
-        best = max(pool, key=lambda name: np.median([v[name].loss.spearman for v in others]))
+        pairs = zip(cases, verdicts, strict=True)
+        others = [v for c, v in pairs if c.task != case.task and c.size == case.size]
+        medians = {n: np.median([v[n].loss.spearman for v in others] or [0.0]) for n in pool}
+        best = max(pool, key=lambda name: medians[name])
         found.append((best, own[best]))
     return found
 

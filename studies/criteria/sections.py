@@ -97,7 +97,18 @@ def _percent(scores: np.ndarray) -> str:
     return mean if len(scores) == 1 else f"{mean} ± {points(float(scores.std(ddof=1)))}"
 
 
-def criteria_table(cases: Sequence[Case], scores: Scores, names: Sequence[str]) -> str:
+def criteria_tables(cases: Sequence[Case], scores: Scores, names: Sequence[str]) -> str:
+    """One table a size."""
+    parts = []
+    for size in dict.fromkeys(case.size for case in cases):
+        of_size = [number for number, case in enumerate(cases) if case.size == size]
+        own = [cases[number] for number in of_size]
+        parts.append(f"K = {size:,}:")
+        parts.append(_criteria_table(own, [scores[number] for number in of_size], names))
+    return "\n\n".join(parts)
+
+
+def _criteria_table(cases: Sequence[Case], scores: Scores, names: Sequence[str]) -> str:
     """Every criterion over all cases, best median Spearman first."""
     judged = {n: [judge(c, s[n]) for c, s in zip(cases, scores, strict=True)] for n in names}
     order = sorted(names, key=lambda n: -_median([v.loss.spearman for v in judged[n]]))

@@ -49,9 +49,11 @@ def _report(
     labels = {case.task: unpack(case.signals["labels"]) for case in cases}
     winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
     budget = [_budget(case.task, case.size) for case in small]
-    pictures.draw_spread(FIGURES / "plans.png", cases)
+    pictures.draw_spread(FIGURES / "plans.png", small)
     pictures.draw_correlations(FIGURES / "criteria.png", cases, scores, names)
-    pictures.draw_winner(FIGURES / "default.png", cases, scores, winner)
+    main_size = settings.study.sizes[0]
+    first = [own for c, own in zip(cases, scores, strict=True) if c.size == main_size]
+    pictures.draw_winner(FIGURES / "default.png", small, first, winner)
     pictures.draw_budget(FIGURES / "budget.png", small, budget, list(settings.chosen))
     rates = asdict(params.train.learning_rate)
     sweep = sections.sweep_table(read_cells("sweep"), rates, settings.study.updates)
@@ -60,15 +62,16 @@ def _report(
         "run": sections.what_was_run(frame, cases),
         "sweep": sweep,
         "spread": sections.spread_table(cases),
-        "criteria": sections.criteria_table(cases, scores, names),
+        "criteria": sections.criteria_tables(cases, scores, names),
         "loto": sections.leave_one_out_table(cases, CRITERIA),
         "chosen": budget_sections.uniform_table(cases, scores, winner, labels, metric),
         "rivals": budget_sections.rivals_table(small, read_cells("halving")),
-        "ablation": sections.ablation_table(cases),
-        "stability": sections.stability_table(cases, CRITERIA),
+        "ablation": sections.ablation_table(small),
+        "stability": sections.stability_table(small, CRITERIA),
         "cost": sections.cost_table(small, winner),
         "budget": budget_sections.budget_table(small, budget, labels, metric),
         "winner": winner,
+        "size": f"{settings.study.sizes[0]:,}",
         "batch": str(params.train.batch_size),
         "evaluations": str(settings.study.evaluations),
         "updates": str(settings.study.updates),
