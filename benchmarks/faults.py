@@ -34,7 +34,7 @@ from tests.clone import Clone, outputs
 
 DISK, NETWORK = "full disk", "network cut in a download"
 MEGABYTES = 400  # of the small disk; a clone with its cache takes about 30
-LATEST = 9.0  # seconds after a start until which a fault may come: a stage takes about three
+LATEST = 6.0  # seconds after a start until which a fault may come: a stage takes about three
 COLUMNS = ["faults", "then the same bytes", "manual steps", "wrong or half artifacts", "silent"]
 
 
