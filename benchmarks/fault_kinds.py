@@ -15,6 +15,7 @@ import psutil
 RUNNING = ("kill stage", "kill dvc", "kill dvc and its children", "Ctrl-C", "terminate dvc")
 STORED = ("remove an artifact", "flip a byte of an artifact", "remove a cached file",
           "flip a byte of a cached file")  # fmt: skip
+DISK, NETWORK = "full disk", "network cut in a download"
 Process = subprocess.Popen[bytes]
 
 

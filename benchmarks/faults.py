@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import shutil
 import subprocess
@@ -26,16 +25,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.fault_kinds import RUNNING, STORED, Disk, damage, strike
-from benchmarks.package_index import MEMBER, NAME, VERSION, PackageIndex
-from fishpal.files import write_text
-from fishpal.markdown import table
-from tests.clone import Clone, outputs
+from benchmarks.fault_clone import prepare
+from benchmarks.fault_kinds import DISK, NETWORK, RUNNING, STORED, Disk, damage, strike
+from benchmarks.fault_report import write_report
+from benchmarks.package_index import PackageIndex
+from tests.clone import outputs
 
-DISK, NETWORK = "full disk", "network cut in a download"
 MEGABYTES = 400  # of the small disk; a clone with its cache takes about 30
 LATEST = 6.0  # seconds after a start until which a fault may come: a stage takes about three
-COLUMNS = ["faults", "then the same bytes", "manual steps", "wrong or half artifacts", "silent"]
 
 
 @dataclass
@@ -84,10 +81,7 @@ def said(root: Path) -> str:
 
 def wrong(root: Path, expected: dict[str, bytes]) -> list[str]:
     """Files at their final place that do not hold what they should."""
-    found = outputs(root)
-    return [name for name, content in found.items() if expected.get(name) != content
-            and not any(part.startswith(".") for part in Path(name).parts)
-            and "checkpoints" not in Path(name).parts]  # fmt: skip
+    return [name for name, content in outputs_of(root).items() if expected.get(name) != content]
 
 
 def run_through(bench: Bench, root: Path) -> bool:
@@ -108,8 +102,8 @@ def run_through(bench: Bench, root: Path) -> bool:
     return False
 
 
-def finish(bench: Bench, root: Path, kinds: Counter[str]) -> None:
-    """Complete the clone's pipeline and see whether it ends as the undisturbed one did."""
+def finish(bench: Bench, root: Path, kinds: Counter[str]) -> bool:
+    """Complete the clone's pipeline; whether it ends as the undisturbed one did."""
     before = sum(bench.steps.values())
     done = run_through(bench, root)
     same = done and outputs_of(root) == bench.expected
@@ -118,9 +112,11 @@ def finish(bench: Bench, root: Path, kinds: Counter[str]) -> None:
         bench.count(kind, "silent", number if done and not same else 0)
     if not same:
         bench.findings.append(f"after {dict(kinds)}: {wrong(root, bench.expected)[:3]}")
+        bench.findings += said(root).strip().splitlines()[-3:]
     manual = sum(bench.steps.values()) - before
     if manual:
         bench.count(max(kinds, key=lambda kind: kinds[kind]), "manual", manual)
+    return same
 
 
 def outputs_of(root: Path) -> dict[str, bytes]:
@@ -183,65 +179,24 @@ def chain(bench: Bench, root: Path, bar: Any) -> None:
             bench.count(kind, "wrong", len(bad))
             bench.findings += [f"{kind}: {name}" for name in bad]
         bar.update(bench.faults - bar.n)
-    finish(bench, root, kinds)
-    for kind in STORED:
+    whole = finish(bench, root, kinds)
+    for kind in STORED if whole else ():
         stored = damage(kind, root, bench.rng)
         bench.count(kind, "faults")
         if "cached" in kind:  # so that the cache is what the outputs come from
             shutil.rmtree(root / "artifacts", ignore_errors=True)
-        finish(bench, root, Counter({kind: 1}))
-        if "cached" in kind and (root / stored).exists() and bench.findings:
-            bench.findings.append(f"{kind}: {stored}")
+        whole = finish(bench, root, Counter({kind: 1}))
         bar.update(bench.faults - bar.n)
+        if not whole:
+            bench.findings.append(f"{kind}: {stored}")
+            break
     shutil.rmtree(root, ignore_errors=True)
 
 
-def prepare(folder: Path, index: PackageIndex) -> Path:
-    """The clone that all others are copies of: its task comes out of a wheel."""
-    root = folder / "template"
-    root.mkdir()
-    clone = Clone(root)
-    index._rows = b"".join(
-        (root / "data/toy" / f"{s}.jsonl").read_bytes() for s in ("train", "test")
-    )
-    index.start(folder)
-
-    def packaged(params: dict[str, Any]) -> None:
-        params["grid"]["methods"] = ["fishpal", "lora"]
-        params["catalog"]["toy"]["source"] = {
-            "type": "package", "package": NAME, "version": VERSION, "sha256": index.sha256,
-            "file": MEMBER, "split": {"shares": {"train": 0.7, "test": 0.3}},
-        }  # fmt: skip
-        params["train"]["epochs"] = 20
-
-    clone.edit(packaged)
-    clone.git("add", "-A")
-    clone.git("commit", "-q", "-m", "packaged")
-    return root
-
-
-def write_report(bench: Bench, seconds: float, seed: int) -> None:
-    rows = []
-    for kind in [*RUNNING, DISK, NETWORK, *STORED]:
-        c = bench.counts.get(kind, Counter())
-        numbers = [c[key] for key in ("faults", "same", "manual", "wrong", "silent")]
-        rows.append([kind, *(str(number) for number in numbers)])
-    total = [sum(int(row[i]) for row in rows) for i in range(1, 6)]
-    rows.append(["**all**", *(f"**{number}**" for number in total)])
-    steps = [f"- {step}: {number}" for step, number in bench.steps.items()] or ["- none"]
-    findings = [f"- `{one}`" for one in bench.findings[:20]] or ["- none"]
-    text = [
-        "# Faults", __doc__.strip().split("\n\n")[-1].replace("\n", " ") if __doc__ else "",
-        table(["fault", *COLUMNS], rows),
-        "Same bytes: the run that followed ended with every output as in an undisturbed run."
-        " Silent: it said that it was done, and was not.",
-        "Manual steps that were needed:", "\n".join(steps),
-        "What else was seen:", "\n".join(findings),
-        f"Seed {seed}, {seconds / 60:.0f} minutes, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, Linux; a disk of {MEGABYTES} MB"
-        f" {'was mounted' if bench.disk.mounted else 'could not be mounted: no full disks'}.",
-    ]  # fmt: skip
-    write_text("reports/faults.md", "\n\n".join(text) + "\n")
+def _facts(seed: int, begin: float, disk: Disk) -> str:
+    mounted = "was mounted" if disk.mounted else "could not be mounted: no full disks"
+    minutes = (time.monotonic() - begin) / 60
+    return f"Seed {seed}, {minutes:.0f} minutes, a disk of {MEGABYTES} MB {mounted}."
 
 
 def main() -> None:
@@ -251,7 +206,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=45)
     given = parser.parse_args()
     begin = time.monotonic()
-    index = PackageIndex(b"")
+    index = PackageIndex()
     with tempfile.TemporaryDirectory(prefix="fishpal-faults-") as name:
         folder = Path(name)
         template = prepare(folder, index)
@@ -264,10 +219,13 @@ def main() -> None:
             if not run_through(bench, calm):
                 sys.exit(said(calm))
             bench.expected = outputs_of(calm)
+
             with tqdm(total=given.faults, desc="faults", disable=None) as bar:
                 while bench.faults < given.faults and time.monotonic() - begin < given.minutes * 60:
                     chain(bench, folder / "disk" / f"clone{bench.faults}", bar)
-                    write_report(bench, time.monotonic() - begin, given.seed)
+                    write_report(
+                        bench.counts, bench.steps, bench.findings, _facts(given.seed, begin, disk)
+                    )
         finally:
             index.stop()
             disk.unmount()

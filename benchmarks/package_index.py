@@ -20,17 +20,16 @@ class PackageIndex:
         url: for pip's `--index-url`.
     """
 
-    def __init__(self, rows: bytes) -> None:
+    def __init__(self) -> None:
         self.cut = False
         self.url = ""
-        self._rows = rows
 
-    def start(self, folder: Path) -> None:
+    def start(self, folder: Path, rows: bytes) -> None:
         """Write the wheel into `folder` and serve it until `stop`."""
         path = folder / WHEEL
         info = f"{NAME}-{VERSION}.dist-info"
         with ZipFile(path, "w") as archive:  # stored, so that it has a size worth cutting
-            archive.writestr(MEMBER, self._rows)
+            archive.writestr(MEMBER, rows)
             archive.writestr(f"{info}/METADATA", f"Name: {NAME}\nVersion: {VERSION}\n")
             archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             archive.writestr(f"{info}/RECORD", "")

@@ -1,7 +1,6 @@
 """Remove cached artifacts whose bytes have changed; no stage of the pipeline itself.
 
-DVC trusts a cache file that is read-only, whatever it holds, and would check out a damaged one
-without a word (dvc 3.67). A missing one it makes again.
+DVC trusts a read-only cache file, whatever it holds (dvc 3.67). A missing one it makes again.
 """
 
 from __future__ import annotations
@@ -10,17 +9,13 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from fishpal.config import Params
-from fishpal.errors import PlanError
 from fishpal.files import read_json
 from stages.runner import run
-
-LOCK = Path("dvc.lock")
 
 
 def main(params: Params) -> None:
@@ -37,10 +32,9 @@ def main(params: Params) -> None:
 
 def _named() -> Iterator[str]:
     """The hashes of the outputs that dvc.lock names."""
-    if not LOCK.is_file():
-        return
-    lock: Any = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))
-    for stage in ((lock or {}).get("stages") or {}).values():
+    lock = Path("dvc.lock")
+    found = YAML(typ="safe", pure=True).load(lock) if lock.is_file() else {}
+    for stage in found.get("stages", {}).values():
         yield from (out["md5"] for out in stage.get("outs", []) if "md5" in out)
 
 
@@ -55,11 +49,8 @@ def _files(root: Path, name: str) -> Iterator[Path]:
 
 def _is_whole(path: Path) -> bool:
     """The file's bytes give its name."""
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
     return found == path.parent.name + path.name.removesuffix(".dir")
 
 

@@ -159,8 +159,9 @@ def test_a_regression_trains(tiny_encoder):
 
 def test_divergence_is_an_error(tiny_encoder):
     encoder = tiny_encoder()
-    plan = replace(plan_for(encoder, L, L, L), learning_rate=replace(RATES, lora=1e30, head=1e30))
-    options = replace(OPTIONS, epochs=4, warmup=0.0)
+    plan = replace(plan_for(encoder, L, L, L), learning_rate=replace(RATES, lora=100.0, head=100.0))
+    # each step multiplies the weights by 1 - rate × decay
+    options = replace(OPTIONS, epochs=4, warmup=0.0, weight_decay=1e30)
     with pytest.raises(TrainingError, match="loss is .* at update .*lower train.learning_rate"):
         trained(encoder, plan, options=options)
 
