@@ -14,10 +14,9 @@ def prepare(folder: Path, index: PackageIndex) -> Path:
     root = folder / "template"
     root.mkdir()
     clone = Clone(root)
-    index._rows = b"".join(
-        (root / "data/toy" / f"{s}.jsonl").read_bytes() for s in ("train", "test")
-    )
-    index.start(folder)
+    data = root / "data" / "toy"
+    rows = [(data / f"{split}.jsonl").read_bytes() for split in ("train", "test")]
+    index.start(folder, b"".join(rows))
 
     def packaged(params: dict[str, Any]) -> None:
         params["grid"]["methods"] = ["fishpal", "lora"]
