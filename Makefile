@@ -17,6 +17,7 @@ report:
 
 report-alone: $(STAMP)
 	$(BIN)/python -m stages.check_params
+	$(BIN)/python -m stages.check_lock
 	$(BIN)/python -m stages.check_cache
 	$(BIN)/dvc repro
 	@echo "The report is in reports/results.md"

@@ -87,7 +87,8 @@ def wrong(root: Path, expected: dict[str, bytes]) -> list[str]:
 def run_through(bench: Bench, root: Path) -> bool:
     """`make report`'s commands, undisturbed; takes the manual step that a message names."""
     for _ in range(3):
-        start(root, bench.index, "stages.check_cache").wait()
+        for check in ("stages.check_lock", "stages.check_cache"):
+            start(root, bench.index, check).wait()
         if start(root, bench.index, "dvc", "repro").wait() == 0:
             return True
         text = said(root)
