@@ -16,11 +16,13 @@ the exact diagonal is J², and a sample has y − f ~ N(0, 1). All sums are floa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from fishpal.errors import PlanError
 from fishpal.gradients import Gradients
 from fishpal.grams import contrasts
 from fishpal.kinds import Estimator, ModuleKind
@@ -101,6 +103,11 @@ class Accumulator:
         means = [total / examples for total in self.sums.values()]
         parameters = sum(self.sizes.values())
         trace = sum(value.item() for value in self.squares.values()) / examples
+        if not math.isfinite(trace):
+            raise PlanError(
+                f"layer {self.layer}, {self.kind}: the trace is {trace}; allowed: finite numbers"
+                " (finite weights in the encoder, fisher.precision float32)"
+            )
         return CandidateRow(
             layer=self.layer,
             kind=ModuleKind(self.kind),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.decode import decode
-from fishpal.errors import PlanError
+from fishpal.errors import PlanError, brief
 from fishpal.files import read_json
 
 Values = NDArray[Any]
@@ -141,7 +141,8 @@ def read_curve(path: Path) -> Curve:
             losses.append(float(row["selection_loss"]))
         except (TypeError, ValueError) as error:
             raise PlanError(f"{path}: row {number}: {error}") from error
-        if not math.isfinite(losses[-1]) or updates != sorted(set(updates)):
+        rising = updates == sorted(set(updates)) and updates[0] >= 0 and updates[-1] < 2**63
+        if not math.isfinite(losses[-1]) or not rising:
             raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
     return Curve(tuple(updates), tuple(losses))
 
@@ -158,20 +159,24 @@ def read_predictions(path: Path) -> dict[str, tuple[Values, Values]]:
     try:
         # Not through the dataset reader, which is slower to import and guesses partitions.
         table = pq.ParquetFile(path).read(columns=list(PREDICTION_COLUMNS))
+        split, row = table["split"].type, table["row"].type
+        if split not in (pa.string(), pa.large_string()) or not pa.types.is_integer(row):
+            raise pa.ArrowInvalid(f"split and row are {split} and {row}")
+        if any(table[name].null_count for name in PREDICTION_COLUMNS):
+            raise pa.ArrowInvalid("a cell is null")
         columns = {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+        reason = error.strerror or brief(error, 160)
         raise PlanError(f"{path}: cannot be read: {reason}") from error
-    except (pa.ArrowInvalid, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise PlanError(f"{path}: not a predictions file: {reason}") from error
+    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: not a predictions file: {brief(error, 160)}") from error
     found = {}
     for split in sorted(set(columns["split"].tolist())):
         of_split = np.flatnonzero(columns["split"] == split)
         rows = columns["row"][of_split]
         order = of_split[np.argsort(rows, kind="stable")]
         if len(set(rows.tolist())) != len(rows):
-            raise PlanError(f"{path}: split '{split}' holds a row twice; allowed: each once")
+            raise PlanError(f"{path}: split '{brief(split)}' holds a row twice; allowed: each once")
         found[str(split)] = (columns["label"][order], columns["prediction"][order])
     if not found:
         raise PlanError(f"{path}: holds no rows; allowed: one or more")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.options import STRICT, check, check_choice
+from fishpal.checks import check, check_choice
+from fishpal.options import STRICT
 from fishpal.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
 
 METRICS = ("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman")
@@ -97,7 +99,7 @@ def check_split_name(key: str, name: str) -> None:
     check(name not in RESERVED, key, f"'{name}'", "other names than " + ", ".join(RESERVED))
 
 
-def check_split_names(key: str, names: dict[str, str], split: Split | None) -> None:
+def check_split_names(key: str, names: Collection[str], split: Split | None = None) -> None:
     for name in names:
         check_split_name(key, name)
     check("train" in names, key, list(names), "train and one more split")

@@ -98,14 +98,14 @@ KERNEL = "kernel"
 CRITERIA = (*ROW_CRITERIA, KERNEL)
 
 
-def check_criterion(name: str) -> str:
-    """The name itself.
+def check_criterion(name: str, key: str = "criterion") -> str:
+    """The name itself; `key` says where it stands.
 
     Raises:
         ParamsError: naming the known ones.
     """
     if name not in CRITERIA:
-        raise ParamsError(one_of("criterion", name, CRITERIA))
+        raise ParamsError(one_of(key, name, CRITERIA))
     return name
 
 

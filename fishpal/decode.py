@@ -5,7 +5,7 @@ The files of plans, tables and trained folders are read on machines without pyda
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -36,7 +36,11 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return tuple(decode(inner, v, f"{where}.{i}") for i, v in enumerate(value))
     if origin is dict:
         _expect(isinstance(value, dict), where, value, "a mapping")
-        return {key: decode(get_args(kind)[1], v, f"{where}.{key}") for key, v in value.items()}
+        for key in value:
+            _expect(_is_unicode(key), f"{where}: key", key, "a text without lone surrogates")
+        return {
+            key: decode(get_args(kind)[1], v, f"{where}.{brief(key)}") for key, v in value.items()
+        }
     if origin is Literal:
         return _choose(value, get_args(kind), where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
@@ -73,11 +77,20 @@ def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        _expect(number and math.isfinite(value), where, value, "a finite number")
+        # Compared rather than converted: an integer may be beyond every float.
+        finite = number and abs(value) <= sys.float_info.max
+        _expect(finite, where, value, "a finite number")
         return float(value)
     ok = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     _expect(ok, where, value, {int: "an integer", str: "a text", bool: "true or false"}[kind])
+    if kind is str:
+        _expect(_is_unicode(value), where, value, "a text without lone surrogates")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no file can hold afterwards."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _choose(value: Any, allowed: Any, where: str) -> Any:

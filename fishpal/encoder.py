@@ -12,13 +12,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 from transformers.utils import logging
 
 from fishpal.attention import ATTENTION
-from fishpal.errors import EncoderError
+from fishpal.errors import EncoderError, brief
 from fishpal.facts import EncoderFacts
-from fishpal.specs import spec_of
+from fishpal.specs import load_config, spec_of
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,7 @@ def load_encoder(folder: str | Path) -> nn.Module:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise EncoderError(
-            f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
-        )
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderError(f"{folder}/config.json: {_first_line(error)}") from error
-    spec = spec_of(config)
+    spec = spec_of(load_config(folder))
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
     if spec.attention:
         options["attn_implementation"] = ATTENTION
@@ -143,14 +135,15 @@ def load_encoder(folder: str | Path) -> nn.Module:
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # named below, instead of in a silenced report
                 **options,
             )
-    except Exception as error:  # safetensors and transformers raise a dozen types here
-        raise EncoderError(f"{folder}: cannot be loaded: {_first_line(error)}") from error
+    except Exception as error:  # transformers raises a dozen types here
+        raise EncoderError(f"{folder}: cannot be loaded: {brief(error, 160)}") from error
     missing = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
-    ports_of(model)
+    facts_of(model)  # checks the ports, and that there are layers
     return cast(nn.Module, model.requires_grad_(False).eval())
 
 
@@ -166,11 +159,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _submodule(module: nn.Module, path: str) -> nn.Module:

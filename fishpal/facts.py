@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fishpal.checks import check_positive
 from fishpal.kinds import HeadInit
-from fishpal.options import check_positive
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from fishpal.errors import PlanError
+from fishpal.errors import PlanError, brief
 from fishpal.files import replacing
 from fishpal.kinds import ModuleKind
 
@@ -65,7 +65,7 @@ class Grams:
         try:
             arrays = load_file(path)
             logits, labels = arrays.pop("logits"), arrays.pop("labels")
-            if logits.ndim != 2 or len(labels) != len(logits):
+            if logits.ndim != 2 or labels.shape != logits.shape[:1]:
                 raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not match")
             size = len(logits) * max(logits.shape[1] - 1, 1)
             kernels = {}
@@ -73,7 +73,9 @@ class Grams:
                 kind, layer = name.split(".")
                 if gram.shape != (size, size):
                     raise ValueError(f"{name} is {gram.shape}; allowed: ({size}, {size})")
+                if gram.dtype != np.float32 or not np.isfinite(gram).all():
+                    raise ValueError(f"{name} is {gram.dtype}; allowed: finite numbers of float32")
                 kernels[int(layer), ModuleKind(kind)] = gram
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise PlanError(f"{path}: not a file of kernels: {error}") from error
+            raise PlanError(f"{path}: not a file of kernels: {brief(error, 160)}") from error
         return cls(logits, labels, kernels)

@@ -6,44 +6,15 @@ Plain dataclasses, so that modules, engine and training run where pydantic is no
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fishpal.errors import ParamsError, brief, one_of
+from fishpal.checks import check, check_choice, check_positive, check_rate, check_share, check_size
 from fishpal.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 
 STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error, not a no-op
-MAX_RATE = 100.0
+MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
 Device = Literal["auto", "cpu", "cuda"]
-
-
-def check(ok: bool, name: str, value: object, allowed: str) -> None:
-    """Raise `ParamsError` naming key, value and what is allowed, unless `ok`."""
-    if not ok:
-        raise ParamsError(f"{name} is {brief(value)}; allowed: {allowed}")
-
-
-def check_positive(**values: float) -> None:
-    for name, value in values.items():
-        check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd,
-    and far larger ones end in torch's own error, beyond float32."""
-    check(0 < rate <= MAX_RATE, name, rate, f"above 0 up to {MAX_RATE:g}")
-
-
-def check_share(**values: float) -> None:
-    for name, value in values.items():
-        check(0 <= value < 1, name, value, "0 up to, not including, 1")
-
-
-def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise ParamsError(one_of(name, value, allowed))
 
 
 @dataclass(frozen=True)
@@ -56,7 +27,8 @@ class LoraOptions:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive(rank=self.rank, alpha=self.alpha)
+        check_size(rank=self.rank)
+        check_positive(alpha=self.alpha)
         check_share(dropout=self.dropout)
 
 
@@ -71,7 +43,7 @@ class AdapterOptions:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive(bottleneck=self.bottleneck)
+        check_size(bottleneck=self.bottleneck)
         check_share(dropout=self.dropout)
         check_choice("placement", self.placement, ("sequential", "parallel"))
         check_choice("activation", self.activation, ("relu", "gelu", "tanh"))
@@ -92,7 +64,8 @@ class PrefixOptions:
     std: float = 0.02
 
     def __post_init__(self) -> None:
-        check_positive(length=self.length, mid=self.mid, std=self.std)
+        check_size(length=self.length, mid=self.mid)
+        check_positive(std=self.std)
 
 
 @dataclass(frozen=True)
@@ -239,6 +212,7 @@ class ReportOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_positive(resamples=self.resamples)
+        resamples, most = self.resamples, MAX_RESAMPLES
+        check(0 < resamples <= most, "resamples", resamples, f"an integer from 1 to {most}")
         check(0 < self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
         check(self.seed >= 0, "seed", self.seed, "an integer from 0")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.decode import decode
-from fishpal.errors import PlanError
+from fishpal.errors import PlanError, brief
 from fishpal.facts import EncoderFacts
 from fishpal.files import read_json, write_json
 from fishpal.kinds import ModuleKind
@@ -96,11 +96,15 @@ class Plan:
         write_json(path, self.to_json())
 
     @classmethod
-    def load(cls, path: str | Path) -> Plan:
-        """Read a plan.
+    def load(cls, path: str | Path, task: str | None = None, method: str | None = None) -> Plan:
+        """Read a plan, of this task and this method where they are given.
 
         Raises:
             PlanError: naming the file and the key that is missing or wrong.
         """
         plan: Plan = decode(cls, read_json(path), str(path))
+        for key, wanted in (("task", task), ("method", method)):
+            found = getattr(plan, key)
+            if wanted not in (None, found):
+                raise PlanError(f"{path}: {key} is '{brief(found)}'; allowed: {wanted}")
         return plan

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
+from fishpal.checks import check, check_choice, check_rate
 from fishpal.errors import ParamsError
 from fishpal.kinds import ModuleKind
-from fishpal.options import STRICT, check, check_choice, check_rate
+from fishpal.options import STRICT
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
 NAME = re.compile(r"[a-z0-9_]+")

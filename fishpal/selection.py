@@ -57,7 +57,8 @@ def select_plan(
     choices: Choices = (None,) * table.encoder.layers
     reason = Reason(rule=method.rule)
     if method.rule == "criterion":
-        criterion = check_criterion(method.criterion or options.criterion)
+        key = "select.criterion" if method.criterion is None else f"methods.{name}.criterion"
+        criterion = check_criterion(method.criterion or options.criterion, key)
         choices, reason = _by_criterion(table, grams, criterion, options, rates, limit)
     elif method.rule == "uniform":
         choices = (_known(table, method.kind),) * table.encoder.layers

@@ -5,10 +5,11 @@ The only file that knows attribute names of Hugging Face models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from fishpal.errors import EncoderError, one_of
+from fishpal.errors import EncoderError, brief, one_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class EncoderSpec:
         query, value: the projections; the same path twice where one linear makes all three.
         up, down: the feed-forward block's first and last linear.
         pooler: the model class takes `add_pooling_layer` (we pool ourselves).
+        positions: `learned` from 0 on; `padded`: learned, the first after the padding's index;
+            `relative` ones have no last.
     """
 
     layers: str
@@ -30,6 +33,15 @@ class EncoderSpec:
     up: str
     down: str
     pooler: bool = False
+    positions: Literal["learned", "padded", "relative"] = "learned"
+
+
+class Limits(NamedTuple):
+    """What an encoder can read: token ids, token types and tokens a text (None: any number)."""
+
+    ids: int
+    types: int
+    tokens: int | None
 
 
 _BERT = EncoderSpec(
@@ -41,12 +53,13 @@ _BERT = EncoderSpec(
     down="output.dense",
     pooler=True,
 )
+_ROBERTA = replace(_BERT, positions="padded")
 SPECS = {
     "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "camembert": _BERT,
-    "electra": EncoderSpec(**{**vars(_BERT), "pooler": False}),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": replace(_BERT, pooler=False),
     "distilbert": EncoderSpec(
         layers="transformer.layer",
         attention="attention",
@@ -62,6 +75,7 @@ SPECS = {
         value="attn.Wqkv",
         up="mlp.Wi",
         down="mlp.Wo",
+        positions="relative",
     ),
     "mpnet": EncoderSpec(
         layers="encoder.layer",
@@ -71,6 +85,7 @@ SPECS = {
         up="intermediate.dense",
         down="output.dense",
         pooler=True,
+        positions="padded",
     ),
     "deberta-v2": EncoderSpec(
         layers="encoder.layer",
@@ -98,3 +113,36 @@ def spec_of(config: Any) -> EncoderSpec:
     if kind not in SPECS:
         raise EncoderError(one_of("encoder type", kind, SPECS))
     return SPECS[kind]
+
+
+def load_config(folder: str | Path) -> Any:
+    """The config of the encoder in a local folder, whose code is never run.
+
+    Raises:
+        EncoderError: naming the folder, where there is none or none that transformers reads.
+    """
+    from transformers import AutoConfig  # here: slow to import
+
+    if not (Path(folder) / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
+        )
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises a dozen types here
+        raise EncoderError(f"{folder}/config.json: {brief(error, 160)}") from error
+
+
+def limits_of(config: Any) -> Limits:
+    """What an encoder with this config can read; anything beyond ends in torch's own error.
+
+    Raises:
+        EncoderError: for a type that is not supported.
+    """
+    spec = spec_of(config)
+    types = int(getattr(config, "type_vocab_size", None) or 0)
+    # DeBERTa alone lets its config choose.
+    if spec.positions == "relative" or not getattr(config, "position_biased_input", True):
+        return Limits(int(config.vocab_size), types, None)
+    first = int(config.pad_token_id) + 1 if spec.positions == "padded" else 0
+    return Limits(int(config.vocab_size), types, int(config.max_position_embeddings) - first)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fishpal.checks import check, check_positive
 from fishpal.errors import DataError
 from fishpal.metrics import Metric, accuracy, check_classes
-from fishpal.options import check, check_positive
 
 Values = NDArray[Any]
 BLOCK_VALUES = 4_000_000  # indices held at once: about 32 MB, whatever the number of resamples

@@ -66,13 +66,19 @@ class FisherTable:
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
-        expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]
-        found = [(row.layer, row.kind) for row in self.rows]
-        if found != expected:
+        if not self.kinds:
+            raise PlanError("kinds is []; allowed: one kind or more")
+        # Counted before they are listed: a broken file may hold any number of layers.
+        count = self.encoder.layers * len(self.kinds)
+        if len(self.rows) != count or not self._in_order():
             raise PlanError(
-                f"rows hold {len(found)} candidates; allowed: each of the"
-                f" {len(expected)} (layer, kind) once, by layer, then as in kinds"
+                f"rows hold {len(self.rows)} candidates; allowed: each of the"
+                f" {count} (layer, kind) once, by layer, then as in kinds"
             )
+
+    def _in_order(self) -> bool:
+        expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]
+        return [(row.layer, row.kind) for row in self.rows] == expected
 
     def row(self, layer: int, kind: ModuleKind) -> CandidateRow:
         """The row of one candidate."""

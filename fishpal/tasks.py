@@ -191,9 +191,9 @@ def _check_splits(splits: dict[str, pd.DataFrame], name: str) -> None:
         if frame.empty:
             what = "holds no rows once labels and duplicates are dropped and the table is cut"
             raise DataError(f"{name}/{split}: {what}; allowed: one or more")
-    if splits["train"]["label"].nunique() < 2:
-        value = splits["train"]["label"].iloc[0]
-        raise DataError(f"{name}/train: every label is {value}; allowed: two labels or more")
+        if frame["label"].nunique() < 2:
+            value = frame["label"].iloc[0]
+            raise DataError(f"{name}/{split}: every label is {value}; allowed: two labels or more")
 
 
 def _texts(frame: pd.DataFrame) -> list[str]:

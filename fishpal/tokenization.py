@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fishpal.catalog import Sizes
+from fishpal.catalog import Sizes, check_split_names
 from fishpal.decode import decode
 from fishpal.errors import DataError, EncoderError, ParamsError, brief
 from fishpal.files import read_json, replacing, write_json
 from fishpal.sections import Tokenize
+from fishpal.specs import Limits, limits_of, load_config
 from fishpal.splitting import Parts, Rows, cut_evaluation, split_train
-from fishpal.tokens import TaskFacts, write_split
+from fishpal.tokens import ArrowSplit, TaskFacts, write_split
 
 BATCH = 1_000  # rows tokenised at a time
 TEXTS = ("text", "text_pair")
@@ -39,44 +40,47 @@ def tokenize_task(
 
     Args:
         raw: folder with `<split>.parquet` and `card.json`.
-        encoder: folder with the tokenizer's files.
+        encoder: folder with the tokenizer's files and the encoder's config.json.
         name: the task's name.
 
     Raises:
         DataError: train is too small for `sizes`, or a split is not readable.
-        EncoderError: no usable tokenizer.
-        ParamsError: `max_length` does not suit the tokenizer.
+        EncoderError: no usable tokenizer, or one of another encoder.
+        ParamsError: `max_length` does not suit tokenizer and encoder.
     """
     labels, splits = _read_card(raw / "card.json")
-    tokenizer = load_tokenizer(encoder)
-    train = _read_split(raw / "train.parquet")
+    limits, tokenizer = limits_of(load_config(encoder)), load_tokenizer(encoder)
+    train = _read_split(raw / "train.parquet", labels)
     texts = [column for column in TEXTS if column in train.column_names]
     _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
     parts = _split(train, texts, sizes, options.split_seed, name)
-    floats = labels is None
-    counts: dict[str, Any] = {}
+    writer = _Writer(tokenizer, limits, TaskFacts(name, labels, tokenizer.pad_token_id), options)
     with replacing(target) as draft:
         draft.mkdir()
-        TaskFacts(name, labels, tokenizer.pad_token_id).save(draft / "task.json")
+        writer.facts.save(draft / "task.json")
         for part, rows in (("fit", parts.fit), ("selection", parts.selection)):
-            path = draft / f"{part}.arrow"
-            counts[part] = _write(path, train, rows, tokenizer, options.max_length, floats)
-        for split in (split for split in splits if split != "train"):
-            table = _read_split(raw / f"{split}.parquet")
+            writer.write(draft / f"{part}.arrow", train, rows)
+        for split in splits:
+            table = _read_split(raw / f"{split}.parquet", labels)
             rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
-            path = draft / "evaluation" / f"{split}.arrow"
-            counts[split] = _write(path, table, rows, tokenizer, options.max_length, floats)
-        write_json(draft / "counts.json", counts | {"removed_duplicates": parts.duplicates})
+            writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
+        counts = writer.counts | {"removed_duplicates": parts.duplicates}
+        write_json(draft / "counts.json", counts)
 
 
 def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
-    """The class names (None: a regression) and the names of the splits."""
+    """The class names (None: a regression) and the names of the evaluation splits."""
     card = decode(dict[str, Any], read_json(path), str(path))
     for key in ("labels", "splits"):
         if key not in card:
             raise DataError(f"{path}: {key} is missing")
     labels = decode(tuple[str, ...] | None, card["labels"], f"{path}: labels")
-    return labels, list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
+    splits = list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
+    try:
+        check_split_names("splits", splits)
+    except ParamsError as error:
+        raise DataError(f"{path}: {error}") from error
+    return labels, [split for split in splits if split != "train"]
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -112,7 +116,7 @@ def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
         raise ParamsError(f"tokenize.max_length is {max_length}; allowed: {allowed}")
 
 
-def _read_split(path: Path) -> pa.Table:
+def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     """A split's rows as one chunk a column, so that taking rows does not search the chunks."""
     try:
         with pq.ParquetFile(path) as file:
@@ -126,6 +130,12 @@ def _read_split(path: Path) -> pa.Table:
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
+    for column in (column for column in (*TEXTS, "label") if column in table.column_names):
+        numbers = pa.float64() if labels is None else pa.int64()
+        allowed = pa.large_string() if column in TEXTS else numbers
+        kind, nulls = table[column].type, table[column].null_count
+        if kind != allowed or nulls:
+            raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
     return table
 
 
@@ -135,39 +145,65 @@ def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str
     return split_train(labels, keys, sizes, seed, name)
 
 
-def _write(
-    path: Path, table: pa.Table, rows: Rows, tokenizer: Any, max_length: int, floats: bool
-) -> dict[str, int]:
-    counts = _Counts()
-    batches = _batches(table, rows, tokenizer, max_length, counts, path.stem)
-    write_split(path, batches, floats)
-    return dict(vars(counts))
+@dataclass
+class _Writer:
+    """Tokenises splits into files, and counts what it wrote."""
 
+    tokenizer: Any
+    limits: Limits
+    facts: TaskFacts
+    options: Tokenize
+    counts: dict[str, Any] = field(default_factory=dict)
 
-def _batches(
-    table: pa.Table, rows: Rows, tokenizer: Any, max_length: int, counts: _Counts, name: str
-) -> Iterator[dict[str, list[Any]]]:
-    """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
-    columns = [column for column in TEXTS if column in table.column_names]
-    typed = "token_type_ids" in tokenizer.model_input_names
-    with tqdm(total=len(rows), desc=f"tokenize {name}", unit="row", disable=None) as bar:
-        for start in range(0, len(rows), BATCH):
-            batch = table.take(pa.array(rows[start : start + BATCH]))
-            encoded = tokenizer(
-                *(batch[column].to_pylist() for column in columns),
-                truncation="longest_first",
-                max_length=max_length,
-                padding=False,
-                return_token_type_ids=typed,
-                return_attention_mask=False,
+    def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
+        """Write the rows of a table in their order.
+
+        Raises:
+            EncoderError: the tokenizer made what the encoder does not know.
+        """
+        counts = _Counts()
+        write_split(path, self._batches(table, rows, counts, path.stem), self.facts.labels is None)
+        self.counts[path.stem] = dict(vars(counts))
+        try:
+            ArrowSplit(path).check(self.facts, self.limits)
+        except DataError as error:
+            # The rows were checked before: only tokenizer and encoder can disagree.
+            found = str(error).replace(str(path), path.stem)  # the draft is gone by then
+            raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
+
+    def _batches(
+        self, table: pa.Table, rows: Rows, counts: _Counts, name: str
+    ) -> Iterator[dict[str, list[Any]]]:
+        """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
+        columns = [column for column in TEXTS if column in table.column_names]
+        # One type is no type: the encoder adds the same to every token.
+        typed = "token_type_ids" in self.tokenizer.model_input_names and self.limits.types > 1
+        with tqdm(total=len(rows), desc=f"tokenize {name}", unit="row", disable=None) as bar:
+            for start in range(0, len(rows), BATCH):
+                batch = table.take(pa.array(rows[start : start + BATCH]))
+                encoded = self.tokenizer(
+                    *(batch[column].to_pylist() for column in columns),
+                    truncation="longest_first",
+                    max_length=self.options.max_length,
+                    padding=False,
+                    return_token_type_ids=typed,
+                    return_attention_mask=False,
+                )
+                ids = encoded["input_ids"]
+                counts.rows += len(ids)
+                counts.max_tokens = max(counts.max_tokens, *map(len, ids))
+                self._check_tokens(name, counts.max_tokens)
+                counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+                yield {
+                    "input_ids": ids,
+                    "label": batch["label"].to_pylist(),
+                    **({"token_type_ids": encoded["token_type_ids"]} if typed else {}),
+                }
+                bar.update(len(ids))
+
+    def _check_tokens(self, split: str, tokens: int) -> None:
+        if self.limits.tokens is not None and tokens > self.limits.tokens:
+            raise ParamsError(
+                f"tokenize.max_length is {self.options.max_length}, and a text of {split} has"
+                f" {tokens} tokens; allowed: up to {self.limits.tokens} for this encoder"
             )
-            ids = encoded["input_ids"]
-            counts.rows += len(ids)
-            counts.max_tokens = max(counts.max_tokens, *map(len, ids))
-            counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
-            yield {
-                "input_ids": ids,
-                "label": batch["label"].to_pylist(),
-                **({"token_type_ids": encoded["token_type_ids"]} if typed else {}),
-            }
-            bar.update(len(ids))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.decode import decode
-from fishpal.errors import DataError, FishpalError
+from fishpal.errors import DataError, FishpalError, brief
 from fishpal.files import read_json, replacing, write_json
+from fishpal.specs import Limits
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class TaskFacts:
     name: str
     labels: tuple[str, ...] | None
     pad_id: int
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) < 2:
+            raise FishpalError(f"labels is {list(self.labels)}; allowed: two or more, or null")
 
     @property
     def outputs(self) -> int:
@@ -58,13 +63,17 @@ class ArrowSplit(Sequence[Example]):
     def __init__(self, path: str | Path) -> None:
         import pyarrow as pa  # here, since the core runs on machines without it
 
+        self._path = path
         try:
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            self._table.validate(full=True)  # else reading a damaged file can end the process
             self._ids = self._table["input_ids"]
             self._labels = self._table["label"]
-        except (OSError, pa.ArrowInvalid, KeyError) as error:
-            raise DataError(f"{path}: not a tokenised split: {error}") from error
-        has_types = "token_type_ids" in self._table.column_names
+            names = self._table.column_names
+        except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
+            raise DataError(f"{path}: not a tokenised split: {brief(error, 160)}") from error
+        _check_columns(path, self._table)
+        has_types = "token_type_ids" in names
         self._types = self._table["token_type_ids"] if has_types else None
 
     def __len__(self) -> int:
@@ -78,11 +87,50 @@ class ArrowSplit(Sequence[Example]):
         types = None if self._types is None else self._types[index].as_py()
         return Example(self._ids[index].as_py(), self._labels[index].as_py(), types)
 
+    def check(self, facts: TaskFacts, limits: Limits) -> ArrowSplit:
+        """The split; `DataError` where a row is not the task's or beyond the encoder's limits."""
+        import pyarrow.compute as pc
+
+        self._within("tokens of a row", pc.list_value_length(self._ids), 1, limits.tokens)
+        self._within("input_ids", pc.list_flatten(self._ids), 0, limits.ids - 1)
+        if self._types is not None:
+            self._within("token_type_ids", pc.list_flatten(self._types), 0, limits.types - 1)
+        floats = str(self._labels.type) == "double"
+        finite = not floats or pc.all(pc.is_finite(self._labels)).as_py()
+        if floats != (facts.labels is None) or not finite:
+            allowed = "classes, as int64" if facts.labels else "finite float64, as labels is null"
+            raise DataError(f"{self._path}: label is {self._labels.type}; allowed: {allowed}")
+        if facts.labels is not None:
+            self._within("label", self._labels, 0, facts.outputs - 1)
+        return self
+
+    def _within(self, name: str, values: Any, least: int, most: int | None) -> None:
+        import pyarrow.compute as pc
+
+        low, high = (value.as_py() for value in pc.min_max(values).values())
+        if low < least or (most is not None and high > most):
+            allowed = f"{least} to {most}" if most is not None else f"from {least}"
+            raise DataError(f"{self._path}: {name} go from {low} to {high}; allowed: {allowed}")
+
     def lengths(self) -> list[int]:
         """Tokens of every row, without reading the rows."""
         import pyarrow.compute as pc
 
         return [int(n) for n in pc.list_value_length(self._ids).to_pylist()]
+
+
+def _check_columns(path: str | Path, table: Any) -> None:
+    import pyarrow as pa
+
+    if not table.num_rows:
+        raise DataError(f"{path}: holds no rows; allowed: one or more")
+    allowed = {"input_ids": [pa.list_(pa.int32())], "token_type_ids": [pa.list_(pa.int8())]}
+    allowed["label"] = [pa.int64(), pa.float64()]
+    for name in set(allowed) & set(table.column_names):
+        found, nulls = table[name].type, table[name].null_count
+        if found not in allowed[name] or nulls:
+            types = " or ".join(map(str, allowed[name]))
+            raise DataError(f"{path}: {name} is {found} with {nulls} nulls; allowed: {types}, none")
 
 
 def lengths(examples: Sequence[Example]) -> list[int]:

@@ -8,10 +8,10 @@ from stages.runner import run
 
 
 def main(params: Params) -> None:
-    check_criterion(params.select.criterion)
-    for method in params.methods.values():
+    check_criterion(params.select.criterion, "select.criterion")
+    for name, method in params.methods.items():
         if method.criterion is not None:
-            check_criterion(method.criterion)
+            check_criterion(method.criterion, f"methods.{name}.criterion")
 
 
 if __name__ == "__main__":

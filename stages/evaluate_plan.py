@@ -9,12 +9,13 @@ import pandas as pd
 
 from fishpal.checkpoints import load, load_card
 from fishpal.config import Params
-from fishpal.encoder import load_encoder
+from fishpal.encoder import config_of, load_encoder
 from fishpal.errors import PlanError
 from fishpal.evaluation import decide, mean_loss, predict
 from fishpal.files import replacing, write_json
 from fishpal.metric_classes import compute_metrics
 from fishpal.model import pick_device
+from fishpal.specs import limits_of
 from fishpal.tokens import ArrowSplit, TaskFacts
 from stages.runner import ARTIFACTS, check_cell, run
 
@@ -28,10 +29,18 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
     encoder = load_encoder(ARTIFACTS / "encoder").to(pick_device(params.evaluate.device))
     model = load(encoder, ARTIFACTS / "trained" / cell)
     metrics, frames = {}, []
-    for path in sorted((tokens / "evaluation").glob("*.arrow")):
-        split = ArrowSplit(path)
+    paths = sorted((tokens / "evaluation").glob("*.arrow"))
+    if not paths:
+        raise PlanError(f"{tokens / 'evaluation'}: holds no splits; allowed: one .arrow or more")
+    for path in paths:
+        split = ArrowSplit(path).check(facts, limits_of(config_of(encoder)))
         labels = np.array([example.label for example in split])
         logits = predict(model, split, facts, params.evaluate.batch_size, progress=True)
+        if not np.isfinite(logits).all():
+            raise PlanError(
+                f"{ARTIFACTS / 'trained' / cell}: logits of {path.stem} are not finite; allowed:"
+                " finite weights"
+            )
         predictions = decide(logits, facts.labels is None)
         scores = compute_metrics(params.task(task).metrics, labels, predictions, facts.outputs)
         metrics[path.stem] = {"n": len(split), "loss": mean_loss(logits, split), **scores}

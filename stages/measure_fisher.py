@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fishpal.config import Params
-from fishpal.encoder import load_encoder
+from fishpal.encoder import config_of, load_encoder
 from fishpal.fisher import is_main_process, measure_fisher
 from fishpal.head import start_head
 from fishpal.pooling import load_pooling
+from fishpal.specs import limits_of
 from fishpal.tokens import ArrowSplit, TaskFacts
 from stages.runner import ARTIFACTS, run, seconds_to
 
@@ -17,7 +18,8 @@ def main(params: Params, task: str) -> None:
     with seconds_to(ARTIFACTS / "seconds" / "fisher" / f"{task}.json"):
         encoder = load_encoder(ARTIFACTS / "encoder")
         pooling = load_pooling(ARTIFACTS / "encoder")
-        facts, fit = TaskFacts.load(tokens / "task.json"), ArrowSplit(tokens / "fit.arrow")
+        facts = TaskFacts.load(tokens / "task.json")
+        fit = ArrowSplit(tokens / "fit.arrow").check(facts, limits_of(config_of(encoder)))
         table, grams = measure_fisher(
             encoder,
             start_head(encoder, pooling, facts, fit, params.head),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fishpal.config import Params
 from fishpal.encoder import load_encoder
+from fishpal.errors import EncoderError
 from fishpal.files import replacing
 from fishpal.pooling import save_pooling
 from fishpal.sources import fetch_encoder
@@ -14,7 +15,10 @@ def main(params: Params) -> None:
     with replacing(ARTIFACTS / "encoder") as draft:
         draft.mkdir()
         fetch_encoder(params.encoder.source, draft)
-        load_encoder(draft)
+        try:
+            load_encoder(draft)
+        except EncoderError as error:  # which names a folder that is gone when this is read
+            raise EncoderError(str(error).replace(str(draft), "encoder.source")) from error
         save_pooling(draft, params.encoder.pooling)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import signal
 import sys
 import time
@@ -55,7 +56,8 @@ def check_cell(params: Params, task: str, method: str, seed: str | None = None) 
     params.method(method)
     if seed is None:
         return 0
-    if not seed.isdecimal() or int(seed) >= 2**32:
+    # One spelling a seed, since it names files; and `int` refuses thousands of digits.
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", seed) or int(seed) >= 2**32:
         raise FishpalError(f"seed is '{seed}'; allowed: integers from 0 below 2**32")
     return int(seed)
 

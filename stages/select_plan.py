@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fishpal.config import Params
+from fishpal.errors import PlanError
 from fishpal.grams import Grams
 from fishpal.selection import select_plan
 from fishpal.table import FisherTable
@@ -13,9 +14,16 @@ def main(params: Params, task: str, method: str) -> None:
     check_cell(params, task, method)
     with seconds_to(ARTIFACTS / "seconds" / "select" / task / f"{method}.json"):
         table_path = ARTIFACTS / "fisher" / f"{task}.json"
+        kernels_path = table_path.with_suffix(".safetensors")
+        table, grams = FisherTable.load(table_path), Grams.load(kernels_path)
+        if len(grams.logits) != table.examples:
+            raise PlanError(
+                f"{kernels_path}: is of {len(grams.logits)} examples; allowed: those of the table,"
+                f" {table.examples}"
+            )
         plan = select_plan(
-            FisherTable.load(table_path),
-            Grams.load(table_path.with_suffix(".safetensors")),
+            table,
+            grams,
             method,
             params.method(method),
             params.select,

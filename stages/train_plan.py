@@ -6,12 +6,13 @@ from dataclasses import asdict
 
 from fishpal.checkpoints import save
 from fishpal.config import Params
-from fishpal.encoder import fingerprint, load_encoder
+from fishpal.encoder import config_of, fingerprint, load_encoder
 from fishpal.files import write_csv
 from fishpal.head import start_head
 from fishpal.plan import Plan
 from fishpal.pooling import load_pooling
 from fishpal.resume import Checkpoint, training_key
+from fishpal.specs import limits_of
 from fishpal.tokens import ArrowSplit, TaskFacts
 from fishpal.training import plan_model, train
 from stages.runner import ARTIFACTS, check_cell, run, seconds_to
@@ -23,11 +24,12 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
     with seconds_to(ARTIFACTS / "seconds" / "train" / f"{cell}.json"):
         encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
         sha256 = fingerprint(encoder)
-        facts, fit = TaskFacts.load(tokens / "task.json"), ArrowSplit(tokens / "fit.arrow")
-        plan = Plan.load(ARTIFACTS / "plans" / task / f"{method}.json")
+        facts, limits = TaskFacts.load(tokens / "task.json"), limits_of(config_of(encoder))
+        fit = ArrowSplit(tokens / "fit.arrow").check(facts, limits)
+        selection = ArrowSplit(tokens / "selection.arrow").check(facts, limits)
+        plan = Plan.load(ARTIFACTS / "plans" / task / f"{method}.json", task, method)
         head = start_head(encoder, pooling, facts, fit, params.head)
         model = plan_model(encoder, head, plan, pooling, number, params.train.train_head)
-        selection = ArrowSplit(tokens / "selection.arrow")
         parts = [plan.to_json(), asdict(params.train), asdict(params.head), number, sha256, pooling]
         files = [tokens / name for name in ("task.json", "fit.arrow", "selection.arrow")]
         # Beside the outputs, which DVC removes before a stage runs.

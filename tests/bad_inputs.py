@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import pickle
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import pyarrow as pa
 
-from tests.clone import YAML12
+from tests.clone import task_entry
+from tests.spoils import (
+    Spoil,
+    both,
+    cut,
+    filled,
+    folder,
+    key,
+    not_numbers,
+    param,
+    pickled,
+    remove,
+    row,
+    table,
+    tensors,
+    write,
+)
 
-Spoil = Callable[[Path], None]
 SOURCE = ["catalog", "toy", "source"]
 TRAIN, TEST = "data/toy/train.jsonl", "data/toy/test.jsonl"
 TOKENS, TABLE = "artifacts/tokens/toy", "artifacts/fisher/toy.json"
@@ -22,108 +32,20 @@ TCARD, TPLAN = f"{TRAINED}/card.json", f"{TRAINED}/plan.json"
 LABEL = ("catalog", "toy", "columns", "label")
 
 
-def param(*keys: str, value: Any) -> Spoil:
-    """Set a key of params.yaml, or delete it (value `...`)."""
-
-    def spoil(root: Path) -> None:
-        path = root / "params.yaml"
-        params = YAML12.load(path.read_text())
-        inner = params
-        for key in keys[:-1]:
-            inner = inner[key]
-        if value is ...:
-            del inner[keys[-1]]
-        else:
-            inner[keys[-1]] = value
-        with path.open("w") as file:
-            YAML12.dump(params, file)
-
-    return spoil
-
-
-def write(name: str, content: bytes | str) -> Spoil:
-    def spoil(root: Path) -> None:
-        data = content.encode() if isinstance(content, str) else content
-        (root / name).write_bytes(data)
-
-    return spoil
-
-
-def remove(name: str) -> Spoil:
-    def spoil(root: Path) -> None:
-        path = root / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return spoil
-
-
-def folder(name: str) -> Spoil:
-    """A folder where a file should be."""
-
-    def spoil(root: Path) -> None:
-        remove(name)(root)
-        (root / name).mkdir()
-
-    return spoil
-
-
-def cut(name: str, keep: float = 0.5) -> Spoil:
-    def spoil(root: Path) -> None:
-        content = (root / name).read_bytes()
-        (root / name).write_bytes(content[: int(len(content) * keep)])
-
-    return spoil
-
-
-def edit(name: str, change: Callable[[Any], Any]) -> Spoil:
-    """Change a JSON file: `change` returns the new value, or None where it changed it in place."""
-
-    def spoil(root: Path) -> None:
-        data = json.loads((root / name).read_text())
-        new = change(data)
-        (root / name).write_text(json.dumps(data if new is None else new))
-
-    return spoil
-
-
-def key(name: str, *keys: Any, value: Any) -> Spoil:
-    """Set or delete (`...`) one key of a JSON file."""
-
-    def change(data: Any) -> None:
-        for one in keys[:-1]:
-            data = data[one]
-        if value is ...:
-            del data[keys[-1]]
-        else:
-            data[keys[-1]] = value
-
-    return edit(name, change)
-
-
-def row(name: str, text: str) -> Spoil:
-    """One more line."""
-
-    def spoil(root: Path) -> None:
-        with (root / name).open("a") as file:
-            file.write(text + "\n")
-
-    return spoil
-
-
-def pickled(name: str) -> Spoil:
-    return write(name, pickle.dumps({"weight": [1.0]}))
-
-
 def files(name: str, content: bytes | str) -> Spoil:
     """Another file as the task's train split."""
-
-    def spoil(root: Path) -> None:
-        write(name, content)(root)
-        param(*SOURCE, "files", "train", value=name)(root)
-
-    return spoil
+    return both(write(name, content), param(*SOURCE, "files", "train", value=name))
 
 
+WEIGHTS, BIN = "data/encoder/model.safetensors", "data/encoder/pytorch_model.bin"
+CONFIG, AT, RAW = "data/encoder/config.json", "artifacts/encoder", "artifacts/raw/toy/train.parquet"
+FITTED, SELECTION = f"{TOKENS}/fit.arrow", f"{TOKENS}/selection.arrow"
+RAW_TEST = "artifacts/raw/toy/test.parquet"
+TESTED = f"{TOKENS}/evaluation/test.arrow"
+MODULES, HEAD = f"{TRAINED}/modules.safetensors", f"{TRAINED}/head.safetensors"
+CURVE, PREDICTIONS = "artifacts/curves/toy/lora/0.csv", "artifacts/predictions/toy/lora/0.parquet"
+CURVED = "update,epoch,fit_loss,selection_loss\n"
+IDS = pa.list_(pa.int32())
 DEEP = "[" * 100_000
 CSV = "sentence,label\n"
 CHECK, ENCODER, DOWNLOAD = "check_params", "prepare_encoder", "download_task toy"
@@ -156,7 +78,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("unknown pooling", CHECK, param("encoder", "pooling", value="max"), "pooling is 'max'"),
     ("task not in catalog", CHECK, param("grid", "tasks", value=["tyo"]), "grid.tasks is 'tyo'"),
     ("method not listed", CHECK, param("grid", "methods", value=["lroa"]), "methods is 'lroa'"),
-    ("task name a path", CHECK, param("catalog", "../x", value={}), "catalog"),
+    ("task name a path", CHECK, param("catalog", "../x", value=task_entry("x")), "is '../x'"),
     ("method name a command", CHECK, param("methods", "a;b", value={"rule": "none"}), "'a;b'"),
     ("huge integer", CHECK, param("head", "seed", value=10**30), "head.seed is too large"),
     ("task unknown", "download_task nope", write("x", ""), "task is 'nope'; allowed: toy"),
@@ -225,7 +147,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("plan deep", FIT, write(PLAN, DEEP), "lora.json: not JSON"),
     ("plan version", FIT, key(PLAN, "version", value=0), "version is 0"),
     ("plan kind", FIT, key(PLAN, "layers", 0, value="loar"), "layers.0 is 'loar'"),
-    ("plan too long", FIT, edit(PLAN, lambda p: p["layers"].append(None)), "layers has 4 entries"),
+    ("plan too long", FIT, key(PLAN, "layers", value=[None] * 4), "layers has 4 entries"),
     ("plan of another encoder", FIT, key(PLAN, "encoder", "hidden", value=99), "hidden 99"),
     ("plan rank", FIT, key(PLAN, "modules", "lora", "rank", value=0), "rank is 0"),
     ("plan rank a text", FIT, key(PLAN, "modules", "lora", "rank", value="8"), "rank is '8'"),
@@ -243,4 +165,65 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("curve broken", REPORT, write("artifacts/curves/toy/lora/0.csv", "a\n1\n"), "0.csv: allowed"),
     ("predictions cut", REPORT, cut("artifacts/predictions/toy/lora/0.parquet"), "0.parquet"),
     ("counts a list", REPORT, write(f"{TOKENS}/counts.json", "[]"), "counts.json is list"),
+    ("seed of 5000 digits", f"train_plan toy lora {'9' * 5000}", write("x", ""), "seed is '999"),
+    ("seed spelt otherwise", "train_plan toy lora 00", write("x", ""), "seed is '00'"),
+    ("pickled weights alone", ENCODER, both(remove(WEIGHTS), pickled(BIN)), "but pickled pytorch"),
+    ("config a list", ENCODER, write(CONFIG, "[]"), "encoder.source/config.json: "),
+    ("config null", ENCODER, write(CONFIG, "null"), "encoder.source/config.json: "),
+    ("config deep", ENCODER, write(CONFIG, DEEP), "encoder.source/config.json: "),
+    ("layers a text", ENCODER, key(CONFIG, "num_hidden_layers", value="x"), "num_hidden_layers"),
+    ("no layers", ENCODER, key(CONFIG, "num_hidden_layers", value=0), "layers is 0"),
+    ("other vocabulary", ENCODER, key(CONFIG, "vocab_size", value=30), "word_embeddings"),
+    ("weights renamed", ENCODER, tensors(WEIGHTS, lambda k, v: (f"x.{k}", v)), "lacks"),
+    ("weights NaN", FISHER, tensors(f"{AT}/model.safetensors", not_numbers), "trace is nan"),
+    ("encoder cut", FISHER, cut(f"{AT}/model.safetensors"), "artifacts/encoder: cannot be loaded"),
+    ("pooling broken", FIT, write(f"{AT}/fishpal.json", "{"), "fishpal.json: not JSON"),
+    ("raw card missing", TOKENIZE, remove(CARD), "card.json: cannot be read"),
+    ("raw columns", TOKENIZE, table(RAW, lambda t: t.drop(["text"])), "train.parquet: columns are"),
+    ("one label", FISHER, key(f"{TOKENS}/task.json", "labels", value=["a"]), "labels is ['a']"),
+    ("tokens without rows", FIT, table(SELECTION, lambda t: t.slice(0, 0)), "holds no rows"),
+    ("tokens of texts", FISHER, table(FITTED, filled("input_ids", "a", None)), "ids is string"),
+    ("tokens null", FISHER, table(FITTED, filled("label", None, pa.int64())), "40 nulls"),
+    ("tokens lack labels", FISHER, table(FITTED, lambda t: t.drop(["label"])), "'Field \"label\""),
+    ("no evaluation", EVALUATE, remove(f"{TOKENS}/evaluation"), "evaluation: holds no splits"),
+    ("table of huge depth", SELECT, key(TABLE, "encoder", "layers", value=10**9), "3000000000 (la"),
+    ("table kinds", SELECT, both(key(TABLE, "kinds", value=[]), key(TABLE, "rows", value=[])),
+     "kinds is []"),
+    ("kernels of others", SELECT, key(TABLE, "examples", value=7), "is of 16 examples; allowed"),
+    ("kernels NaN", SELECT, tensors(KERNELS, not_numbers), "toy.safetensors: not a file"),
+    ("tensor renamed", EVALUATE, tensors(MODULES, lambda k, v: (k.replace("_a", "_x"), v)), "y_x'"),
+    ("modules NaN", EVALUATE, tensors(MODULES, not_numbers), "logits of test are not finite"),
+    ("head of other shape", EVALUATE, tensors(HEAD, lambda k, v: (k, v[:1].copy())), "the head"),
+    ("metrics huge", REPORT, key(METRICS, "splits", "test", "n", value=10**400), "a finite number"),
+    ("curve beyond floats", REPORT, write(CURVE, f"{CURVED}{'9' * 400},0,,1\n"), "rising updates"),
+    ("predictions lack", REPORT, table(PREDICTIONS, lambda t: t.drop(["label"])), "'Field"),
+    ("rows of lists", REPORT, table(PREDICTIONS, filled("row", [1], None)), "row are large_string"),
+    ("split null", REPORT, table(PREDICTIONS, filled("split", None, pa.string())), "cell is null"),
+    ("rank huge", CHECK, param("modules", "lora", "rank", value=10**12), "rank is 1000000000000"),
+    ("resamples huge", CHECK, param("report", "resamples", value=10**12), "resamples is 1000000"),
+    ("criterion of a method", SELECT, param("methods", "fishpal", "criterion", value="snrr"),
+     "methods.fishpal.criterion is 'snrr' (did you mean 'snr'?)"),
+    ("one class in test", DOWNLOAD, write(TEST, '{"sentence": "a", "label": 0}\n' * 3),
+     "toy/test: every label is 0"),
+    ("texts beyond the encoder", TOKENIZE, table(RAW_TEST, filled("text", "w1 " * 97, None)),
+     "is 128, and a text of test has 99 tokens; allowed: up to 40 for this encoder"),
+    ("vocabulary of another", TOKENIZE, key(f"{AT}/config.json", "vocab_size", value=9),
+     "tokenizer and encoder do not fit: "),
+    ("raw text null", TOKENIZE, table(RAW, filled("text", None, pa.string())), "80 nulls"),
+    ("raw label a text", TOKENIZE, table(RAW, filled("label", "a", None)), "label is string"),
+    ("split a path", TOKENIZE, key(CARD, "splits", "a/b", value={}), "splits is 'a/b'"),
+    ("split fit", TOKENIZE, key(CARD, "splits", "fit", value={}), "splits is 'fit'"),
+    ("train alone", TOKENIZE, key(CARD, "splits", "test", value=...), "train and one more"),
+    ("label outside in fit", FISHER, table(FITTED, filled("label", 2, pa.int64())), "from 2 to 2"),
+    ("fractions for classes", FIT, table(FITTED, filled("label", 0.5, pa.float64())), "is double"),
+    ("ids outside", FIT, table(SELECTION, filled("input_ids", [999], IDS)),
+     "input_ids go from 999 to 999"),
+    ("too many tokens", EVALUATE, table(TESTED, filled("input_ids", [1] * 99, IDS)),
+     "tokens of a row go from 99 to 99; allowed: 1 to 40"),
+    ("token types outside", FIT, table(FITTED, filled("token_type_ids", [5], pa.list_(pa.int8()))),
+     "token_type_ids go from 5 to 5; allowed: 0 to 1"),
+    ("plan of another task", FIT, key(PLAN, "task", value="x"), "task is 'x'; allowed: toy"),
+    ("plan of another method", FIT, key(PLAN, "method", value="x"), "method is 'x'; allowed: lora"),
+    ("plan half a character", FIT, key(PLAN, "reason", "rule", value="\ud800"), "lone surrogates"),
+    ("plan rank huge", FIT, key(PLAN, "modules", "lora", "rank", value=10**12), "rank is 100000"),
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, PreTrainedTokenizerFast
 
 from fishpal.catalog import Columns, FilesTask, Sizes, Split, Task
 
@@ -83,7 +83,7 @@ def table(**columns: list[Any]) -> pd.DataFrame:
 
 
 def save_tokenizer(folder: Path, **options: Any) -> Path:
-    """A word-level fast tokenizer over `WORDS`; `[CLS] a [SEP] b [SEP]`."""
+    """A fast tokenizer over `WORDS`, `[CLS] a [SEP] b [SEP]`, and an encoder's config."""
     vocabulary = {word: number for number, word in enumerate(SPECIAL + WORDS)}
     core = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     core.pre_tokenizer = Whitespace()
@@ -97,6 +97,7 @@ def save_tokenizer(folder: Path, **options: Any) -> Path:
     defaults = {"pad_token": "[PAD]", "model_max_length": 64, "model_input_names": inputs}
     options = defaults | options
     PreTrainedTokenizerFast(tokenizer_object=core, **names, **options).save_pretrained(folder)
+    BertConfig(vocab_size=len(vocabulary), max_position_embeddings=48).save_pretrained(folder)
     return folder
 
 

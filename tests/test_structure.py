@@ -20,11 +20,12 @@ DVC = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # A file imports only from its own line or from lines above it.
 TIERS = """
-errors kinds options files
+errors kinds checks options files
+specs
 decode facts sections catalog explain config table plan grams tokens
 criteria kernel search selection
 metrics metric_classes statistics study frames wheels tasks sources splitting tokenization
-specs attention encoder batching pooling
+attention encoder batching pooling
 modules
 attach model head
 accumulate gradients fisher evaluation resume training_run training checkpoints export

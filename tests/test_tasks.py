@@ -27,7 +27,7 @@ def test_labels_become_class_indices_in_the_order_of_the_list() -> None:
     assert built.splits["train"]["label"].tolist() == [1, 0, 1]
     assert built.splits["train"]["label"].dtype == "int64"
     numbers = table(text=["a", "b"], label=[1, "0"])
-    built = build(numbers, table(text=["c"], label=[0]), labels=(1, 0))
+    built = build(numbers, numbers, labels=(1, 0))
     assert built.splits["train"]["label"].tolist() == [0, 1]
 
 

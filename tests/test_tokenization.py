@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import BertConfig
 
 from fishpal.catalog import Sizes
 from fishpal.errors import DataError, EncoderError, ParamsError
@@ -208,6 +210,20 @@ def test_length_has_to_suit_the_tokenizer(
     with pytest.raises(ParamsError, match=expected):
         run(raw, encoder, tmp_path / "out", length=length)
     assert not (tmp_path / "out").exists()
+
+
+def test_texts_have_to_suit_the_encoder(tmp_path: Path, encoder: Path) -> None:
+    raw = write_raw(tmp_path / "raw", pair=True)  # the longest: 3 special, 6 and 9 tokens
+    for positions, fits in ((18, True), (17, False)):
+        own = shutil.copytree(encoder, tmp_path / f"encoder{positions}")
+        BertConfig(vocab_size=34, max_position_embeddings=positions).save_pretrained(own)
+        if fits:
+            run(raw, own, tmp_path / "out", length=64)
+            continue
+        expected = "max_length is 64, and a text of test has 18 tokens; allowed: up to 17 for this"
+        with pytest.raises(ParamsError, match=expected):
+            run(raw, own, tmp_path / "none", length=64)
+        assert not (tmp_path / "none").exists()
 
 
 def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:

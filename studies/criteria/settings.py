@@ -8,9 +8,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from fishpal.checks import check, check_positive
 from fishpal.decode import decode
 from fishpal.kinds import ModuleKind
-from fishpal.options import check, check_positive
 
 
 @dataclass(frozen=True)
