@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 ALONE := $(PYTHON) .ci/alone $(MAKE) --no-print-directory
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TOKENIZERS_PARALLELISM := false
+# DVC pickles its index; by default under /var/tmp, where others may write (SECURITY.md).
+export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site_cache
 
 .PHONY: report report-alone test lint benchmark faults study study-alone venv clean
 
@@ -19,6 +21,7 @@ report-alone: $(STAMP)
 	$(BIN)/python -m stages.check_params
 	$(BIN)/python -m stages.check_lock
 	$(BIN)/python -m stages.check_cache
+	mkdir -p -m 700 $(DVC_SITE_CACHE_DIR)
 	$(BIN)/dvc repro
 	@echo "The report is in reports/results.md"
 
@@ -40,6 +43,7 @@ study:
 	@$(ALONE) study-alone
 
 study-alone: $(STAMP)
+	mkdir -p -m 700 $(DVC_SITE_CACHE_DIR)
 	cd studies/criteria && $(CURDIR)/$(BIN)/dvc repro
 
 venv:

@@ -122,7 +122,8 @@ def load_encoder(folder: str | Path) -> nn.Module:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
     """
     folder = Path(folder)
-    spec = spec_of(load_config(folder))
+    config = load_config(folder)
+    spec = spec_of(config)
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
     if spec.attention:
         options["attn_implementation"] = ATTENTION
@@ -130,6 +131,7 @@ def load_encoder(folder: str | Path) -> nn.Module:
         with _quiet():
             model, report = AutoModel.from_pretrained(
                 folder,
+                config=config,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,

@@ -128,9 +128,12 @@ def load_config(folder: str | Path) -> Any:
             f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
         )
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # A config may name a hub repository here, whose code transformers would fetch and run.
+        config._attn_implementation = config._experts_implementation = None
     except Exception as error:  # transformers raises a dozen types here
         raise EncoderError(f"{folder}/config.json: {brief(error, 160)}") from error
+    return config
 
 
 def limits_of(config: Any) -> Limits:

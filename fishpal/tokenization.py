@@ -94,7 +94,11 @@ def load_tokenizer(folder: Path) -> Any:
     if not folder.is_dir():
         raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,  # the default asks on a terminal
+        )
     except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
         raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
     if len(tokenizer) <= len(tokenizer.all_special_tokens):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import pickle
+import socket
 from pathlib import Path
 
 import pytest
 import torch
+from transformers.integrations import hub_kernels
 
 from fishpal.checkpoints import load, save
 from fishpal.config import parse_params
@@ -149,6 +151,22 @@ def test_code_beside_a_model_is_neither_copied_nor_run(tmp_path):
         assert isinstance(encoder, torch.nn.Module)
         assert type(encoder).__module__.startswith("transformers.models.bert")
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "deberta-v2", "modernbert"])
+@pytest.mark.parametrize("key", ["_attn_implementation_internal", "_attn_implementation"])
+def test_a_config_that_names_foreign_kernels_fetches_none(tmp_path, monkeypatch, kind, key):
+    """As in CVE-2026-4372; with the package `kernels`, the second key is still followed."""
+    asked = []
+    monkeypatch.setattr(hub_kernels, "is_kernels_available", lambda: asked.append("kernels"))
+    monkeypatch.setattr(socket.socket, "connect", lambda *given: asked.append(given))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: asked.append(given))
+    folder = tiny_folder(kind, tmp_path / "encoder")
+    config = json.loads((folder / "config.json").read_text())
+    config[key] = "attacker/kernels"
+    (folder / "config.json").write_text(json.dumps(config))
+    implementation = load_encoder(folder).config._attn_implementation
+    assert asked == [] and implementation in ("fishpal", "eager")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", "a;b", "$(x)", "a-b", "A", "", "a\nb", "é"])

@@ -13,7 +13,7 @@ from fishpal.metrics import metric
 from fishpal.statistics import Difference, paired_difference
 from fishpal.study import percentile, regret
 from studies.criteria.analysis import Case, judge
-from studies.criteria.names import UNIFORM
+from studies.criteria.names import UNIFORM, share_mark
 from studies.criteria.sections import points
 from studies.criteria.table import Trained
 
@@ -53,11 +53,34 @@ def compare(case: Case, other: Trained, plan: str, labels: np.ndarray, name: str
     )
 
 
+def budget_tables(
+    cases: Sequence[Case],
+    others: Sequence[Trained],
+    labels: Mapping[str, np.ndarray],
+    name: str,
+    shares: Sequence[float],
+) -> str:
+    """One table a share, and one of the criterion's plans without a limit."""
+    common = [p for p in others[0].plans if all(p in other.plans for other in others)]
+    groups = {f"At most {share:.0%} of the full plan": share_mark(share) for share in shares}
+    parts, left = [], common
+    for title, mark in groups.items():
+        own = [plan for plan in common if plan.split("_")[0] == mark]
+        left = [plan for plan in left if plan not in own]
+        parts.append(f"{title}:\n\n{budget_table(cases, others, labels, name, own)}")
+    if left:
+        parts.append(f"Without a limit:\n\n{budget_table(cases, others, labels, name, left)}")
+    return "\n\n".join(parts)
+
+
 def budget_table(
-    cases: Sequence[Case], others: Sequence[Trained], labels: Mapping[str, np.ndarray], name: str
+    cases: Sequence[Case],
+    others: Sequence[Trained],
+    labels: Mapping[str, np.ndarray],
+    name: str,
+    plans: Sequence[str],
 ) -> str:
     """One row a plan: score less the best uniform plan's on every task, parameters, seconds."""
-    plans = [p for p in others[0].plans if all(p in other.plans for other in others)]
     rows = []
     for plan in plans:
         found = [

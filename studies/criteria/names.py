@@ -18,3 +18,8 @@ BASE = "n256_s0"
 UNIFORM = tuple(kind.value for kind in ModuleKind)
 MIXES = ("uniform_", "stratified_")
 """What the names of random mixes start with."""
+
+
+def share_mark(share: float) -> str:
+    """What the names of plans under a budget start with: `b10` for a tenth."""
+    return f"b{round(100 * share):02d}"

@@ -13,6 +13,7 @@ from fishpal.study import ranks
 from studies.criteria.analysis import Case, judge
 from studies.criteria.names import UNIFORM
 from studies.criteria.sections import plan_groups
+from studies.criteria.settings import Chosen
 from studies.criteria.table import Trained
 
 
@@ -98,9 +99,10 @@ def draw_winner(
 
 
 def draw_budget(
-    path: Path, cases: Sequence[Case], others: Sequence[Trained], chosen: Sequence[str]
+    path: Path, cases: Sequence[Case], others: Sequence[Trained], chosen: Mapping[str, Chosen]
 ) -> None:
     """Accuracy against training seconds: full plans, budget plans, the criterion's own."""
+    shares = list(dict.fromkeys(way.share for way in chosen.values()))
     with figure_file(path, (2.6 * len(cases) + 1.9, 3.4)) as figure:
         axes = figure.subplots(1, len(cases), squeeze=False)[0]
         for axis, case, other in zip(axes, cases, others, strict=True):
@@ -109,9 +111,10 @@ def draw_budget(
                 _point(axis, case.trained, index, COLOURS[i], "o", f"all-{kind}, in full")
             for index, plan in enumerate(other.plans):
                 if plan not in chosen:
-                    _point(axis, other, index, "#B0B0B0", "o", "other plans of the budget")
-            for place, plan in enumerate(chosen):
-                colour, marker = COLOURS[4 + place], MARKERS[1 + place]
+                    _point(axis, other, index, "#B0B0B0", "o", "other plans under a budget")
+            for plan, way in chosen.items():
+                colour = COLOURS[3 + shares.index(way.share)]
+                marker = MARKERS[1 if way.top_layers is None else 2]
                 _point(axis, other, other.index(plan), colour, marker, plan)
             axis.set_title(f"{case.task}, K = {case.size}", size=10)
             axis.set_xlabel("training seconds, median")

@@ -12,7 +12,7 @@ from fishpal.modules import CandidateModule
 from fishpal.options import ModuleOptions
 from stages.runner import run
 from studies.criteria.cells import encoder_facts, study_cell
-from studies.criteria.names import CELLS
+from studies.criteria.names import CELLS, share_mark
 from studies.criteria.placements import Costs, placements, small
 from studies.criteria.plans import KINDS, Layers
 from studies.criteria.pool import run_cells
@@ -35,7 +35,7 @@ def budget_plans(params: Params, settings: Settings, hidden: int, layers: int) -
     costs = module_costs(hidden, params.modules)
     full = costs[settings.budget.full] * layers
     for share in settings.budget.shares:
-        limit, mark = int(share * full), f"b{round(100 * share):02d}"
+        limit, mark = int(share * full), share_mark(share)
         found = placements(costs, layers, limit, settings.budget.draws)
         yield from ((f"{mark}_{name}", plan, params.modules) for name, plan in found.items())
         for name, kind, options in small(params.modules, costs, layers, limit):

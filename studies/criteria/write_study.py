@@ -54,7 +54,7 @@ def _report(
     main_size = settings.study.sizes[0]
     first = [own for c, own in zip(cases, scores, strict=True) if c.size == main_size]
     pictures.draw_winner(FIGURES / "default.png", small, first, winner)
-    pictures.draw_budget(FIGURES / "budget.png", small, budget, list(settings.chosen))
+    pictures.draw_budget(FIGURES / "budget.png", small, budget, settings.chosen)
     rates = asdict(params.train.learning_rate)
     sweep = sections.sweep_table(read_cells("sweep"), rates, settings.study.updates)
     parts = {
@@ -69,7 +69,9 @@ def _report(
         "ablation": sections.ablation_table(small),
         "stability": sections.stability_table(small, CRITERIA),
         "cost": sections.cost_table(small, winner),
-        "budget": budget_sections.budget_table(small, budget, labels, metric),
+        "budget": budget_sections.budget_tables(
+            small, budget, labels, metric, settings.budget.shares
+        ),
         "winner": winner,
         "size": f"{settings.study.sizes[0]:,}",
         "batch": str(params.train.batch_size),
