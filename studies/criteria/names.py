@@ -9,6 +9,9 @@ from fishpal.kinds import ModuleKind
 CELLS = Path("cells")
 SIGNALS = Path("signals")
 
+PROBE = "probe"
+"""The folder of cells of probe training."""
+
 EXAMPLES, SEEDS = (16, 64, 256), (0, 1, 2)
 """Fisher examples and seeds whose stability is measured."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 
 from fishpal.criteria import KERNEL, ROW_CRITERIA, score_rows
 from fishpal.grams import Grams
@@ -72,3 +73,15 @@ def transformed(table: FisherTable, rates: LearningRates) -> dict[str, Scorer]:
 def totals(scorer: Scorer, plans: Sequence[Layers]) -> list[float]:
     """The score of every plan."""
     return [float(scorer(plan)) for plan in plans]
+
+
+def probe_totals(frame: pd.DataFrame, size: int, words: Sequence[str]) -> np.ndarray:
+    """Scores (P,) of plans given as words: what their candidates gained alone, summed.
+
+    A candidate's gain is the selection loss of the head alone less its own, in nats.
+    """
+    losses = frame[frame["size"] == size].groupby("plan").selection_loss.mean()
+    gains = {plan.split("_")[0]: losses[f"head_{size}"] - loss for plan, loss in losses.items()}
+    return np.array(
+        [sum(gains[f"{c}{i}"] for i, c in enumerate(word) if c != "-") for word in words]
+    )

@@ -11,9 +11,10 @@ from fishpal.files import read_json
 from fishpal.markdown import code, table
 from fishpal.study import stability
 from studies.criteria.analysis import Case, Verdict, judge, leave_one_out, spread
-from studies.criteria.names import BASE, EXAMPLES, MIXES, SEEDS, SIGNALS, UNIFORM
+from studies.criteria.names import BASE, EXAMPLES, MIXES, PROBE, SEEDS, SIGNALS, UNIFORM
 from studies.criteria.scoring import TRANSFORMED
-from studies.criteria.table import Trained
+from studies.criteria.settings import Settings
+from studies.criteria.table import Trained, read_cells
 
 ABLATED = {
     "probe": "probe",
@@ -195,6 +196,18 @@ def plan_groups(trained: Trained) -> dict[str, list[int]]:
         group = "mixes" if name.startswith(MIXES) else name
         groups.setdefault(group, []).append(i)
     return groups
+
+
+def probe_cost(cases: Sequence[Case], settings: Settings, batch: int) -> str:
+    """Seconds of probe training as a share of one training, task by task."""
+    found = []
+    for case in cases:
+        frame = read_cells(f"{PROBE}/{case.task}")
+        own = frame[frame["size"] == settings.probe_size(case.size, batch)]
+        training = float(np.median(case.trained.seconds[case.trained.index("lora")]))
+        share = own.groupby("seed").seconds.sum().mean() / training
+        found.append(f"{code(case.task)} {100 * share:.0f} %")
+    return ", ".join(found)
 
 
 def cost_table(cases: Sequence[Case], criterion: str) -> str:

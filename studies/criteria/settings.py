@@ -64,6 +64,14 @@ class Halving:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Probe training: each candidate alone for so many updates."""
+
+    updates: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Budget:
     """Plans that keep a share of the parameters of kind `full` at every layer."""
 
@@ -86,9 +94,14 @@ class Settings:
 
     study: Study
     halving: Halving
+    probe: Probe
     budget: Budget
     chosen: dict[str, Chosen]
     sweep: Sweep
+
+    def probe_size(self, size: int, batch: int) -> int:
+        """Examples of probe training: one pass if it can be, so that larger sizes share cells."""
+        return min(size, self.probe.updates * batch)
 
 
 def load_settings(path: str | Path = "study.yaml") -> Settings:

@@ -15,7 +15,8 @@ from fishpal.files import read_json, write_text
 from stages.runner import run
 from studies.criteria import budget_sections, pictures, sections
 from studies.criteria.analysis import BLEND, PLACEMENT, Case, all_scores, case
-from studies.criteria.names import BASE, SIGNALS
+from studies.criteria.names import BASE, PROBE, SIGNALS
+from studies.criteria.scoring import probe_totals
 from studies.criteria.settings import Settings, load_settings
 from studies.criteria.table import COLUMNS, read_cells, trained, unpack
 
@@ -23,6 +24,7 @@ REPORTS = Path("..", "..", "reports")
 FIGURES = REPORTS / "study"
 RANDOM = "random score"
 LEARNT = (PLACEMENT, BLEND)
+PROBED = "probe training"
 
 
 def main(params: Params) -> None:
@@ -36,6 +38,9 @@ def main(params: Params) -> None:
     scores = all_scores(cases)
     for number, own in enumerate(scores):
         own[RANDOM] = np.random.default_rng(number).random(len(own[PLACEMENT]))
+        size = settings.probe_size(cases[number].size, params.train.batch_size)
+        probed = read_cells(f"{PROBE}/{cases[number].task}")
+        own[PROBED] = probe_totals(probed, size, cases[number].trained.layers)
     frame[COLUMNS].to_csv("results.csv", index=False, lineterminator="\n")
     text = _report(params, settings, frame, cases, scores)
     write_text(REPORTS / "study.md", text)
@@ -44,7 +49,7 @@ def main(params: Params) -> None:
 def _report(
     params: Params, settings: Settings, frame: pd.DataFrame, cases: list[Case], scores: Any
 ) -> str:
-    names = [*CRITERIA, *LEARNT, RANDOM]
+    names = [*CRITERIA, *LEARNT, PROBED, RANDOM]
     small = [each for each in cases if each.size == settings.study.sizes[0]]
     labels = {case.task: unpack(case.signals["labels"]) for case in cases}
     winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
@@ -69,6 +74,8 @@ def _report(
         "ablation": sections.ablation_table(small),
         "stability": sections.stability_table(small, CRITERIA),
         "cost": sections.cost_table(small, winner),
+        "probe_updates": str(settings.probe.updates),
+        "probe_cost": sections.probe_cost(small, settings, params.train.batch_size),
         "budget": budget_sections.budget_tables(
             small, budget, labels, metric, settings.budget.shares
         ),
