@@ -62,8 +62,12 @@ class Study:
         study["halving"]["rungs"] = [1, 2]
         study["sweep"] |= {"tasks": ["toy"], "size": 32, "updates": [4]}
         study["sweep"]["rates"] = {kind: [1e-3] for kind in ("head", "prefix", "adapter", "lora")}
-        for way in study["chosen"].values():
-            way["top_layers"] = None if way["top_layers"] is None else 1
+        study["probe"]["updates"] = 1
+        study["budget"] |= {"shares": [0.25], "draws": 1}
+        study["chosen"] = {
+            "free": {"share": None, "top_layers": None},
+            "b25_top": {"share": 0.25, "top_layers": 1},
+        }
 
     def edit(self, name: str, change) -> None:  # type: ignore[no-untyped-def]
         path = self.folder / name
