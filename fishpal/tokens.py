@@ -108,9 +108,10 @@ class ArrowSplit(Sequence[Example]):
         import pyarrow.compute as pc
 
         low, high = (value.as_py() for value in pc.min_max(values).values())
-        if low < least or (most is not None and high > most):
+        if values.null_count or low < least or (most is not None and high > most):
+            found = f"go from {low} to {high} with {values.null_count} nulls"
             allowed = f"{least} to {most}" if most is not None else f"from {least}"
-            raise DataError(f"{self._path}: {name} go from {low} to {high}; allowed: {allowed}")
+            raise DataError(f"{self._path}: {name} {found}; allowed: {allowed}, no nulls")
 
     def lengths(self) -> list[int]:
         """Tokens of every row, without reading the rows."""

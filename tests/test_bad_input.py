@@ -24,12 +24,13 @@ from fishpal.errors import FishpalError
 from fishpal.grams import Grams
 from fishpal.plan import Plan
 from fishpal.pooling import load_pooling
+from fishpal.specs import Limits
 from fishpal.table import FisherTable
 from fishpal.tokens import ArrowSplit, TaskFacts
 from tests.bad_inputs import CASES
 from tests.clone import YAML12, Clone, save_tokenizer, write_task
 from tests.closure import ROOT
-from tests.conftest import tiny_folder
+from tests.conftest import VOCAB, tiny_folder
 from tests.spoils import Spoil
 from tests.test_fuzz import VALUES, places
 
@@ -131,7 +132,7 @@ def test_there_are_enough_cases() -> None:
 
 
 def read_rows(path: Path) -> None:
-    split = ArrowSplit(path)
+    split = ArrowSplit(path).check(TaskFacts("toy", ("a", "b"), 0), Limits(VOCAB, 2, 40))
     list(split), split.lengths()
 
 
