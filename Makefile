@@ -18,10 +18,10 @@ report:
 	@$(ALONE) report-alone
 
 report-alone: $(STAMP)
+	install -d -m 700 $(DVC_SITE_CACHE_DIR)
 	$(BIN)/python -m stages.check_params
 	$(BIN)/python -m stages.check_lock
 	$(BIN)/python -m stages.check_cache
-	mkdir -p -m 700 $(DVC_SITE_CACHE_DIR)
 	$(BIN)/dvc repro
 	@echo "The report is in reports/results.md"
 
@@ -43,7 +43,7 @@ study:
 	@$(ALONE) study-alone
 
 study-alone: $(STAMP)
-	mkdir -p -m 700 $(DVC_SITE_CACHE_DIR)
+	install -d -m 700 $(DVC_SITE_CACHE_DIR)
 	cd studies/criteria && $(CURDIR)/$(BIN)/dvc repro
 
 venv:
