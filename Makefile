@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 ALONE := $(PYTHON) .ci/alone $(MAKE) --no-print-directory
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TOKENIZERS_PARALLELISM := false
-# DVC pickles its index; by default under /var/tmp, where others may write (SECURITY.md).
+# DVC pickles its index; by default under /var/tmp, where others may write (reports/security.md).
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site_cache
 
 .PHONY: report report-alone test lint benchmark faults study study-alone venv clean

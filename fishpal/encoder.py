@@ -16,8 +16,10 @@ from transformers import AutoModel
 from transformers.utils import logging
 
 from fishpal.attention import ATTENTION
+from fishpal.decode import decode
 from fishpal.errors import EncoderError, brief
 from fishpal.facts import EncoderFacts
+from fishpal.files import read_json
 from fishpal.specs import load_config, spec_of
 
 
@@ -124,6 +126,7 @@ def load_encoder(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     config = load_config(folder)
     spec = spec_of(config)
+    _check_shards(folder / "model.safetensors.index.json")
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
     if spec.attention:
         options["attn_implementation"] = ATTENTION
@@ -147,6 +150,17 @@ def load_encoder(folder: str | Path) -> nn.Module:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
     facts_of(model)  # checks the ports, and that there are layers
     return cast(nn.Module, model.requires_grad_(False).eval())
+
+
+def _check_shards(index: Path) -> None:
+    """An index of shards may name any file, and transformers unpickles what is no safetensors."""
+    if not index.is_file():
+        return
+    content = decode(dict[str, Any], read_json(index), str(index))
+    for name in decode(dict[str, str], content.get("weight_map"), f"{index}: weight_map").values():
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            allowed = "names of .safetensors files beside it"
+            raise EncoderError(f"{index}: names '{brief(name)}'; allowed: {allowed}")
 
 
 @contextmanager

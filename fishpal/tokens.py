@@ -69,11 +69,10 @@ class ArrowSplit(Sequence[Example]):
             self._table.validate(full=True)  # else reading a damaged file can end the process
             self._ids = self._table["input_ids"]
             self._labels = self._table["label"]
-            names = self._table.column_names
         except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a tokenised split: {brief(error, 160)}") from error
         _check_columns(path, self._table)
-        has_types = "token_type_ids" in names
+        has_types = "token_type_ids" in self._table.column_names
         self._types = self._table["token_type_ids"] if has_types else None
 
     def __len__(self) -> int:
@@ -121,17 +120,23 @@ class ArrowSplit(Sequence[Example]):
 
 
 def _check_columns(path: str | Path, table: Any) -> None:
-    import pyarrow as pa
-
     if not table.num_rows:
         raise DataError(f"{path}: holds no rows; allowed: one or more")
-    allowed = {"input_ids": [pa.list_(pa.int32())], "token_type_ids": [pa.list_(pa.int8())]}
-    allowed["label"] = [pa.int64(), pa.float64()]
-    for name in set(allowed) & set(table.column_names):
+    classes, targets = _types(floats=False), _types(floats=True)
+    for name in set(classes) & set(table.column_names):
         found, nulls = table[name].type, table[name].null_count
-        if found not in allowed[name] or nulls:
-            types = " or ".join(map(str, allowed[name]))
+        allowed = dict.fromkeys([classes[name], targets[name]])
+        if found not in allowed or nulls:
+            types = " or ".join(map(str, allowed))
             raise DataError(f"{path}: {name} is {found} with {nulls} nulls; allowed: {types}, none")
+
+
+def _types(floats: bool) -> dict[str, Any]:
+    """The columns' types; `floats`: labels are regression targets."""
+    import pyarrow as pa
+
+    types = {"input_ids": pa.list_(pa.int32()), "token_type_ids": pa.list_(pa.int8())}
+    return types | {"label": pa.float64() if floats else pa.int64()}
 
 
 def lengths(examples: Sequence[Example]) -> list[int]:
@@ -150,8 +155,7 @@ def write_split(path: str | Path, batches: Iterator[dict[str, list[Any]]], float
     """
     import pyarrow as pa
 
-    types = {"input_ids": pa.list_(pa.int32()), "token_type_ids": pa.list_(pa.int8())}
-    types["label"] = pa.float64() if floats else pa.int64()
+    types = _types(floats)
     rows, writer = 0, None
     with replacing(path) as draft:
         for batch in batches:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers.integrations import hub_kernels
 
 from fishpal.checkpoints import load, save
@@ -151,6 +152,29 @@ def test_code_beside_a_model_is_neither_copied_nor_run(tmp_path):
         assert isinstance(encoder, torch.nn.Module)
         assert type(encoder).__module__.startswith("transformers.models.bert")
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_an_index_of_shards_that_names_pickles(tmp_path, outside):
+    folder = tiny_folder("bert", tmp_path / "encoder")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    place = tmp_path if outside else folder
+    torch.save(weights, place / "x.bin")
+    save_file(weights, place / "x.safetensors")
+    index = folder / "model.safetensors.index.json"
+    for ending in ("bin", "safetensors"):
+        name = f"../x.{ending}" if outside else f"x.{ending}"
+        index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, name)}))
+        if ending == "safetensors" and not outside:
+            assert facts_of(load_encoder(folder)).layers == 3
+            continue
+        with pytest.raises(FishpalError, match="allowed: names of .safetensors files beside it"):
+            load_encoder(folder)
+    for broken in ("[]", "{}", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}'):
+        index.write_text(broken)
+        with pytest.raises(FishpalError, match="index.json"):
+            load_encoder(folder)
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet", "deberta-v2", "modernbert"])
