@@ -117,3 +117,11 @@ def run(report_template, tmp_path: Path):  # type: ignore[no-untyped-def]
     """Params and a copy of the artifacts of its own, to be changed at will."""
     params, root = report_template
     return params, shutil.copytree(root, tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy project; tests change copies of it."""
+    from tests.toy_project import build  # which imports this file
+
+    return build(tmp_path_factory.mktemp("project"))

@@ -19,6 +19,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from fishpal.catalog import Columns, FilesTask, Sizes, Split, Task
+from tests.spoils import place
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -38,14 +39,7 @@ def default_params() -> Any:
 def changed(path: str, value: Any) -> Any:
     """params.yaml with one key set; `...` deletes it."""
     data = default_params()
-    *parents, last = path.split(".")
-    place = data
-    for key in parents:
-        place = place[key]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
+    place(data, tuple(path.split(".")), value)
     return data
 
 

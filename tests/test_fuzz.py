@@ -1,4 +1,4 @@
-"""Whatever stands in a plan, table, card, curve or kernel file: a value or a `FishpalError`."""
+"""Whatever stands in a file that is read: a value, or a `FishpalError` of one line."""
 
 from __future__ import annotations
 
@@ -21,26 +21,39 @@ from fishpal.artifacts import (
     read_seconds,
 )
 from fishpal.checkpoints import load_card
+from fishpal.config import load_params
 from fishpal.errors import FishpalError
 from fishpal.grams import Grams
 from fishpal.plan import Plan
+from fishpal.pooling import load_pooling
 from fishpal.resume import Checkpoint
+from fishpal.specs import Limits
 from fishpal.table import FisherTable
-from fishpal.tokens import TaskFacts
+from fishpal.tokens import ArrowSplit, TaskFacts
+from tests.conftest import VOCAB
 
+
+def read_rows(path: Path) -> None:
+    split = ArrowSplit(path).check(TaskFacts("toy", ("a", "b"), 0), Limits(VOCAB, 2, 40))
+    list(split), split.lengths()
+
+
+# artifact of the toy project, its reader
 READERS: dict[str, Callable[[Path], Any]] = {
-    "plan": Plan.load,
-    "table": FisherTable.load,
-    "facts": TaskFacts.load,
-    "kernels": Grams.load,
-    "card": read_card,
-    "counts": read_counts,
-    "metrics": read_metrics,
-    "seconds": read_seconds,
-    "curve": read_curve,
-    "predictions": read_predictions,
-    "trained": lambda path: load_card(path.parent),
-    "state": lambda path: Checkpoint(path, "key").load(),
+    "plans/toy/fishpal.json": Plan.load,
+    "fisher/toy.json": FisherTable.load,
+    "fisher/toy.safetensors": Grams.load,
+    "tokens/toy/task.json": TaskFacts.load,
+    "tokens/toy/fit.arrow": read_rows,
+    "tokens/toy/counts.json": read_counts,
+    "raw/toy/card.json": read_card,
+    "encoder/fishpal.json": lambda path: load_pooling(path.parent),
+    "trained/toy/lora/0/card.json": lambda path: load_card(path.parent),
+    "metrics/toy/lora/0.json": read_metrics,
+    "curves/toy/lora/0.csv": read_curve,
+    "predictions/toy/lora/0.parquet": read_predictions,
+    "seconds/train/toy/lora/0.json": read_seconds,
+    "../params.yaml": load_params,
 }
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -48,22 +61,52 @@ VALUES = st.recursive(
                                                                 max_size=3),
     max_leaves=6,
 )  # fmt: skip
-QUICK = settings(
-    max_examples=60,
+FUZZ = settings(
+    max_examples=100,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def read_spoilt(folder: Path, name: str, content: bytes) -> None:
+    """The reader returns, or raises `FishpalError` with a message of one line."""
+    path = folder / Path(name).name
+    path.write_bytes(content)
+    try:
+        READERS[name](path)
+    except FishpalError as error:
+        assert str(error).isprintable() and len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("name", READERS)
 @given(content=st.binary(max_size=200) | VALUES.map(lambda v: json.dumps(v).encode()))
-@QUICK
-def test_any_bytes(tmp_path, name, content):
-    path = tmp_path / "card.json"
+@FUZZ
+def test_any_bytes(tmp_path: Path, name: str, content: bytes) -> None:
+    read_spoilt(tmp_path, name, content)
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(data=st.data())
+@FUZZ
+def test_bytes_changed_and_deleted(project: Path, tmp_path: Path, name: str, data: Any) -> None:
+    content = bytearray((project / "artifacts" / name).read_bytes())
+    place = st.integers(0, len(content) - 1)
+    for at, value in data.draw(st.dictionaries(place, st.integers(0, 255), max_size=4)).items():
+        content[at] = value
+    start, size = data.draw(place), data.draw(st.sampled_from([0, 1, 4, 64, len(content)]))
+    del content[start : start + size]
+    read_spoilt(tmp_path, name, bytes(content))
+
+
+@given(content=st.binary(max_size=200) | VALUES.map(lambda v: json.dumps(v).encode()))
+@FUZZ
+def test_any_bytes_as_a_state_of_training(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.safetensors"
     path.write_bytes(content)
     with suppress(FishpalError):
-        READERS[name](path)
+        Checkpoint(path, "key").load()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -78,46 +121,15 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-FILES = {
-    "plan": "plans/movies/lora.json",
-    "card": "raw/movies/card.json",
-    "counts": "tokens/movies/counts.json",
-    "metrics": "metrics/movies/lora/0.json",
-}
-
-
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in READERS if name.endswith(".json")])
 @given(data=st.data())
-@QUICK
-def test_any_value_at_any_key(report_template, tmp_path, name, data):
-    _, root = report_template
-    source = next(iter(sorted(root.glob(FILES[name].replace("movies", "*")))))
-    content = json.loads(source.read_text())
-    keys = data.draw(st.sampled_from(places(content)))
+@FUZZ
+def test_json_values_replaced(project: Path, tmp_path: Path, name: str, data: Any) -> None:
+    content = json.loads((project / "artifacts" / name).read_text())
     inner = content
-    for key in keys[:-1]:
+    *keys, last = data.draw(st.sampled_from(places(content)))
+    for key in keys:
         inner = inner[key]
-    inner[keys[-1]] = data.draw(VALUES)
-    path = tmp_path / "file.json"
-    path.write_text(json.dumps(content))
-    with suppress(FishpalError):
-        READERS[name](path)
-
-
-@pytest.mark.parametrize("name", [*FILES, "curve", "predictions"])
-@given(data=st.data())
-@QUICK
-def test_any_bit_flipped_or_cut(report_template, tmp_path, name, data):
-    _, root = report_template
-    pattern = {"curve": "curves/*/lora/0.csv", "predictions": "predictions/*/lora/0.parquet"}
-    glob = pattern.get(name) or FILES[name].replace("movies", "*")
-    content = bytearray(next(iter(sorted(root.glob(glob)))).read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[place] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[place:]
-    path = tmp_path / "file"
-    path.write_bytes(content)
-    with suppress(FishpalError):
-        READERS[name](path)
+    huge = st.sampled_from([10**9, 10**18, -1, 10**400, 1e308, "\ud800", "\n"])
+    inner[last] = data.draw(VALUES | huge)
+    read_spoilt(tmp_path, name, json.dumps(content).encode())
