@@ -19,9 +19,9 @@ report:
 
 report-alone: $(STAMP)
 	install -d -m 700 $(DVC_SITE_CACHE_DIR)
-	$(BIN)/python -m stages.check_params
-	$(BIN)/python -m stages.check_lock
-	$(BIN)/python -m stages.check_cache
+	$(BIN)/python -m stages.checks.params
+	$(BIN)/python -m stages.checks.lock
+	$(BIN)/python -m stages.checks.cache
 	$(BIN)/dvc repro
 	@echo "The report is in reports/results.md"
 
@@ -37,7 +37,7 @@ benchmark: venv
 	$(BIN)/python -m benchmarks.fisher
 
 faults: venv
-	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.faults.__main__
 
 study:
 	@$(ALONE) study-alone

@@ -23,18 +23,18 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fishpal.attach import build_module
-from fishpal.batching import by_length, collate
-from fishpal.encoder import facts_of, load_encoder
-from fishpal.files import write_text
-from fishpal.fisher import draw_sample, measure_fisher
-from fishpal.head import start_head
-from fishpal.kinds import ModuleKind
-from fishpal.model import Classifier, task_loss
+from fishpal.common.files import write_text
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.encoder import facts_of, load_encoder
+from fishpal.encoders.pooling import load_pooling
+from fishpal.fisher.engine import draw_sample, measure_fisher
+from fishpal.models.batching import by_length, collate
+from fishpal.models.classifier import Classifier, task_loss
+from fishpal.models.head import start_head
 from fishpal.modules import CandidateModule
-from fishpal.options import FisherOptions, HeadOptions, ModuleOptions
-from fishpal.pooling import load_pooling
-from fishpal.tokens import ArrowSplit, Example, TaskFacts
+from fishpal.modules.attach import build_module
+from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
+from fishpal.records.examples import ArrowSplit, Example, TaskFacts
 
 ARTIFACTS = Path("artifacts")
 THESIS_LENGTH = 128  # the thesis pads every example to this many tokens

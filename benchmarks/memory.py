@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fishpal.files import write_text
-from fishpal.markdown import table
-from tests.clone import YAML12, Clone, save_tokenizer
-from tests.closure import ROOT
+from fishpal.common.files import write_text
+from fishpal.reporting.markdown import table
 from tests.conftest import VOCAB, tiny_folder
+from tests.pipeline.clone import YAML12, Clone, save_tokenizer
+from tests.project.closure import ROOT
 
 STAGES = ("download_task toy", "tokenize_task toy", "measure_fisher toy", "train_plan toy lora 0")
 WORDS = 8  # a text

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fishpal.encoder import Projection, ports_of
-from fishpal.errors import PlanError
-from fishpal.files import replacing, write_json
-from fishpal.model import Classifier
+from fishpal.common.errors import PlanError
+from fishpal.common.files import replacing, write_json
+from fishpal.encoders.encoder import Projection, ports_of
+from fishpal.models.classifier import Classifier
 from fishpal.modules import Lora
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.errors import DataError, ParamsError, one_of
+from fishpal.common.errors import DataError, ParamsError, one_of
 
 Values = NDArray[Any]
 Metric = Callable[[Values, Values, int], float]

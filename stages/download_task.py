@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fishpal.config import Params
-from fishpal.sources import load_frames
-from fishpal.tasks import build_splits, write_task
+from fishpal.params.load import Params
+from fishpal.tasks.clean import build_splits, write_task
+from fishpal.tasks.rows import load_frames
 from stages.runner import ARTIFACTS, run
 
 

@@ -7,16 +7,16 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from fishpal.checkpoints import load, load_card
-from fishpal.config import Params
-from fishpal.encoder import config_of, load_encoder
-from fishpal.errors import PlanError
-from fishpal.evaluation import decide, mean_loss, predict
-from fishpal.files import replacing, write_json
-from fishpal.metric_classes import compute_metrics
-from fishpal.model import pick_device
-from fishpal.specs import limits_of
-from fishpal.tokens import ArrowSplit, TaskFacts
+from fishpal.common.errors import PlanError
+from fishpal.common.files import replacing, write_json
+from fishpal.encoders.encoder import config_of, load_encoder
+from fishpal.encoders.specs import limits_of
+from fishpal.evaluation.metric_classes import compute_metrics
+from fishpal.models.classifier import pick_device
+from fishpal.models.predict import decide, mean_loss, predict
+from fishpal.models.trained import load, load_card
+from fishpal.params.load import Params
+from fishpal.records.examples import ArrowSplit, TaskFacts
 from stages.runner import ARTIFACTS, check_cell, run
 
 

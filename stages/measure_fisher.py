@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fishpal.config import Params
-from fishpal.encoder import config_of, load_encoder
-from fishpal.fisher import is_main_process, measure_fisher
-from fishpal.head import start_head
-from fishpal.pooling import load_pooling
-from fishpal.specs import limits_of
-from fishpal.tokens import ArrowSplit, TaskFacts
+from fishpal.encoders.encoder import config_of, load_encoder
+from fishpal.encoders.pooling import load_pooling
+from fishpal.encoders.specs import limits_of
+from fishpal.fisher.engine import is_main_process, measure_fisher
+from fishpal.models.head import start_head
+from fishpal.params.load import Params
+from fishpal.records.examples import ArrowSplit, TaskFacts
 from stages.runner import ARTIFACTS, run, seconds_to
 
 

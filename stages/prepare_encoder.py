@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fishpal.config import Params
-from fishpal.encoder import load_encoder
-from fishpal.errors import EncoderError
-from fishpal.files import replacing
-from fishpal.pooling import save_pooling
-from fishpal.sources import fetch_encoder
+from fishpal.common.errors import EncoderError
+from fishpal.common.files import replacing
+from fishpal.encoders.encoder import load_encoder
+from fishpal.encoders.pooling import save_pooling
+from fishpal.params.load import Params
+from fishpal.sources.encoder_files import fetch_encoder
 from stages.runner import ARTIFACTS, run
 
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fishpal.config import Params, load_params
-from fishpal.errors import FishpalError
-from fishpal.files import write_json
+from fishpal.common.errors import FishpalError
+from fishpal.common.files import write_json
+from fishpal.params.load import Params, load_params
 
 ARTIFACTS = Path("artifacts")
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

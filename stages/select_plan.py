@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fishpal.config import Params
-from fishpal.errors import PlanError
-from fishpal.grams import Grams
-from fishpal.selection import select_plan
-from fishpal.table import FisherTable
+from fishpal.common.errors import PlanError
+from fishpal.params.load import Params
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams
+from fishpal.selection.methods import select_plan
 from stages.runner import ARTIFACTS, check_cell, run, seconds_to
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fishpal.config import Params
-from fishpal.tokenization import tokenize_task
+from fishpal.params.load import Params
+from fishpal.tokens.tokenization import tokenize_task
 from stages.runner import ARTIFACTS, run
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fishpal.checkpoints import save
-from fishpal.config import Params
-from fishpal.encoder import config_of, fingerprint, load_encoder
-from fishpal.files import write_csv
-from fishpal.head import start_head
-from fishpal.plan import Plan
-from fishpal.pooling import load_pooling
-from fishpal.resume import Checkpoint, training_key
-from fishpal.specs import limits_of
-from fishpal.tokens import ArrowSplit, TaskFacts
-from fishpal.training import plan_model, train
+from fishpal.common.files import write_csv
+from fishpal.encoders.encoder import config_of, fingerprint, load_encoder
+from fishpal.encoders.pooling import load_pooling
+from fishpal.encoders.specs import limits_of
+from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
+from fishpal.models.trained import save
+from fishpal.params.load import Params
+from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.plan import Plan
+from fishpal.training.checkpoint import Checkpoint, training_key
+from fishpal.training.train import train
 from stages.runner import ARTIFACTS, check_cell, run, seconds_to
 
 
@@ -35,9 +36,8 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
         # Beside the outputs, which DVC removes before a stage runs.
         path = ARTIFACTS / "checkpoints" / f"{cell}.safetensors"
         checkpoint = Checkpoint(path, training_key(parts, files))
-        result = train(
-            model, plan, fit, selection, facts, params.train, number, checkpoint=checkpoint
-        )
+        rest = params.train, number
+        result = train(model, plan, fit, selection, facts, *rest, checkpoint=checkpoint)
     rows = [
         (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
         for p in result.curve

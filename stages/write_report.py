@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fishpal.config import Params
-from fishpal.reporting import write_report
-from fishpal.results import read_results
+from fishpal.params.load import Params
+from fishpal.reporting.grid import read_results
+from fishpal.reporting.write import write_report
 from stages.runner import ARTIFACTS, run
 
 REPORTS = Path("reports")

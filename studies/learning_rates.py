@@ -18,17 +18,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fishpal.config import Params, load_params
-from fishpal.encoder import facts_of, load_encoder
-from fishpal.evaluation import decide, predict
-from fishpal.files import write_text
-from fishpal.head import start_head
-from fishpal.kinds import ModuleKind
-from fishpal.options import LearningRates
-from fishpal.plan import Plan, Reason
-from fishpal.pooling import load_pooling
-from fishpal.tokens import ArrowSplit, TaskFacts
-from fishpal.training import plan_model, train
+from fishpal.common.files import write_text
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.encoder import facts_of, load_encoder
+from fishpal.encoders.pooling import load_pooling
+from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
+from fishpal.models.predict import decide, predict
+from fishpal.params.load import Params, load_params
+from fishpal.params.options import LearningRates
+from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.plan import Plan, Reason
+from fishpal.training.train import train
 
 ARTIFACTS = Path("artifacts")
 GRID = {

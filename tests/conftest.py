@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from fishpal.encoder import load_encoder
-from fishpal.tokens import Example, TaskFacts
-from tests.artifact_tree import make_run
+from fishpal.encoders.encoder import load_encoder
+from fishpal.records.examples import Example, TaskFacts
+from tests.reporting.artifact_tree import make_run
 
 HIDDEN, LAYERS, VOCAB = 16, 3, 40
 COMMON = {
@@ -122,6 +122,6 @@ def run(report_template, tmp_path: Path):  # type: ignore[no-untyped-def]
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy project; tests change copies of it."""
-    from tests.toy_project import build  # which imports this file
+    from tests.stages.toy_project import build  # which imports this file
 
     return build(tmp_path_factory.mktemp("project"))

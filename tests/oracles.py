@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from fishpal.kinds import Estimator
-from fishpal.model import Classifier
+from fishpal.common.kinds import Estimator
+from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
-from fishpal.tokens import Example
+from fishpal.records.examples import Example
 
 HIDE = -1e30  # not -inf: a padding query that sees nothing must not turn into NaN
 ORACLE_PREFIX: dict[int, tuple[Tensor, Tensor]] = {}

@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from fishpal.encoder import LayerPorts
-from fishpal.kinds import ModuleKind
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.encoder import LayerPorts
 from fishpal.modules.base import CandidateModule, rows
-from fishpal.options import AdapterOptions
+from fishpal.params.options import AdapterOptions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,

@@ -16,9 +16,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fishpal.encoder import LayerPorts
-from fishpal.errors import AttachError
-from fishpal.kinds import ModuleKind
+from fishpal.common.errors import AttachError
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.encoder import LayerPorts
 
 
 class CandidateModule(nn.Module, ABC):

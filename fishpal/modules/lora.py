@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fishpal.encoder import LayerPorts, Projection
-from fishpal.kinds import ModuleKind
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.encoder import LayerPorts, Projection
 from fishpal.modules.base import CandidateModule
-from fishpal.options import LoraOptions
+from fishpal.params.options import LoraOptions
 
 
 class Lora(CandidateModule):

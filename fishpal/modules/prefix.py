@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
-from fishpal.attention import PREFIXES
-from fishpal.encoder import LayerPorts
-from fishpal.errors import AttachError
-from fishpal.kinds import ModuleKind
+from fishpal.common.errors import AttachError
+from fishpal.common.kinds import ModuleKind
+from fishpal.encoders.attention import PREFIXES
+from fishpal.encoders.encoder import LayerPorts
 from fishpal.modules.base import CandidateModule
-from fishpal.options import PrefixOptions
+from fishpal.params.options import PrefixOptions
 
 
 class Prefix(CandidateModule):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fishpal.config import Params
-from fishpal.kinds import ModuleKind
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.load import Params
 from stages.runner import run
-from studies.criteria.cells import encoder_facts, study_cell
-from studies.criteria.names import CELLS
-from studies.criteria.pool import run_cells
-from studies.criteria.settings import load_settings
+from studies.criteria.design.names import CELLS
+from studies.criteria.design.settings import load_settings
+from studies.criteria.trainings.cells import encoder_facts, study_cell
+from studies.criteria.trainings.pool import run_cells
 
 
 def main(params: Params, task: str) -> None:

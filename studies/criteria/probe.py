@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fishpal.config import Params
+from fishpal.params.load import Params
 from stages.runner import run
-from studies.criteria.cells import Cell, encoder_facts, study_cell
-from studies.criteria.names import CELLS, PROBE
-from studies.criteria.plans import KINDS, Layers
-from studies.criteria.pool import run_cells
-from studies.criteria.settings import load_settings
-from studies.criteria.table import LETTERS
+from studies.criteria.analysis.table import LETTERS
+from studies.criteria.design.names import CELLS, PROBE
+from studies.criteria.design.plans import KINDS, Layers
+from studies.criteria.design.settings import load_settings
+from studies.criteria.trainings.cells import Cell, encoder_facts, study_cell
+from studies.criteria.trainings.pool import run_cells
 
 
 def probe_plans(layers: int) -> Iterator[tuple[str, Layers]]:

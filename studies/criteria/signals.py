@@ -9,25 +9,25 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from fishpal.config import Params
-from fishpal.criteria import CRITERIA
-from fishpal.encoder import load_encoder
-from fishpal.files import write_json
-from fishpal.fisher import measure_fisher
-from fishpal.grams import Grams
-from fishpal.head import start_head
-from fishpal.kinds import Estimator, FisherMode, HeadInit
-from fishpal.pooling import load_pooling
-from fishpal.sections import Method
-from fishpal.selection import select_plan
-from fishpal.table import FisherTable
+from fishpal.common.files import write_json
+from fishpal.common.kinds import Estimator, FisherMode, HeadInit
+from fishpal.encoders.encoder import load_encoder
+from fishpal.encoders.pooling import load_pooling
+from fishpal.fisher.engine import measure_fisher
+from fishpal.models.head import start_head
+from fishpal.params.load import Params
+from fishpal.params.sections import Method
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams
+from fishpal.selection.criteria import CRITERIA
+from fishpal.selection.methods import select_plan
 from stages.runner import ARTIFACTS, run
-from studies.criteria.cells import encoder_facts, load_data, pack
-from studies.criteria.names import BASE, EXAMPLES, SEEDS, SIGNALS
-from studies.criteria.plans import fixed_plans
-from studies.criteria.scoring import scorers, totals, transformed
-from studies.criteria.settings import load_settings
-from studies.criteria.table import word
+from studies.criteria.analysis.scoring import scorers, totals, transformed
+from studies.criteria.analysis.table import word
+from studies.criteria.design.names import BASE, EXAMPLES, SEEDS, SIGNALS
+from studies.criteria.design.plans import fixed_plans
+from studies.criteria.design.settings import load_settings
+from studies.criteria.trainings.cells import encoder_facts, load_data, pack
 
 
 def configurations(params: Params) -> dict[str, Params]:

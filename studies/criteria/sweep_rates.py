@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fishpal.config import Params
-from fishpal.kinds import ModuleKind
-from fishpal.options import LearningRates
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.load import Params
+from fishpal.params.options import LearningRates
 from stages.runner import run
-from studies.criteria.cells import Cell, encoder_facts, study_cell
-from studies.criteria.names import CELLS
-from studies.criteria.plans import Layers
-from studies.criteria.pool import run_cells
-from studies.criteria.settings import Settings, load_settings
+from studies.criteria.design.names import CELLS
+from studies.criteria.design.plans import Layers
+from studies.criteria.design.settings import Settings, load_settings
+from studies.criteria.trainings.cells import Cell, encoder_facts, study_cell
+from studies.criteria.trainings.pool import run_cells
 
 
 def sweep_cells(params: Params, settings: Settings, task: str, layers: int) -> list[Cell]:

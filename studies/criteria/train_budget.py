@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fishpal.attach import build_module
-from fishpal.config import Params
-from fishpal.kinds import ModuleKind
+from fishpal.common.kinds import ModuleKind
 from fishpal.modules import CandidateModule
-from fishpal.options import ModuleOptions
+from fishpal.modules.attach import build_module
+from fishpal.params.load import Params
+from fishpal.params.options import ModuleOptions
 from stages.runner import run
-from studies.criteria.cells import encoder_facts, study_cell
-from studies.criteria.names import CELLS, share_mark
-from studies.criteria.placements import Costs, placements, small
-from studies.criteria.plans import KINDS, Layers
-from studies.criteria.pool import run_cells
-from studies.criteria.settings import Settings, load_settings
+from studies.criteria.design.names import CELLS, share_mark
+from studies.criteria.design.placements import Costs, placements, small
+from studies.criteria.design.plans import KINDS, Layers
+from studies.criteria.design.settings import Settings, load_settings
+from studies.criteria.trainings.cells import encoder_facts, study_cell
+from studies.criteria.trainings.pool import run_cells
 
 Named = tuple[str, Layers, ModuleOptions]
 

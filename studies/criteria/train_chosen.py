@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fishpal.config import Params
-from fishpal.sections import Method
-from fishpal.selection import select_plan
+from fishpal.params.load import Params
+from fishpal.params.sections import Method
+from fishpal.selection.methods import select_plan
 from stages.runner import run
-from studies.criteria.cells import study_cell
-from studies.criteria.names import CELLS
-from studies.criteria.plans import Layers
-from studies.criteria.pool import run_cells
-from studies.criteria.settings import Settings, load_settings
+from studies.criteria.design.names import CELLS
+from studies.criteria.design.plans import Layers
+from studies.criteria.design.settings import Settings, load_settings
 from studies.criteria.signals import measure
 from studies.criteria.train_budget import module_costs
+from studies.criteria.trainings.cells import study_cell
+from studies.criteria.trainings.pool import run_cells
 
 
 def chosen_plans(params: Params, settings: Settings, task: str) -> dict[str, Layers]:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fishpal.config import Params
-from fishpal.criteria import CRITERIA
-from fishpal.files import read_json, write_text
+from fishpal.common.files import read_json, write_text
+from fishpal.params.load import Params
+from fishpal.selection.criteria import CRITERIA
 from stages.runner import run
-from studies.criteria import budget_sections, pictures, sections
-from studies.criteria.analysis import BLEND, PLACEMENT, Case, all_scores, case
-from studies.criteria.names import BASE, PROBE, SIGNALS
-from studies.criteria.scoring import probe_totals
-from studies.criteria.settings import Settings, load_settings
-from studies.criteria.table import COLUMNS, read_cells, trained, unpack
+from studies.criteria.analysis.scoring import probe_totals
+from studies.criteria.analysis.table import COLUMNS, read_cells, trained, unpack
+from studies.criteria.analysis.verdicts import BLEND, PLACEMENT, Case, all_scores, case
+from studies.criteria.design.names import BASE, PROBE, SIGNALS
+from studies.criteria.design.settings import Settings, load_settings
+from studies.criteria.report import budget_sections, pictures, sections
 
 REPORTS = Path("..", "..", "reports")
 FIGURES = REPORTS / "study"

@@ -1,0 +1,1 @@
+"""Faults struck at a small pipeline, and what becomes of them."""

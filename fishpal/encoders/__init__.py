@@ -1,0 +1,1 @@
+"""Pretrained encoders: their types, loading, places where modules attach."""

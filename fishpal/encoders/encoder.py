@@ -1,0 +1,191 @@
+"""Pretrained encoders: loading them, and the places in each where a module can attach."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel
+from transformers.utils import logging
+
+from fishpal.common.decode import decode
+from fishpal.common.errors import EncoderError, brief
+from fishpal.common.files import read_json
+from fishpal.encoders.attention import ATTENTION
+from fishpal.encoders.specs import load_config, spec_of
+from fishpal.records.facts import EncoderFacts
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear, or one of several equal parts of a fused one's outputs.
+
+    Attributes:
+        linear: maps (…, d_in) to (…, parts · d).
+        name: its path below the encoder, as `peft` wants it.
+        part: which d of the outputs are this projection's.
+    """
+
+    linear: nn.Linear
+    name: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def rows(self) -> slice:
+        """This projection's rows of the linear's weight."""
+        width = self.linear.out_features // self.parts
+        return slice(self.part * width, (self.part + 1) * width)
+
+    def add(self, output: Tensor, delta: Tensor) -> Tensor:
+        """Output (B, T, parts · d) plus delta (B, T, d) on this projection's part."""
+        if self.parts == 1:
+            return output + delta
+        width = delta.shape[-1]
+        before = self.part * width
+        return output + F.pad(delta, (before, output.shape[-1] - before - width))
+
+
+@dataclass(frozen=True)
+class LayerPorts:
+    """The places of one layer where modules attach; roles as in `EncoderSpec`."""
+
+    attention: nn.Module | None
+    query: Projection
+    value: Projection
+    up: nn.Linear
+    down: nn.Linear
+
+
+def config_of(model: nn.Module) -> Any:
+    """The model's config; `nn.Module` alone does not promise one."""
+    return model.config
+
+
+def ports_of(model: nn.Module) -> list[LayerPorts]:
+    """Every layer's ports, validated.
+
+    Raises:
+        EncoderError: where the model is of an unsupported type or built otherwise than its type.
+    """
+    spec = spec_of(config_of(model))
+    layers = _submodule(model, spec.layers)
+    prefix = spec.layers
+    fused = spec.query == spec.value
+    ports = []
+    for index, layer in enumerate(cast(nn.ModuleList, layers)):
+        path = f"{prefix}.{index}"
+        query, value = _linear(layer, spec.query), _linear(layer, spec.value)
+        parts = 3 if fused else 1  # query, key, value
+        ports.append(
+            LayerPorts(
+                attention=_submodule(layer, spec.attention) if spec.attention else None,
+                query=Projection(query, f"{path}.{spec.query}", 0, parts),
+                value=Projection(value, f"{path}.{spec.value}", parts - 1, parts),
+                up=_linear(layer, spec.up),
+                down=_linear(layer, spec.down),
+            )
+        )
+    return ports
+
+
+def facts_of(model: nn.Module) -> EncoderFacts:
+    """Type, depth, width and parameter count of an encoder."""
+    return EncoderFacts(
+        type=str(config_of(model).model_type),
+        layers=len(ports_of(model)),
+        hidden=int(config_of(model).hidden_size),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights, whatever device they are on."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_encoder(folder: str | Path) -> nn.Module:
+    """Load a supported encoder from a local folder: frozen, in float32, in eval mode.
+
+    Reads safetensors only and never runs code from the folder.
+
+    Raises:
+        EncoderError: naming the folder and what is missing, unreadable or unsupported.
+    """
+    folder = Path(folder)
+    config = load_config(folder)
+    spec = spec_of(config)
+    _check_shards(folder / "model.safetensors.index.json")
+    options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
+    if spec.attention:
+        options["attn_implementation"] = ATTENTION
+    try:
+        with _quiet():
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # named below, instead of in a silenced report
+                **options,
+            )
+    except Exception as error:  # transformers raises a dozen types here
+        raise EncoderError(f"{folder}: cannot be loaded: {brief(error, 160)}") from error
+    missing = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
+    if missing:
+        raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
+    facts_of(model)  # checks the ports, and that there are layers
+    return cast(nn.Module, model.requires_grad_(False).eval())
+
+
+def _check_shards(index: Path) -> None:
+    """An index of shards may name any file, and transformers unpickles what is no safetensors."""
+    if not index.is_file():
+        return
+    content = decode(dict[str, Any], read_json(index), str(index))
+    for name in decode(dict[str, str], content.get("weight_map"), f"{index}: weight_map").values():
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            allowed = "names of .safetensors files beside it"
+            raise EncoderError(f"{index}: names '{brief(name)}'; allowed: {allowed}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' progress bar and its report of unused weights for one load."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _submodule(module: nn.Module, path: str) -> nn.Module:
+    try:
+        return module.get_submodule(path)
+    except AttributeError as error:
+        raise EncoderError(f"encoder: has no '{path}', where its type keeps it") from error
+
+
+def _linear(layer: nn.Module, path: str) -> nn.Linear:
+    found = _submodule(layer, path)
+    if not isinstance(found, nn.Linear):
+        raise EncoderError(f"encoder: '{path}' is {type(found).__name__}; allowed: Linear")
+    return found

@@ -1,0 +1,144 @@
+"""Which encoder types are supported, and what their parts are called.
+
+The only file that knows attribute names of Hugging Face models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fishpal.common.errors import EncoderError, brief, one_of
+from fishpal.records.facts import Limits
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Roles → attribute paths, below the model for `layers` and below a layer for the rest.
+
+    Attributes:
+        attention: the module that calls transformers' attention interface; None where the
+            model computes attention itself, so that it can take no prefix.
+        query, value: the projections; the same path twice where one linear makes all three.
+        up, down: the feed-forward block's first and last linear.
+        pooler: the model class takes `add_pooling_layer` (we pool ourselves).
+        positions: `learned` from 0 on; `padded`: learned, the first after the padding's index;
+            `relative` ones have no last.
+    """
+
+    layers: str
+    attention: str | None
+    query: str
+    value: str
+    up: str
+    down: str
+    pooler: bool = False
+    positions: Literal["learned", "padded", "relative"] = "learned"
+
+
+_BERT = EncoderSpec(
+    layers="encoder.layer",
+    attention="attention.self",
+    query="attention.self.query",
+    value="attention.self.value",
+    up="intermediate.dense",
+    down="output.dense",
+    pooler=True,
+)
+_ROBERTA = replace(_BERT, positions="padded")
+SPECS = {
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": replace(_BERT, pooler=False),
+    "distilbert": EncoderSpec(
+        layers="transformer.layer",
+        attention="attention",
+        query="attention.q_lin",
+        value="attention.v_lin",
+        up="ffn.lin1",
+        down="ffn.lin2",
+    ),
+    "modernbert": EncoderSpec(
+        layers="layers",
+        attention="attn",
+        query="attn.Wqkv",
+        value="attn.Wqkv",
+        up="mlp.Wi",
+        down="mlp.Wo",
+        positions="relative",
+    ),
+    "mpnet": EncoderSpec(
+        layers="encoder.layer",
+        attention=None,
+        query="attention.attn.q",
+        value="attention.attn.v",
+        up="intermediate.dense",
+        down="output.dense",
+        pooler=True,
+        positions="padded",
+    ),
+    "deberta-v2": EncoderSpec(
+        layers="encoder.layer",
+        attention=None,
+        query="attention.self.query_proj",
+        value="attention.self.value_proj",
+        up="intermediate.dense",
+        down="output.dense",
+    ),
+}
+
+
+def spec_of(config: Any) -> EncoderSpec:
+    """The spec of a model's config.
+
+    Raises:
+        EncoderError: naming the type and the supported ones.
+    """
+    kind = str(getattr(config, "model_type", None))
+    if kind == "albert":
+        raise EncoderError(
+            "encoder type is 'albert', whose layers share one set of weights, so that a module"
+            " cannot belong to one layer; allowed: " + ", ".join(sorted(SPECS))
+        )
+    if kind not in SPECS:
+        raise EncoderError(one_of("encoder type", kind, SPECS))
+    return SPECS[kind]
+
+
+def load_config(folder: str | Path) -> Any:
+    """The config of the encoder in a local folder, whose code is never run.
+
+    Raises:
+        EncoderError: naming the folder, where there is none or none that transformers reads.
+    """
+    from transformers import AutoConfig  # here: slow to import
+
+    if not (Path(folder) / "config.json").is_file():
+        raise EncoderError(
+            f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # A config may name a hub repository here, whose code transformers would fetch and run.
+        config._attn_implementation = config._experts_implementation = None
+    except Exception as error:  # transformers raises a dozen types here
+        raise EncoderError(f"{folder}/config.json: {brief(error, 160)}") from error
+    return config
+
+
+def limits_of(config: Any) -> Limits:
+    """What an encoder with this config can read; anything beyond ends in torch's own error.
+
+    Raises:
+        EncoderError: for a type that is not supported.
+    """
+    spec = spec_of(config)
+    types = int(getattr(config, "type_vocab_size", None) or 0)
+    # DeBERTa alone lets its config choose.
+    if spec.positions == "relative" or not getattr(config, "position_biased_input", True):
+        return Limits(int(config.vocab_size), types, None)
+    first = int(config.pad_token_id) + 1 if spec.positions == "padded" else 0
+    return Limits(int(config.vocab_size), types, int(config.max_position_embeddings) - first)

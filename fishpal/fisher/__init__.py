@@ -1,0 +1,1 @@
+"""Fisher information of every candidate, from exact per-example gradients."""

@@ -1,0 +1,190 @@
+"""From per-example gradients to a candidate's row: the Fisher estimators (design §6).
+
+With f the logits, p = softmax(f), J_c = ∇f_c and e_y the one-hot label, for one example x:
+
+    ∇ log p(y|x) = Σ_c (e_y − p)_c J_c                        (1)
+    empirical diagonal  (∇ log p(y_observed|x))²              (2)
+    exact diagonal      Σ_k p_k (∇ log p(k|x))²               (3)
+    sampled diagonal    (∇ log p(k|x))²,  k ~ p(·|x)          (4)
+
+e_y − p sums to zero, so with Q (C, C − 1) an orthonormal basis of the vectors that do, (1) is
+Σ_k (Qᵀ(e_y − p))_k ∇(Qᵀf)_k: C − 1 backward passes give every class's gradient, not C.
+
+A regression has one logit and unit variance: log p(y|x) = −½ (y − f)², so Q = 1, (1) is (y − f) J,
+the exact diagonal is J², and a sample has y − f ~ N(0, 1). All sums are float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fishpal.common.errors import PlanError
+from fishpal.common.kinds import Estimator, ModuleKind
+from fishpal.fisher.gradients import Gradients
+from fishpal.modules import CandidateModule
+from fishpal.records.fisher_table import CandidateRow
+from fishpal.records.grams import contrasts
+
+
+def score_vector(logits: Tensor, labels: Tensor) -> Tensor:
+    """∂ log p(y|x) / ∂f, (B, C): e_y − p, or y − f for a regression."""
+    if labels.is_floating_point():
+        return labels.to(logits.dtype).unsqueeze(-1) - logits
+    one_hot = torch.nn.functional.one_hot(labels, logits.shape[-1])
+    return one_hot.to(logits.dtype) - logits.softmax(dim=-1)
+
+
+def sampled_vector(logits: Tensor, uniform: Tensor, regression: bool) -> Tensor:
+    """`score_vector` at a label drawn from the model by inverse transform of `uniform` (B)."""
+    if regression:
+        normal = torch.special.ndtri(uniform.double()).to(logits.dtype)
+        return normal.unsqueeze(-1)
+    cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
+    drawn = (uniform.unsqueeze(-1) > cumulative).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
+    return score_vector(logits, drawn)
+
+
+def combine(jacobian: Sequence[Tensor], vector: Tensor) -> Tensor:
+    """Σ_k v_k J_k for v (B, K) and K tensors (B, …)."""
+    total = torch.zeros_like(jacobian[0])
+    for c, part in enumerate(jacobian):
+        total += _per_example(vector[:, c], part) * part
+    return total
+
+
+class Accumulator:
+    """Running sums of one candidate over batches.
+
+    Attributes:
+        squares: tensor's name → Σ_x Σ_i of the estimator's diagonal, a float64 scalar.
+        sums: tensor's name → Σ_x ∇ log p(y_observed|x), float64, of the tensor's shape.
+        rows: (n, K, P) of `dtype` on the CPU, ∇(Qᵀf)_k(x) flattened; None: no kernels wanted.
+    """
+
+    def __init__(
+        self,
+        module: CandidateModule,
+        kernel_shape: tuple[int, int] | None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        kept = {name: tensor.detach() for name, tensor in module.kept().items()}
+        self.layer, self.kind = module.layer, module.kind
+        self.sizes = {name: tensor.numel() for name, tensor in kept.items()}
+        device = next(iter(kept.values())).device
+        self.squares = {k: torch.zeros((), dtype=torch.float64, device=device) for k in kept}
+        self.sums = {k: torch.zeros_like(t, dtype=torch.float64) for k, t in kept.items()}
+        self.rows: Tensor | None = None
+        if kernel_shape is not None:
+            self.rows = torch.zeros(*kernel_shape, sum(self.sizes.values()), dtype=dtype)
+
+    def add_square(self, name: str, gradient: Tensor, weight: Tensor | None = None) -> None:
+        """Add Σ_x w_x ‖g_x‖² for gradients (B, …) and weights (B), by default 1."""
+        norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square()
+        self.squares[name] += (norms if weight is None else norms * weight).sum()
+
+    def add_observed(self, name: str, gradient: Tensor) -> None:
+        """Add Σ_x g_x for gradients (B, …) at the observed labels."""
+        self.sums[name] += gradient.sum(dim=0, dtype=torch.float64)
+
+    def add_rows(self, index: Tensor, jacobian: Sequence[Gradients], position: int) -> None:
+        """Keep ∇(Qᵀf)_k for the examples at `index` of the sample."""
+        assert self.rows is not None
+        for c, gradients in enumerate(jacobian):
+            parts = [gradients[position][name].flatten(1) for name in self.sizes]
+            self.rows[index, c] = torch.cat(parts, dim=1).to(self.rows.dtype).cpu()
+
+    def row(self, examples: int) -> CandidateRow:
+        """The candidate's statistics over all `examples`."""
+        traces = {name: _rounded(value.item() / examples) for name, value in self.squares.items()}
+        means = [total / examples for total in self.sums.values()]
+        parameters = sum(self.sizes.values())
+        trace = sum(value.item() for value in self.squares.values()) / examples
+        if not math.isfinite(trace):
+            raise PlanError(
+                f"layer {self.layer}, {self.kind}: the trace is {trace}; allowed: finite numbers"
+                " (finite weights in the encoder, fisher.precision float32)"
+            )
+        return CandidateRow(
+            layer=self.layer,
+            kind=ModuleKind(self.kind),
+            parameters=parameters,
+            trace=_rounded(trace),
+            mean=_rounded(trace / parameters),
+            gradient_l1=_rounded(sum(mean.abs().sum().item() for mean in means)),
+            gradient_sq_l2=_rounded(sum(mean.square().sum().item() for mean in means)),
+            tensor_traces=traces,
+            tensor_parameters=dict(self.sizes),
+        )
+
+    def gram(self) -> Tensor:
+        """Inner products of all rows, (n·K, n·K)."""
+        assert self.rows is not None
+        flat = self.rows.flatten(0, 1)
+        return flat @ flat.T
+
+
+def accumulate_passes(
+    accumulators: Sequence[Accumulator], passes: Iterator[Gradients], estimator: Estimator
+) -> None:
+    """Add one batch, given ∇ log p at the observed labels and, for `sampled`, at the drawn ones."""
+    for number, gradients in enumerate(passes):
+        drawn = number == 1
+        for accumulator, tensors in zip(accumulators, gradients, strict=True):
+            for name, gradient in tensors.items():
+                if not drawn:
+                    accumulator.add_observed(name, gradient)
+                if drawn == (estimator == Estimator.SAMPLED):
+                    accumulator.add_square(name, gradient)
+
+
+def accumulate_jacobian(
+    accumulators: Sequence[Accumulator],
+    jacobian: Sequence[Gradients],
+    vectors: dict[str, Tensor],
+    estimator: Estimator,
+) -> None:
+    """Add one batch, given the gradients of all K contrasts of the logits.
+
+    Args:
+        jacobian: K entries, each every module's gradients (B, …).
+        vectors: `observed`, `sampled` and `logits`, (B, C) each.
+    """
+    logits = vectors["logits"]
+    basis = torch.from_numpy(contrasts(logits.shape[-1])).to(logits)
+    observed_vector, sampled = vectors["observed"] @ basis, vectors["sampled"] @ basis
+    expectation = [(w, v @ basis) for w, v in _expectation(logits)]
+    for position, accumulator in enumerate(accumulators):
+        for name in accumulator.sizes:
+            parts = [gradients[position][name] for gradients in jacobian]
+            observed = combine(parts, observed_vector)
+            accumulator.add_observed(name, observed)
+            if estimator == Estimator.EMPIRICAL:
+                accumulator.add_square(name, observed)
+            elif estimator == Estimator.SAMPLED:
+                accumulator.add_square(name, combine(parts, sampled))
+            else:
+                for weight, vector in expectation:
+                    accumulator.add_square(name, combine(parts, vector), weight)
+
+
+def _expectation(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Weights p_k (B) and score vectors e_k − p (B, C) of every class; (1, 1) for one logit."""
+    if logits.shape[-1] == 1:
+        return [(torch.ones_like(logits[:, 0]), torch.ones_like(logits))]
+    p = logits.softmax(dim=-1)
+    labels = torch.arange(logits.shape[-1], device=logits.device)
+    return [(p[:, k], score_vector(logits, labels[k].expand(len(p)))) for k in range(p.shape[-1])]
+
+
+def _per_example(values: Tensor, like: Tensor) -> Tensor:
+    """(B) → (B, 1, …, 1) with the dimensions of `like`."""
+    return values.to(like.dtype).reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def _rounded(value: float) -> float:
+    """Nine digits: all that float32 gradients carry, and short enough to read."""
+    return float(f"{value:.9g}")

@@ -1,0 +1,250 @@
+"""The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fishpal.common.errors import DataError
+from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
+from fishpal.encoders.encoder import facts_of
+from fishpal.encoders.pooling import Pooling
+from fishpal.fisher.accumulate import (
+    Accumulator,
+    accumulate_jacobian,
+    accumulate_passes,
+    sampled_vector,
+    score_vector,
+)
+from fishpal.fisher.gradients import logit_gradients
+from fishpal.models.batching import by_length, collate
+from fishpal.models.classifier import Batch, Classifier, pick_device
+from fishpal.modules import CandidateModule
+from fishpal.modules.attach import build_module
+from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
+from fishpal.records.examples import Example, TaskFacts
+from fishpal.records.facts import HeadFacts
+from fishpal.records.fisher_table import VERSION, FisherTable
+from fishpal.records.grams import Grams, contrasts
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The examples that are measured, cut into batches of similar length.
+
+    Attributes:
+        uniform: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
+            sample's order, so that batches do not change it.
+    """
+
+    examples: Sequence[Example]
+    batches: list[list[int]]
+    uniform: Tensor
+    pad_id: int
+    regression: bool
+
+
+def measure_fisher(
+    encoder: nn.Module,
+    head: nn.Linear,
+    fit: Sequence[Example],
+    task: TaskFacts,
+    modules: ModuleOptions,
+    options: FisherOptions,
+    *,
+    pooling: Pooling = "mean",
+    head_options: HeadOptions | None = None,
+    progress: bool = True,
+) -> tuple[FisherTable, Grams]:
+    """Measure every (layer, kind) candidate at its start, in eval mode (but see `dropout`).
+
+    Under torchrun the batches are shared out over the processes (through accelerate), and
+    every process returns the whole table.
+
+    Args:
+        encoder: from `load_encoder`; nothing of it changes.
+        head: (C, d), the head that training starts from (`start_head`).
+        fit: the fit part of train; `options.examples` of it are drawn (all, where it has fewer).
+
+    Returns:
+        The table, and the kernels (empty but for logits and labels unless `options.gram`).
+
+    Raises:
+        AttachError: where the encoder cannot take one of the kinds.
+        DataError: where `fit` has fewer than two examples.
+    """
+    device = pick_device(options.device)
+    encoder.to(device)
+    model = Classifier(encoder, head.to(device), pooling)
+    model.train(options.dropout).requires_grad_(False)
+    sample = draw_sample(fit, task, options)
+    facts, count = facts_of(encoder), len(sample.examples)
+    logits = torch.zeros(count, task.outputs)
+    found = _measure_groups(model, modules, sample, options, logits, progress)
+    keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
+    start = head_options or HeadOptions()
+    table = FisherTable(
+        version=VERSION,
+        task=task.name,
+        encoder=facts,
+        head=HeadFacts(init=start.init, seed=start.seed, outputs=task.outputs),
+        modules=modules,
+        kinds=options.kinds,
+        estimator=options.estimator,
+        mode=options.mode,
+        examples=count,
+        seed=options.seed,
+        gram=options.gram,
+        rows=tuple(found[key].row(count) for key in keys),
+    )
+    kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
+    labels = np.array([example.label for example in sample.examples])
+    return table, Grams(logits.numpy(), labels, kernels)
+
+
+def draw_sample(fit: Sequence[Example], task: TaskFacts, options: FisherOptions) -> Sample:
+    """Draw `options.examples` of the fit part, in its order, by `options.seed`."""
+    if len(fit) < 2:
+        raise DataError(f"task {task.name}: fit has {len(fit)} examples; allowed: 2 or more")
+    rng = np.random.default_rng(options.seed)
+    chosen = np.sort(rng.permutation(len(fit))[: options.examples]).tolist()
+    examples = [fit[i] for i in chosen]
+    return Sample(
+        examples=examples,
+        batches=by_length(examples, options.batch_size),
+        uniform=torch.from_numpy(rng.random(len(examples))),
+        pad_id=task.pad_id,
+        regression=task.labels is None,
+    )
+
+
+def _measure_groups(
+    model: Classifier,
+    modules: ModuleOptions,
+    sample: Sample,
+    options: FisherOptions,
+    logits: Tensor,
+    progress: bool,
+) -> dict[tuple[int, ModuleKind], Accumulator]:
+    """Every candidate's sums: one group of candidates after the other, as the mode says."""
+    hidden, layers = facts_of(model.encoder).hidden, range(facts_of(model.encoder).layers)
+    groups: dict[object, list[CandidateModule]] = {}
+    for layer, kind in product(layers, options.kinds):
+        module = build_module(kind, layer, hidden, modules, options.seed).to(model.head.weight)
+        # Kinds that start as the identity disturb nobody, so they can share one pass.
+        alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
+        groups.setdefault(kind if alone else None, []).append(module)
+    found: dict[tuple[int, ModuleKind], Accumulator] = {}
+    steps, silent = len(groups) * len(sample.batches), None if progress else True
+    with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
+        torch.manual_seed(options.seed)  # of dropout, where it is left on
+        for candidates in groups.values():
+            done = _measure_group(model, candidates, sample, options, logits, bar)
+            found |= {(each.layer, each.kind): each for each in done}
+    return found
+
+
+def _measure_group(
+    model: Classifier,
+    candidates: list[CandidateModule],
+    sample: Sample,
+    options: FisherOptions,
+    logits: Tensor,
+    bar: tqdm,
+) -> list[Accumulator]:
+    """Run all batches with these candidates attached; fills `logits` (n, C) of the sample."""
+    rank, world = _process(model.head.weight.device)
+    kernels = max(logits.shape[1] - 1, 1)
+    shape = (len(sample.examples), kernels) if options.gram else None
+    dtype = torch.promote_types(model.head.weight.dtype, torch.float32)
+    accumulators = [Accumulator(module, shape, dtype) for module in candidates]
+    logits.zero_()
+    model.attach(candidates)
+    try:
+        for number, index in enumerate(sample.batches):
+            if number % world == rank:
+                logits[index] = _measure_batch(model, accumulators, sample, index, options)
+            bar.update()
+    finally:
+        model.detach()
+    if world > 1:
+        _sum_over_processes(accumulators, logits, model.head.weight.device)
+    return accumulators
+
+
+def _measure_batch(
+    model: Classifier,
+    accumulators: list[Accumulator],
+    sample: Sample,
+    index: list[int],
+    options: FisherOptions,
+) -> Tensor:
+    """Add one batch to the accumulators; its logits (B, C) on the CPU."""
+    device = model.head.weight.device
+    batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    vectors: dict[str, Tensor] = {}
+    whole = options.gram or options.estimator == Estimator.EXACT
+
+    def cotangents(logits: Tensor) -> list[Tensor]:
+        uniform = sample.uniform[index].to(device)
+        vectors["logits"] = logits
+        vectors["observed"] = score_vector(logits, batch["labels"])
+        vectors["sampled"] = sampled_vector(logits, uniform, sample.regression)
+        if whole:
+            basis = torch.from_numpy(contrasts(logits.shape[1])).to(logits)
+            return [column.expand_as(logits) for column in basis.T]
+        if options.estimator == Estimator.SAMPLED:
+            return [vectors["observed"], vectors["sampled"]]
+        return [vectors["observed"]]
+
+    modules = list(model.candidates())
+    logits, passes = logit_gradients(model, modules, batch, cotangents, DTYPES[options.precision])
+    if not whole:
+        accumulate_passes(accumulators, passes, options.estimator)
+        return logits.float().cpu()
+    jacobian = list(passes)
+    accumulate_jacobian(accumulators, jacobian, vectors, options.estimator)
+    if options.gram:
+        for position, accumulator in enumerate(accumulators):
+            accumulator.add_rows(torch.tensor(index), jacobian, position)
+    return logits.float().cpu()
+
+
+def is_main_process() -> bool:
+    """True in the one process that should write files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _process(device: torch.device) -> tuple[int, int]:
+    """This process's rank and the number of processes, (0, 1) where none were launched."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    return state.process_index, state.num_processes
+
+
+def _sum_over_processes(
+    accumulators: list[Accumulator], logits: Tensor, device: torch.device
+) -> None:
+    """Replace every running sum by its sum over processes; what others measured is zero here."""
+    from accelerate.utils import reduce
+
+    logits.copy_(reduce(logits.to(device), "sum"))
+    for accumulator in accumulators:
+        for sums in (accumulator.squares, accumulator.sums):
+            for name in sums:
+                sums[name] = reduce(sums[name], "sum")
+        if accumulator.rows is not None:
+            accumulator.rows = reduce(accumulator.rows.to(device), "sum").cpu()

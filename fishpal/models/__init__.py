@@ -1,0 +1,1 @@
+"""A frozen encoder with modules and a head: batches, logits, trained folders."""

@@ -1,0 +1,93 @@
+"""A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fishpal.common.errors import EncoderError
+from fishpal.encoders.pooling import Pooling, pool
+from fishpal.modules import CandidateModule
+from fishpal.modules.attach import attach, detach
+from fishpal.records.facts import EncoderFacts
+
+Batch = dict[str, Tensor]
+
+
+class Classifier(nn.Module):
+    """Texts → logits (B, C), C = 1 for a regression.
+
+    Attributes:
+        encoder: as `load_encoder` gives it.
+        modules_: the attached modules, by layer (`modules` is taken by torch).
+        head: linear, (C, d).
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Linear, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.pooling = pooling
+        self.modules_ = nn.ModuleList()
+
+    def attach(self, modules: Sequence[CandidateModule]) -> None:
+        """Attach modules and take them into the model."""
+        attach(self.encoder, modules)
+        self.modules_.extend(modules)
+
+    def detach(self) -> list[CandidateModule]:
+        """Take all modules out; the encoder is as it was before."""
+        modules = list(self.candidates())
+        detach(modules)
+        self.modules_ = nn.ModuleList()
+        return modules
+
+    def candidates(self) -> Iterator[CandidateModule]:
+        """The attached modules."""
+        for module in self.modules_:
+            assert isinstance(module, CandidateModule)
+            yield module
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
+        """The pooled last hidden states (B, d)."""
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs)
+        return pool(output.last_hidden_state, attention_mask, self.pooling)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
+        """Logits (B, C)."""
+        logits: Tensor = self.head(self.features(input_ids, attention_mask, **inputs))
+        return logits
+
+    def parameter_counts(self, facts: EncoderFacts, full: bool = False) -> dict[str, int]:
+        """Trainable, kept at inference (beyond the frozen encoder, head included), and total."""
+        head = sum(parameter.numel() for parameter in self.head.parameters())
+        kept = head + sum(module.kept_parameters for module in self.candidates())
+        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        total = facts.parameters + kept
+        # A fully tuned encoder is a second copy of itself: all of it has to be kept.
+        return {"trainable": trainable, "kept": total if full else kept, "total": total}
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean −log p(y|x) in nats: cross-entropy, or ½ (f − y)² for a regression (unit variance)."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if labels.is_floating_point():
+        return 0.5 * nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+    return nn.functional.cross_entropy(logits, labels)
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is the GPU where there is one: under torchrun, the one of this process.
+
+    Raises:
+        EncoderError: where a GPU is asked for and none is there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EncoderError("device is 'cuda', and torch sees no GPU; allowed here: auto, cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -1,0 +1,192 @@
+"""The catalog of params.yaml: where a task's rows come from and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from fishpal.common.checks import check, check_choice
+from fishpal.params.options import STRICT
+from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
+
+METRICS = ("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman")
+REGRESSION_METRICS = ("pearson", "spearman")
+# keys of counts.json beside the splits'
+RESERVED = ("fit", "selection", "removed_duplicates")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cuts one table into splits; rows that share the value of column `by` stay together."""
+
+    __pydantic_config__ = STRICT
+    shares: dict[str, float]
+    by: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check("train" in self.shares, "shares", list(self.shares), "train and one more split")
+        check(len(self.shares) > 1, "shares", list(self.shares), "train and one more split")
+        for name, share in self.shares.items():
+            check_split_name("shares", name)
+            check(0 < share < 1, f"shares.{name}", share, "between 0 and 1")
+        total = sum(self.shares.values())
+        check(abs(total - 1) < 1e-6, "shares", f"in sum {total:g}", "a sum of 1")
+        check(self.seed >= 0, "seed", self.seed, "an integer from 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSource:
+    """What every source of a task has in common."""
+
+    __pydantic_config__ = STRICT
+    licence: str = "unknown"
+    drop_labels: tuple[str | int, ...] = ()
+    drop_duplicates: bool = False
+    split: Split | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageTask(TaskSource):
+    """A table inside a wheel of the package index; never installed, never imported."""
+
+    type: Literal["package"]
+    package: str
+    version: str
+    sha256: str
+    file: str
+
+    def __post_init__(self) -> None:
+        check_wheel(self.package, self.version, self.sha256)
+        check(self.split is not None, "split", "null", "a split, since a package holds one table")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTask(TaskSource):
+    """A data set of the Hugging Face hub at a pinned revision; its code is never run.
+
+    `splits` maps split names here to the hub's; one of them is train.
+    """
+
+    type: Literal["hub"]
+    path: str
+    revision: str
+    splits: dict[str, str]
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_pattern("path", HUB_NAME, self.path, "owner/name of the hub")
+        check_pattern("revision", REVISION, self.revision, "a commit of 40 hex digits")
+        check_split_names("splits", self.splits, self.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesTask(TaskSource):
+    """CSV, TSV, JSON Lines or Parquet files, one a split (or one, cut by `split`)."""
+
+    type: Literal["files"]
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_split_names("files", self.files, self.split)
+
+
+def check_split_name(key: str, name: str) -> None:
+    check_name(key, name)
+    check(name not in RESERVED, key, f"'{name}'", "other names than " + ", ".join(RESERVED))
+
+
+def check_split_names(key: str, names: Collection[str], split: Split | None = None) -> None:
+    for name in names:
+        check_split_name(key, name)
+    check("train" in names, key, list(names), "train and one more split")
+    if split is None:
+        check(len(names) > 1, key, list(names), "train and one more, or a `split` that cuts it")
+    else:
+        check(len(names) == 1, key, list(names), "train alone where `split` cuts it")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One or two text columns, in the order in which they are paired, and the label's."""
+
+    __pydantic_config__ = STRICT
+    text: tuple[str, ...]
+    label: str
+
+    def __post_init__(self) -> None:
+        check(len(self.text) in (1, 2), "text", list(self.text), "one or two columns")
+        names = [*self.text, self.label]
+        check(len(set(names)) == len(names), "text and label", names, "each column once")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Examples used of train's two parts and of each evaluation split; null: all (the rest)."""
+
+    __pydantic_config__ = STRICT
+    fit: int | None = None
+    selection: int | float = 0.1
+    evaluation: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("fit", "evaluation"):
+            size = getattr(self, key)
+            if size is not None:
+                check(size >= 2, key, size, "an integer from 2, or null")
+        size = self.selection
+        ok = 0 < size < 1 if isinstance(size, float) else size >= 2
+        check(ok, "selection", size, "an integer from 2, or a share of train between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One data set: where its rows come from and what is asked of them.
+
+    `labels` are the raw values in class order; null makes the task a regression.
+    `headline` are the splits that the report compares on; null: test, or else all but train.
+    """
+
+    __pydantic_config__ = STRICT
+    source: Annotated[PackageTask | HubTask | FilesTask, Discriminator("type")]
+    columns: Columns
+    labels: tuple[str | int, ...] | None
+    sizes: Sizes
+    metrics: tuple[str, ...]
+    headline: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check(bool(self.metrics), "metrics", "empty", "one metric or more, the main one first")
+        repeated = len(set(self.metrics)) < len(self.metrics)
+        check(not repeated, "metrics", list(self.metrics), "each metric once")
+        for metric in self.metrics:
+            check_choice("metrics", metric, METRICS)
+            fits = (metric in REGRESSION_METRICS) == (self.labels is None)
+            kind = "a regression" if self.labels is None else "a classification"
+            check(fits, "metrics", metric, f"those of {kind}")
+        self._check_labels()
+        splits = self._evaluation_splits()
+        for split in self.headline or ():
+            check_choice("headline", split, splits)
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            return
+        names = [str(label) for label in self.labels]
+        check(len(names) > 1, "labels", names, "two labels or more, or null (regression)")
+        check(len(set(names)) == len(names), "labels", names, "each label once")
+        for label in self.source.drop_labels:
+            check(str(label) not in names, "source.drop_labels", label, "what `labels` leaves out")
+        if "f1" in self.metrics:
+            check(len(names) == 2, "metrics", "f1", "with two labels; else macro_f1")
+
+    def _evaluation_splits(self) -> list[str]:
+        source = self.source
+        if source.split is not None:
+            splits = list(source.split.shares)
+        else:
+            splits = list(getattr(source, "splits", None) or getattr(source, "files", {}))
+        return [name for name in splits if name != "train"]

@@ -1,0 +1,175 @@
+"""Turns pydantic's findings about params.yaml into one line: key, value, what is allowed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import ValidationError
+
+from fishpal.common.errors import ParamsError, brief, hint
+
+MAX_VALUES = 100_000  # YAML aliases can unfold a few lines into more values than memory holds
+MAX_DEPTH = 20  # the deepest key of params.yaml has 6 levels; an alias can make a cycle
+INT64 = 2**63
+UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+MISSING = ("missing", "missing_argument")
+TAG = ("union_tag_invalid", "union_tag_not_found")
+WORDS = {  # pydantic speaks of JSON, the reader of params.yaml thinks in YAML
+    "an object": "a mapping",
+    "a valid array": "a list",
+    "a valid string": "a text",
+    "a valid integer": "an integer",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A key as the user wrote it, and the type that stands there."""
+
+    keys: tuple[str, ...]
+    kind: Any
+
+    @property
+    def path(self) -> str:
+        return ".".join(brief(key) for key in self.keys) or "the file"
+
+
+def explain(error: ValidationError, root: type) -> str:
+    """The most telling finding in one line.
+
+    Args:
+        error: from validating JSON into `root`.
+        root: a dataclass whose fields are dataclasses, dicts, tuples, unions and scalars.
+    """
+    found = error.errors(include_url=False)
+    # A misspelt key is both unknown and missing; the unknown one names the slip.
+    first = min(found, key=lambda finding: _rank(finding["type"]))
+    place = _locate(root, first["loc"])
+    if first["type"] in UNKNOWN:
+        parent = _locate(root, first["loc"][:-1]).kind
+        known = sorted(field.name for field in fields(parent))
+        near = hint(place.keys[-1], known)
+        return f"{place.path} is unknown{near}; allowed: {', '.join(known)}"
+    if first["type"] in MISSING:
+        return f"{place.path} is missing"
+    if first["type"] in TAG:
+        return _explain_tag(first["input"], place)
+    if first["type"] == "value_error":
+        prefix = f"{place.path}." if place.keys else ""
+        return f"{prefix}{first['ctx']['error']}"
+    same = [one for one in found if _locate(root, one["loc"]).keys == place.keys]
+    allowed = dict.fromkeys(_allowed(one["msg"]) for one in same)
+    return f"{place.path} is {brief(repr(first['input']))}; allowed: {' or '.join(allowed)}"
+
+
+def _rank(kind: str) -> int:
+    order = (UNKNOWN, TAG, MISSING)
+    return next((rank for rank, kinds in enumerate(order) if kind in kinds), len(order))
+
+
+def _allowed(message: str) -> str:
+    text = message.removeprefix("Input should be ")
+    return WORDS.get(text, text[:1].lower() + text[1:])
+
+
+def _explain_tag(value: Any, place: _Place) -> str:
+    union = place.kind
+    tags = sorted(tag for member in get_args(get_args(union)[0]) for tag in _tags(member))
+    if isinstance(value, dict) and "type" not in value:
+        return f"{place.path}.type is missing; allowed: {', '.join(tags)}"
+    tag = value["type"] if isinstance(value, dict) else value
+    near = hint(tag, tags)
+    return f"{place.path}.type is {brief(repr(tag))}{near}; allowed: {', '.join(tags)}"
+
+
+def _tags(member: Any) -> tuple[str, ...]:
+    """The values that field `type` of a union's member may have."""
+    tags: tuple[str, ...] = get_args(get_type_hints(member)["type"])
+    return tags
+
+
+def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
+    """Follow pydantic's location along the types.
+
+    The location also names the branch of each union, which is no key of the file.
+    """
+    keys: list[str] = []
+    for part in loc:
+        kind = _without_none(kind)
+        origin = get_origin(kind)
+        if origin is Annotated:
+            members = get_args(get_args(kind)[0])
+            kind = next((m for m in members if part in _tags(m)), None)
+            continue
+        if origin in (UnionType, Union):
+            kind = None  # a scalar's branch: nothing lies below
+            continue
+        keys.append(str(part))
+        if is_dataclass(kind):
+            kind = get_type_hints(kind, include_extras=True).get(str(part))
+        elif origin in (dict, tuple):
+            kind = get_args(kind)[1 if origin is dict else 0]
+    return _Place(tuple(keys), _without_none(kind))
+
+
+def _without_none(kind: Any) -> Any:
+    """X of `X | None`; any other type as it is."""
+    if get_origin(kind) not in (UnionType, Union):
+        return kind
+    members = [member for member in get_args(kind) if member is not NoneType]
+    return members[0] if len(members) == 1 else kind
+
+
+def check_plain(data: Any) -> None:
+    """Raise `ParamsError` unless `data` is finite JSON: what YAML can hold beyond is no parameter.
+
+    Also bounds size and depth, since aliases can make YAML cyclic or explode.
+    """
+    count = 0
+    todo: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
+    while todo:
+        value, keys = todo.pop()
+        where = ".".join(brief(key) for key in keys) or "the file"
+        count += 1
+        if count > MAX_VALUES or len(keys) > MAX_DEPTH:
+            allowed = f"{MAX_VALUES} values in {MAX_DEPTH} levels"
+            what = f"{brief(where)} is too large or refers to itself"
+            raise ParamsError(f"{what}; allowed: {allowed}")
+        if isinstance(value, dict):
+            for key in value:
+                _expect_plain(isinstance(key, str), f"{where}: key", key, "a text")
+                _expect_plain(_is_text(key), f"{where}: key", key, "printable text")
+            todo += [(inner, (*keys, key)) for key, inner in value.items()]
+        elif isinstance(value, list):
+            todo += [(inner, (*keys, str(i))) for i, inner in enumerate(value)]
+        else:
+            _check_scalar(where, value)
+
+
+def _check_scalar(where: str, value: Any) -> None:
+    if isinstance(value, str):
+        _expect_plain(_is_text(value), where, value, "text without NUL and lone surrogates")
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int):
+        if not -INT64 <= value < INT64:  # not shown: Python refuses to print the longest ones
+            raise ParamsError(f"{where} is too large; allowed: integers of 64 bits")
+    elif isinstance(value, float):
+        _expect_plain(math.isfinite(value), where, value, "finite numbers")
+    else:
+        kinds = "text, numbers, true, false, null, lists and mappings"
+        _expect_plain(False, where, value, kinds)
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _expect_plain(ok: bool, where: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise ParamsError(f"{where} is {brief(repr(value))}; allowed: {allowed}")

@@ -1,0 +1,144 @@
+"""The sections of params.yaml that only the pipeline reads: grid, encoder, tokenize, methods."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from fishpal.common.checks import check, check_choice, check_rate
+from fishpal.common.errors import ParamsError
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import STRICT
+
+# Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
+NAME = re.compile(r"[a-z0-9_]+")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+REVISION = re.compile(r"[0-9a-f]{40}")
+VERSION = re.compile(r"[0-9A-Za-z.+!_-]+")
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+RULES = ("criterion", "uniform", "random", "none", "full", "thesis")
+
+
+def check_name(what: str, name: str) -> None:
+    check(bool(NAME.fullmatch(name)), what, f"'{name}'", "letters a-z, digits and _")
+
+
+def check_pattern(what: str, pattern: re.Pattern[str], value: str, allowed: str) -> None:
+    check(bool(pattern.fullmatch(value)), what, f"'{value}'", allowed)
+
+
+def check_wheel(package: str, version: str, sha256: str) -> None:
+    check_pattern("package", PACKAGE, package, "a name of the package index")
+    check_pattern("version", VERSION, version, "an exact version")
+    check_pattern("sha256", SHA256, sha256, "64 hex digits")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of the comparison: every task × method × seed."""
+
+    __pydantic_config__ = STRICT
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for key, values in vars(self).items():
+            check(bool(values), key, "empty", "one entry or more")
+            check(len(set(values)) == len(values), key, list(values), "each entry once")
+        for seed in self.seeds:
+            check(0 <= seed < 2**32, "seeds", seed, "integers from 0 below 2**32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageEncoder:
+    """A folder inside a wheel of the package index; never installed, never imported."""
+
+    __pydantic_config__ = STRICT
+    type: Literal["package"]
+    package: str
+    version: str
+    sha256: str
+    folder: str
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        check_wheel(self.package, self.version, self.sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubEncoder:
+    """A model of the Hugging Face hub at a pinned revision; safetensors only."""
+
+    __pydantic_config__ = STRICT
+    type: Literal["hub"]
+    name: str
+    revision: str
+    licence: str = "unknown"
+
+    def __post_init__(self) -> None:
+        check_pattern("name", HUB_NAME, self.name, "owner/name of the hub")
+        check_pattern("revision", REVISION, self.revision, "a commit of 40 hex digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderEncoder:
+    """A local folder as `save_pretrained` writes it; safetensors only."""
+
+    __pydantic_config__ = STRICT
+    type: Literal["folder"]
+    folder: str
+    licence: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The frozen encoder and how its last hidden states become one vector a text."""
+
+    __pydantic_config__ = STRICT
+    source: Annotated[PackageEncoder | HubEncoder | FolderEncoder, Discriminator("type")]
+    pooling: Literal["mean", "cls"] = "mean"
+
+
+@dataclass(frozen=True)
+class Tokenize:
+    __pydantic_config__ = STRICT
+    max_length: int = 128
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.max_length >= 4, "max_length", self.max_length, "an integer from 4")
+        check(self.split_seed >= 0, "split_seed", self.split_seed, "an integer from 0")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A rule for getting a plan, with the options that the rule knows.
+
+    `learning_rate`, where set, replaces every kind's own rate in this method's plan.
+    """
+
+    __pydantic_config__ = STRICT
+    rule: str
+    kind: ModuleKind | None = None
+    criterion: str | None = None
+    seed: int | None = None
+    plan: str | None = None
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("rule", self.rule, RULES)
+        owner = {"kind": "uniform", "criterion": "criterion", "seed": "random", "plan": "thesis"}
+        for key, rule in owner.items():
+            known = getattr(self, key) is None or self.rule == rule
+            check(known, key, getattr(self, key), f"only with rule {rule}")
+        if self.rule == "uniform" and self.kind is None:
+            raise ParamsError("kind is missing; allowed: " + ", ".join(ModuleKind))
+        if self.seed is not None:
+            check(self.seed >= 0, "seed", self.seed, "an integer from 0")
+        if self.learning_rate is not None:
+            check_rate("learning_rate", self.learning_rate)

@@ -1,0 +1,99 @@
+"""The Fisher table: one row a candidate, and its file format."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fishpal.common.decode import decode
+from fishpal.common.errors import PlanError
+from fishpal.common.files import read_json, write_json
+from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
+from fishpal.params.options import ModuleOptions
+from fishpal.records.facts import EncoderFacts, HeadFacts
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """Fisher statistics of one kind at one layer, over n examples.
+
+    With g the per-example gradient of log p(y|x) with respect to the candidate's P parameters:
+
+    Attributes:
+        trace: trace of the diagonal estimate, Σ_i mean_x g_i² (nats² per squared unit).
+        mean: trace / P.
+        gradient_l1: Σ_i |mean_x g_i|, with g at the observed label whatever the estimator.
+        gradient_sq_l2: Σ_i (mean_x g_i)², likewise.
+        tensor_traces: the trace split by the module's tensors (sums to `trace`).
+        tensor_parameters: number of parameters of each of these tensors.
+    """
+
+    layer: int
+    kind: ModuleKind
+    parameters: int
+    trace: float
+    mean: float
+    gradient_l1: float
+    gradient_sq_l2: float
+    tensor_traces: dict[str, float]
+    tensor_parameters: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FisherTable:
+    """Every candidate's row and how it was measured.
+
+    `kinds` is also the order in which selection breaks ties. `gram` says whether the file of
+    per-example kernels lies beside the table.
+    """
+
+    version: int
+    task: str
+    encoder: EncoderFacts
+    head: HeadFacts
+    modules: ModuleOptions
+    kinds: tuple[ModuleKind, ...]
+    estimator: Estimator
+    mode: FisherMode
+    examples: int
+    seed: int
+    gram: bool
+    rows: tuple[CandidateRow, ...]
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise PlanError(f"version is {self.version}; allowed: {VERSION}")
+        if not self.kinds:
+            raise PlanError("kinds is []; allowed: one kind or more")
+        # Counted before they are listed: a broken file may hold any number of layers.
+        count = self.encoder.layers * len(self.kinds)
+        if len(self.rows) != count or not self._in_order():
+            raise PlanError(
+                f"rows hold {len(self.rows)} candidates; allowed: each of the"
+                f" {count} (layer, kind) once, by layer, then as in kinds"
+            )
+
+    def _in_order(self) -> bool:
+        expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]
+        return [(row.layer, row.kind) for row in self.rows] == expected
+
+    def row(self, layer: int, kind: ModuleKind) -> CandidateRow:
+        """The row of one candidate."""
+        return self.rows[layer * len(self.kinds) + self.kinds.index(kind)]
+
+    def save(self, path: str | Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path) -> FisherTable:
+        """Read a table.
+
+        Raises:
+            PlanError: naming the file and the key that is missing or wrong.
+        """
+        data: Any = read_json(path)
+        table: FisherTable = decode(cls, data, str(path))
+        return table

@@ -1,0 +1,110 @@
+"""The plan: which module each layer gets, with everything that training needs of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fishpal.common.decode import decode
+from fishpal.common.errors import PlanError, brief
+from fishpal.common.files import read_json, write_json
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import LearningRates, ModuleOptions
+from fishpal.records.facts import EncoderFacts
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """Why a layer got what it got: each kind's score there, and the choice."""
+
+    layer: int
+    chosen: ModuleKind | None
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """The rule and, where it measured something, what it saw.
+
+    Attributes:
+        rule: the method's rule (`criterion`, `uniform`, …) in params.yaml's words.
+        criterion: its criterion, where the rule has one.
+        total: the plan's score under it (higher is better).
+        budget: parameters that the plan was allowed to keep; null: no limit.
+        scores: every layer's candidates.
+    """
+
+    rule: str
+    criterion: str | None = None
+    total: float | None = None
+    budget: int | None = None
+    scores: tuple[LayerScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind, or none, a layer.
+
+    Sizes and learning rates of kinds that the plan does not use are left out of its file, so
+    that changing them leaves the file, and all that is trained from it, as it is.
+
+    Attributes:
+        kept: parameters that stay at inference, head not counted.
+        full: train the whole encoder instead of modules (the baseline `full`).
+    """
+
+    task: str
+    method: str
+    encoder: EncoderFacts
+    layers: tuple[ModuleKind | None, ...]
+    reason: Reason
+    kept: int = 0
+    full: bool = False
+    modules: ModuleOptions = field(default_factory=ModuleOptions)
+    learning_rate: LearningRates = field(default_factory=LearningRates)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise PlanError(f"version is {self.version}; allowed: {VERSION}")
+        if len(self.layers) != self.encoder.layers:
+            raise PlanError(
+                f"layers has {len(self.layers)} entries; allowed: one for each of the"
+                f" encoder's {self.encoder.layers} layers"
+            )
+        if self.full and any(self.layers):
+            raise PlanError("full is true with modules at layers; allowed: one or the other")
+
+    @property
+    def kinds(self) -> tuple[ModuleKind, ...]:
+        """The kinds that the plan uses, in the order of `ModuleKind`."""
+        return tuple(kind for kind in ModuleKind if kind in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Readable JSON; decoding it gives an equal plan but for what it does not use."""
+        data = asdict(self)
+        rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
+        data["modules"] = {k: v for k, v in data["modules"].items() if k in self.kinds}
+        data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
+        order = ["version", *(key for key in data if key != "version")]
+        return {key: data[key] for key in order}
+
+    def save(self, path: str | Path) -> None:
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path, task: str | None = None, method: str | None = None) -> Plan:
+        """Read a plan, of this task and this method where they are given.
+
+        Raises:
+            PlanError: naming the file and the key that is missing or wrong.
+        """
+        plan: Plan = decode(cls, read_json(path), str(path))
+        for key, wanted in (("task", task), ("method", method)):
+            found = getattr(plan, key)
+            if wanted not in (None, found):
+                raise PlanError(f"{path}: {key} is '{brief(found)}'; allowed: {wanted}")
+        return plan

@@ -1,0 +1,1 @@
+"""From the cells of the grid to the report."""

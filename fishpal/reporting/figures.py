@@ -1,0 +1,214 @@
+"""The report's figures as PNG files, the same bytes for the same results.
+
+`Figure` is used without pyplot, which would pick a backend by the display and keep state, and
+with matplotlib's own defaults, whatever the user's matplotlibrc says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import matplotlib.patches
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fishpal.common.files import replacing
+from fishpal.common.kinds import ModuleKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+
+    from fishpal.reporting.grid import MethodResults, TaskResults
+
+DPI = 120
+# Okabe & Ito 2008: told apart with every common form of colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+DASHES = ("-", "--", "-.", ":")
+KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00", None: "#EEEEEE"}
+LETTERS: dict[ModuleKind | None, str] = {
+    ModuleKind.PREFIX: "P",
+    ModuleKind.ADAPTER: "A",
+    ModuleKind.LORA: "L",
+    None: "·",
+}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "legend.frameon": False,
+}
+
+
+def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
+    """Colour, marker and dash of a method: by its place in the grid, equal in every figure."""
+    index = list(methods).index(method)
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+    }
+
+
+def draw_scores(path: str | Path, results: TaskResults) -> None:
+    """Scores (layer × kind) of every criterion method, its plan marked, beside all the plans."""
+    scored = [method for method in results.methods if method.plan.reason.scores]
+    layers = results.methods[0].plan.encoder.layers
+    kinds = max([len(_kinds(method)) for method in scored], default=0)
+    widths = [*(max(2.2, 0.95 * kinds) for _ in scored), max(1.8, 0.5 * len(results.methods))]
+    size = (sum(widths) + 1.1 * len(widths) + 0.6, 1.9 + 0.34 * layers)
+    with figure_file(path, size) as figure:
+        axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+        for axis, method in zip(axes, scored, strict=False):
+            _heat_map(axis, method)
+        _plan_strip(axes[-1], results.methods)
+        for axis in axes:
+            _layer_axis(axis, layers)
+        figure.suptitle(f"{results.name}: scores of the candidates (coloured by rank) and plans")
+
+
+def draw_curves(path: str | Path, results: TaskResults) -> None:
+    """Loss on the selection part by update: mean over seeds ± standard deviation."""
+    names = [method.name for method in results.methods]
+    with figure_file(path, (7.6, 4.4)) as figure:
+        axis = figure.subplots()
+        for method in results.methods:
+            updates, mean, sd = mean_curve(method)
+            style = style_of(method.name, names)
+            axis.plot(updates, mean, label=method.name, markersize=4, **style)
+            axis.fill_between(updates, mean - sd, mean + sd, color=style["color"], alpha=0.15, lw=0)
+        axis.set_xlabel("update")
+        axis.set_ylabel("loss on the selection part")
+        seeds = len(results.methods[0].cells)
+        spread = f", mean ± sd over {seeds} seeds" if seeds > 1 else ", one seed"
+        axis.set_title(f"{results.name}: learning curves{spread}")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def draw_parameters(path: str | Path, results: TaskResults) -> None:
+    """Main metric against the parameters kept at inference, one panel a headline split."""
+    names = [method.name for method in results.methods]
+    panels = len(results.headline)
+    with figure_file(path, (1.8 + 4.6 * panels, 4.2)) as figure:
+        axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
+        for axis, split in zip(axes, results.headline, strict=True):
+            for method in results.methods:
+                scores = method.scores(split, results.metric)
+                style = style_of(method.name, names) | {"linestyle": "none"}
+                sd = scores.std(ddof=1) if len(scores) > 1 else 0.0
+                kept = max(method.parameters.kept, 1)  # a logarithm knows no zero
+                axis.errorbar(
+                    kept,
+                    scores.mean(),
+                    yerr=sd,
+                    label=method.name,
+                    capsize=3,
+                    markersize=7,
+                    **style,
+                )
+            axis.set_xscale("log")
+            axis.margins(x=0.12)
+            axis.set_xlabel("parameters kept at inference, beyond the encoder")
+            axis.set_title(split)
+        axes[0].set_ylabel(results.metric)
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        figure.suptitle(f"{results.name}: {results.metric} against parameters kept")
+
+
+def mean_curve(method: MethodResults) -> tuple[Any, Any, Any]:
+    """Updates (m,) that every seed evaluated at, mean loss (m,) and standard deviation (m,).
+
+    Seeds that stop early have fewer; a mean over those that are left would jump.
+    """
+    curves = [dict(zip(c.curve.updates, c.curve.selection_loss, strict=True)) for c in method.cells]
+    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+    losses = np.array([[curve[update] for update in shared] for curve in curves])
+    sd = losses.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))
+    return np.array(shared), losses.mean(axis=0), sd
+
+
+def _heat_map(axis: Axes, method: MethodResults) -> None:
+    kinds = _kinds(method)
+    rows = method.plan.reason.scores
+    values = np.array([[row.scores.get(kind, np.nan) for kind in kinds] for row in rows])
+    shades, dark = _shades(values)
+    axis.imshow(shades, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
+    for (y, x), value in np.ndenumerate(values):
+        chosen = rows[y].chosen == kinds[x]
+        text = f"{value:.3g}" if np.isfinite(value) else "–"
+        weight = "bold" if chosen else "normal"
+        colour = "white" if dark[y, x] else "black"
+        axis.text(x, y, text, ha="center", va="center", size=9, weight=weight, color=colour)
+        if chosen:
+            box = matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88)
+            box.set(fill=False, edgecolor="#D55E00", linewidth=2.5)
+            axis.add_patch(box)
+    axis.set_xticks(range(len(kinds)), kinds)
+    criterion = method.plan.reason.criterion or method.plan.reason.rule
+    axis.set_title(f"{method.name}\n({criterion})", size=10)
+
+
+def _shades(values: Any) -> tuple[Any, Any]:
+    """Values as shades from 0 to 1, and which are too dark for black print.
+
+    By rank, since criteria differ in scale by orders of magnitude between kinds.
+    """
+    flat = np.unique(values[np.isfinite(values)])
+    ranks = np.searchsorted(flat, values).astype(float)
+    shades = np.where(np.isfinite(values), ranks / max(len(flat) - 1, 1), np.nan)
+    return shades, shades < 0.45
+
+
+def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
+    for x, method in enumerate(methods):
+        for y, kind in enumerate(method.plan.layers):
+            colour = "#BBBBBB" if method.plan.full else KIND_COLOURS[kind]
+            box = matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour)
+            axis.add_patch(box)
+            letter = "F" if method.plan.full else LETTERS[kind]
+            axis.text(x, y, letter, ha="center", va="center", size=9)
+    axis.set_xlim(-0.5, len(methods) - 0.5)
+    axis.set_xticks(
+        range(len(methods)), [method.name for method in methods], rotation=45, ha="right"
+    )
+    axis.set_title("plans\nP prefix, A adapter, L LoRA", size=10)
+
+
+def _layer_axis(axis: Axes, layers: int) -> None:
+    axis.set_ylim(-0.5, layers - 0.5)
+    axis.set_yticks(range(layers))
+    axis.set_ylabel("layer (0: input side)")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def _kinds(method: MethodResults) -> list[str]:
+    """The kinds that the scores name, in their order there."""
+    return list(dict.fromkeys(kind for row in method.plan.reason.scores for kind in row.scores))
+
+
+@contextmanager
+def figure_file(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure of that size in inches, written to `path` when the block ends well."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        with replacing(path) as draft:
+            # Neither version nor date of the writer: they would change the bytes.
+            figure.savefig(draft, format="png", metadata={"Software": None})

@@ -1,0 +1,1 @@
+"""From a Fisher table to a plan: criteria, search, methods."""

@@ -1,0 +1,1 @@
+"""Where encoders and tables come from: wheels of the package index, the hub."""

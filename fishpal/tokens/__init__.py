@@ -1,0 +1,1 @@
+"""Clean splits into tokenised ones."""

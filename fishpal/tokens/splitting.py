@@ -1,0 +1,101 @@
+"""Cuts train into its fit and selection parts, and evaluation splits to size."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.common.errors import DataError
+from fishpal.params.catalog import Sizes
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Row numbers of train.
+
+    Attributes:
+        fit: (n_fit,) what training and Fisher see. Under one seed a smaller part is the start of
+            a larger one; of a classification every start is stratified.
+        selection: (n_selection,) what checkpoints are picked on; does not depend on `sizes.fit`.
+        duplicates: rows kept out of fit since their text stands in selection.
+    """
+
+    fit: Rows
+    selection: Rows
+    duplicates: int
+
+
+def split_train(
+    labels: NDArray[np.int64] | NDArray[np.float64],
+    texts: Sequence[Hashable],
+    sizes: Sizes,
+    seed: int,
+    name: str,
+) -> Parts:
+    """Split train by a seed.
+
+    Args:
+        labels: (n,) class indices, or float targets of a regression.
+        texts: (n,) the text, or tuple of texts, of every row.
+        name: the task's name, for messages.
+
+    Raises:
+        DataError: train is too small for `sizes`, or the fit part has one class alone.
+    """
+    order = stratified_order(labels, seed)
+    selected = _selection_size(sizes, len(labels), name)
+    selection, rest = order[:selected], order[selected:]
+    seen = {texts[row] for row in selection.tolist()}
+    fit = np.array([row for row in rest.tolist() if texts[row] not in seen], dtype=np.int64)
+    duplicates = len(rest) - len(fit)
+    wanted = len(fit) if sizes.fit is None else sizes.fit
+    if not 2 <= wanted <= len(fit):
+        left = f"train's {len(labels)} rows without {selected} for selection"
+        left += f" and {duplicates} duplicates of those"
+        raise DataError(f"{name}: sizes.fit is {wanted}; allowed: 2 to {len(fit)} ({left})")
+    fit = fit[:wanted]
+    if len(np.unique(labels[fit])) < 2:
+        raise DataError(f"{name}: sizes.fit is {wanted}, all with one label; allowed: two labels")
+    return Parts(fit, selection, duplicates)
+
+
+def stratified_order(labels: NDArray[np.int64] | NDArray[np.float64], seed: int) -> Rows:
+    """All row numbers (n,) shuffled so that every prefix has the classes' shares.
+
+    The j-th of a class's m shuffled rows gets the place (j + ½) / m; sorting by place deals the
+    classes out evenly, and a prefix is off by about one row a class. Float labels are merely
+    shuffled.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    if np.issubdtype(labels.dtype, np.floating):
+        return shuffled
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = shuffled[labels[shuffled] == label]
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    # Stable on the shuffled rows: equal places do not favour a class or an early row.
+    return shuffled[np.argsort(place[shuffled], kind="stable")]
+
+
+def cut_evaluation(rows: int, size: int | None, seed: int) -> Rows:
+    """Row numbers of an evaluation split, in order: all, or `size` of them where it has more."""
+    if size is None or size >= rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+
+
+def _selection_size(sizes: Sizes, rows: int, name: str) -> int:
+    asked = sizes.selection
+    size = round(asked * rows) if isinstance(asked, float) else asked
+    if not 2 <= size <= rows - 2:
+        shown = f"{asked} ({size} rows)" if isinstance(asked, float) else str(asked)
+        most = max(rows - 2, 0)
+        raise DataError(
+            f"{name}: sizes.selection is {shown}; allowed: 2 to {most} rows, as train has {rows}"
+        )
+    return size

@@ -1,0 +1,214 @@
+"""Clean splits (`artifacts/raw/<task>/`) → tokenised splits (layout: `records.examples`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from fishpal.common.decode import decode
+from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
+from fishpal.common.files import read_json, replacing, write_json
+from fishpal.encoders.specs import limits_of, load_config
+from fishpal.params.catalog import Sizes, check_split_names
+from fishpal.params.sections import Tokenize
+from fishpal.records.examples import ArrowSplit, TaskFacts, write_split
+from fishpal.records.facts import Limits
+from fishpal.tokens.splitting import Parts, Rows, cut_evaluation, split_train
+
+BATCH = 1_000  # rows tokenised at a time
+TEXTS = ("text", "text_pair")
+
+
+@dataclass
+class _Counts:
+    """Filled while a split streams by."""
+
+    rows: int = 0
+    truncated: int = 0
+    max_tokens: int = 0
+
+
+def tokenize_task(
+    raw: Path, encoder: Path, target: Path, options: Tokenize, sizes: Sizes, name: str
+) -> None:
+    """Tokenise every split of a task into the folder `target`, which appears as a whole.
+
+    Args:
+        raw: folder with `<split>.parquet` and `card.json`.
+        encoder: folder with the tokenizer's files and the encoder's config.json.
+        name: the task's name.
+
+    Raises:
+        DataError: train is too small for `sizes`, or a split is not readable.
+        EncoderError: no usable tokenizer, or one of another encoder.
+        ParamsError: `max_length` does not suit tokenizer and encoder.
+    """
+    labels, splits = _read_card(raw / "card.json")
+    limits, tokenizer = limits_of(load_config(encoder)), load_tokenizer(encoder)
+    train = _read_split(raw / "train.parquet", labels)
+    texts = [column for column in TEXTS if column in train.column_names]
+    _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
+    parts = _split(train, texts, sizes, options.split_seed, name)
+    writer = _Writer(tokenizer, limits, TaskFacts(name, labels, tokenizer.pad_token_id), options)
+    with replacing(target) as draft:
+        draft.mkdir()
+        writer.facts.save(draft / "task.json")
+        for part, rows in (("fit", parts.fit), ("selection", parts.selection)):
+            writer.write(draft / f"{part}.arrow", train, rows)
+        for split in splits:
+            table = _read_split(raw / f"{split}.parquet", labels)
+            rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
+            writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
+        counts = writer.counts | {"removed_duplicates": parts.duplicates}
+        write_json(draft / "counts.json", counts)
+
+
+def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
+    """The class names (None: a regression) and the names of the evaluation splits."""
+    card = decode(dict[str, Any], read_json(path), str(path))
+    for key in ("labels", "splits"):
+        if key not in card:
+            raise DataError(f"{path}: {key} is missing")
+    labels = decode(tuple[str, ...] | None, card["labels"], f"{path}: labels")
+    splits = list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
+    try:
+        check_split_names("splits", splits)
+    except ParamsError as error:
+        raise DataError(f"{path}: {error}") from error
+    return labels, [split for split in splits if split != "train"]
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer.
+
+    Raises:
+        EncoderError: none there, a slow one, or one without a padding token.
+    """
+    from transformers import AutoTokenizer  # here: slow to import
+
+    if not folder.is_dir():
+        raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,  # the default asks on a terminal
+        )
+    except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
+        raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # transformers makes one without words where the vocabulary's file is missing
+        raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
+    if not tokenizer.is_fast:
+        raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
+    return tokenizer
+
+
+def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
+    # One token a text at least must fit between the special ones.
+    least = tokenizer.num_special_tokens_to_add(pair) + (2 if pair else 1)
+    most = tokenizer.model_max_length  # 1e30 where the tokenizer does not know
+    if not least <= max_length <= most:
+        allowed = f"{least} to {most} for this tokenizer" if most < 1e9 else f"from {least}"
+        raise ParamsError(f"tokenize.max_length is {max_length}; allowed: {allowed}")
+
+
+def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
+    """A split's rows as one chunk a column, so that taking rows does not search the chunks."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        wide = [pa.large_string() if c in TEXTS else table[c].type for c in table.column_names]
+        schema = pa.schema(list(zip(table.column_names, wide, strict=True)))
+        # large: 64-bit offsets, since a million long texts may pass 2 GiB in one chunk
+        table = table.cast(schema).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read: {brief(error, 160)}") from error
+    if not {"text", "label"} <= set(table.column_names):
+        found = ", ".join(table.column_names)
+        raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
+    for column in (column for column in (*TEXTS, "label") if column in table.column_names):
+        numbers = pa.float64() if labels is None else pa.int64()
+        allowed = pa.large_string() if column in TEXTS else numbers
+        kind, nulls = table[column].type, table[column].null_count
+        if kind != allowed or nulls:
+            raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
+    return table
+
+
+def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str) -> Parts:
+    labels = train["label"].to_numpy()
+    keys = list(zip(*(train[column].to_pylist() for column in texts), strict=True))
+    return split_train(labels, keys, sizes, seed, name)
+
+
+@dataclass
+class _Writer:
+    """Tokenises splits into files, and counts what it wrote."""
+
+    tokenizer: Any
+    limits: Limits
+    facts: TaskFacts
+    options: Tokenize
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
+        """Write the rows of a table in their order.
+
+        Raises:
+            EncoderError: the tokenizer made what the encoder does not know.
+        """
+        counts = _Counts()
+        write_split(path, self._batches(table, rows, counts, path.stem), self.facts.labels is None)
+        self.counts[path.stem] = dict(vars(counts))
+        try:
+            ArrowSplit(path).check(self.facts, self.limits)
+        except DataError as error:
+            # The rows were checked before: only tokenizer and encoder can disagree.
+            found = str(error).replace(str(path), path.stem)  # the draft is gone by then
+            raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
+
+    def _batches(
+        self, table: pa.Table, rows: Rows, counts: _Counts, name: str
+    ) -> Iterator[dict[str, list[Any]]]:
+        """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
+        columns = [column for column in TEXTS if column in table.column_names]
+        # One type is no type: the encoder adds the same to every token.
+        typed = "token_type_ids" in self.tokenizer.model_input_names and self.limits.types > 1
+        with tqdm(total=len(rows), desc=f"tokenize {name}", unit="row", disable=None) as bar:
+            for start in range(0, len(rows), BATCH):
+                batch = table.take(pa.array(rows[start : start + BATCH]))
+                encoded = self.tokenizer(
+                    *(batch[column].to_pylist() for column in columns),
+                    truncation="longest_first",
+                    max_length=self.options.max_length,
+                    padding=False,
+                    return_token_type_ids=typed,
+                    return_attention_mask=False,
+                )
+                ids = encoded["input_ids"]
+                counts.rows += len(ids)
+                counts.max_tokens = max(counts.max_tokens, *map(len, ids))
+                self._check_tokens(name, counts.max_tokens)
+                counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+                yield {
+                    "input_ids": ids,
+                    "label": batch["label"].to_pylist(),
+                    **({"token_type_ids": encoded["token_type_ids"]} if typed else {}),
+                }
+                bar.update(len(ids))
+
+    def _check_tokens(self, split: str, tokens: int) -> None:
+        if self.limits.tokens is not None and tokens > self.limits.tokens:
+            raise ParamsError(
+                f"tokenize.max_length is {self.options.max_length}, and a text of {split} has"
+                f" {tokens} tokens; allowed: up to {self.limits.tokens} for this encoder"
+            )

@@ -1,0 +1,1 @@
+"""Training a plan, and going on with a killed training."""

@@ -1,0 +1,106 @@
+"""Training a plan by the protocol of design §7: fit on one part of train, pick on the other."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from tqdm import tqdm
+
+from fishpal.models.batching import shuffled_by_length
+from fishpal.models.classifier import Classifier, pick_device
+from fishpal.params.options import TrainOptions
+from fishpal.records.examples import Example, TaskFacts, lengths
+from fishpal.records.plan import Plan
+from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.run import Training, TrainingRun
+
+PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def train(
+    model: Classifier,
+    plan: Plan,
+    fit: Sequence[Example],
+    selection: Sequence[Example],
+    task: TaskFacts,
+    options: TrainOptions,
+    seed: int,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: bool = True,
+) -> Training:
+    """Train in place; the model ends with the weights of the best selection loss.
+
+    AdamW with one peak rate a kind (`plan.learning_rate`), warm-up and decay over the planned
+    updates, batches of similar length. The start counts as update 0 and can be the best.
+
+    Args:
+        model: from `plan_model`.
+        seed: of dropout and of the order of examples.
+        checkpoint: where the state is kept now and then. A training that finds its own state
+            there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
+
+    Raises:
+        TrainingError: where a loss stops being finite.
+    """
+    accelerator = _accelerator(options, seed)
+    model.to(accelerator.device)
+    sizes, rng = lengths(fit), np.random.default_rng(seed)
+    per_epoch = math.ceil(len(fit) / options.batch_size)
+    total = per_epoch * options.epochs
+    run = TrainingRun(model, plan, selection, task, options, accelerator, total)
+    found = checkpoint.load() if checkpoint else None
+    done = run.resume(*found) if found else 0
+    if not found:
+        run.evaluate(0, 0.0)
+    checks = _evaluation_updates(total, options)
+    with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
+        for update in range(1, total + 1):
+            if (update - 1) % per_epoch == 0:
+                batches = shuffled_by_length(sizes, options.batch_size, rng)
+            if update <= done:
+                continue
+            run.step([fit[i] for i in batches[(update - 1) % per_epoch]])
+            bar.update()
+            if update in checks:
+                run.evaluate(update, update / per_epoch)
+                if run.stale(options.patience):
+                    break
+            if checkpoint and checkpoint.due():
+                checkpoint.save(*run.state(update))
+    run.restore()
+    return run.result
+
+
+def _accelerator(options: TrainOptions, seed: int) -> Accelerator:
+    """Device, precision and random numbers of one training."""
+    device = pick_device(options.device)
+    if options.deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    set_seed(seed)
+    AcceleratorState._reset_state()  # else a second training in one process keeps the precision
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
+
+
+def _precision(options: TrainOptions, device: torch.device) -> str:
+    """accelerate's name; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU."""
+    if options.precision != "auto":
+        return PRECISIONS[options.precision]
+    if device.type == "cpu":
+        return "no"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def _evaluation_updates(total: int, options: TrainOptions) -> set[int]:
+    """Updates after which to evaluate: evenly over the whole run, its end included."""
+    wanted = max(1, round(options.epochs * options.evaluations_per_epoch))
+    parts = min(wanted, total)
+    return {round(total * part / parts) for part in range(1, parts + 1)}

@@ -1,0 +1,1 @@
+"""What `make report` looks at before any stage runs; no stages of the pipeline."""

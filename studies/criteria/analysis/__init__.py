@@ -1,0 +1,1 @@
+"""What the trained cells say: statistics, tables, verdicts."""

@@ -1,0 +1,1 @@
+"""What the study trains: settings, names, plans."""

@@ -1,0 +1,1 @@
+"""The sections and figures of reports/study.md."""

@@ -1,0 +1,1 @@
+"""Training the study's cells."""

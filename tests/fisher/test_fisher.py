@@ -1,0 +1,354 @@
+"""The engine against the loop oracle, for every encoder type × kind × estimator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from fishpal.common.errors import AttachError, DataError, PlanError
+from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
+from fishpal.fisher.engine import draw_sample, measure_fisher
+from fishpal.models.classifier import Classifier
+from fishpal.models.head import start_head
+from fishpal.modules.attach import build_modules
+from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, PrefixOptions
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams, contrasts
+from tests.conftest import (
+    HIDDEN,
+    LAYERS,
+    OWN_ATTENTION,
+    PREFIX_TYPES,
+    random_examples,
+    task_facts,
+    tiny_folder,
+)
+from tests.modules.test_modules import SMALL
+from tests.oracles import double_copy, example_gradient, fisher_by_loop, single
+
+K = ModuleKind
+ALL = tuple(ModuleKind)
+TYPES = PREFIX_TYPES + OWN_ATTENTION
+
+
+def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
+    return ALL if kind in PREFIX_TYPES else (K.ADAPTER, K.LORA)
+
+
+def setup(tiny_encoder, kind="bert", classes=3, count=7):
+    encoder = tiny_encoder(kind, double=True)
+    examples, facts = random_examples(count, classes), task_facts(classes)
+    head = double_copy(start_head(tiny_encoder(kind), "mean", facts, examples, HeadOptions()))
+    with torch.no_grad():
+        head.weight *= 20  # far from uniform, so that the estimators differ
+    return encoder, head, examples, facts
+
+
+def drawn_labels(model, sample, classes):
+    """The labels that `sampled` draws, from the sample's numbers by inverse transform."""
+    draws = []
+    for example, u in zip(sample.examples, sample.uniform.tolist(), strict=True):
+        logits = model(**single(example))[0].detach()
+        if classes == 1:
+            draws.append(float(logits[0]) + float(norm.ppf(u)))
+        else:
+            draws.append(int(np.searchsorted(logits.softmax(0).cumsum(0).numpy(), u)))
+    return draws
+
+
+@pytest.mark.parametrize("gram", [False, True], ids=["plain", "gram"])
+@pytest.mark.parametrize("estimator", list(Estimator))
+@pytest.mark.parametrize("kind", TYPES)
+def test_table_equals_the_loop(tiny_encoder, kind, estimator, gram):
+    check_against_loop(tiny_encoder, kind, estimator, gram, classes=3)
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("estimator", list(Estimator))
+def test_two_classes_and_regression_equal_the_loop(tiny_encoder, estimator, classes):
+    for gram in (False, True):
+        check_against_loop(tiny_encoder, "bert", estimator, gram, classes)
+
+
+def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
+    encoder, head, examples, facts = setup(tiny_encoder, kind, classes)
+    kinds = kinds_of(kind)
+    options = FisherOptions(kinds=kinds, examples=7, estimator=estimator, gram=gram, batch_size=3)
+    table, _ = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    sample = draw_sample(examples, facts, options)
+    for candidate in kinds:
+        model = Classifier(encoder, head)
+        modules = [
+            m.double() for m in build_modules([candidate] * LAYERS, HIDDEN, SMALL, options.seed)
+        ]
+        model.attach(modules)
+        draws = drawn_labels(model, sample, classes)
+        for module in modules:
+            row = table.row(module.layer, candidate)
+            diagonal = fisher_by_loop(model, module, examples, estimator, draws)
+            for name, expected in diagonal.items():
+                assert row.tensor_traces[name] == pytest.approx(expected.sum().item(), rel=1e-5)
+            trace = sum(d.sum().item() for d in diagonal.values())
+            assert row.trace == pytest.approx(trace, rel=1e-5)
+            assert row.mean == pytest.approx(trace / row.parameters, rel=1e-5)
+            gradients = [example_gradient(model, module, e, e.label) for e in examples]
+            means = [torch.stack([g[n] for g in gradients]).mean(0) for n in diagonal]
+            l1 = sum(m.abs().sum().item() for m in means)
+            assert row.gradient_l1 == pytest.approx(l1, rel=1e-5)
+            l2 = sum(m.square().sum().item() for m in means)
+            assert row.gradient_sq_l2 == pytest.approx(l2, rel=1e-5)
+        model.detach()
+
+
+def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+
+    def traces(**options):
+        given = FisherOptions(batch_size=4, **options)
+        table, _ = measure_fisher(encoder, head, examples, facts, SMALL, given, progress=False)
+        return [row.trace for row in table.rows]
+
+    dropped = traces(dropout=True)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert traces(dropout=True) == dropped, "whatever the caller drew before"
+    assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers stay"
+    assert traces() == traces() != dropped
+
+
+def test_joint_mode_attaches_all_kinds(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+    options = FisherOptions(mode=FisherMode.JOINT, batch_size=4)
+    table, _ = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    model = Classifier(encoder, head)
+    modules = [m.double() for kind in ALL for m in build_modules([kind] * LAYERS, HIDDEN, SMALL, 0)]
+    model.attach(modules)
+    for module in modules:
+        diagonal = fisher_by_loop(model, module, examples, Estimator.EMPIRICAL)
+        expected = sum(d.sum().item() for d in diagonal.values())
+        assert table.row(module.layer, module.kind).trace == pytest.approx(expected, rel=1e-5)
+    model.detach()
+    isolated, _ = measure_fisher(
+        encoder, head, examples, facts, SMALL, FisherOptions(), progress=False
+    )
+    assert isolated.row(0, K.LORA).trace != pytest.approx(table.row(0, K.LORA).trace, rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_kernels_equal_inner_products(tiny_encoder, classes):
+    encoder, head, examples, facts = setup(tiny_encoder, "distilbert", classes)
+    options = FisherOptions(batch_size=3)
+    _, grams = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    basis = torch.from_numpy(contrasts(classes))
+    for kind in ALL:
+        model = Classifier(encoder, head)
+        modules = [m.double() for m in build_modules([kind] * LAYERS, HIDDEN, SMALL, 0)]
+        model.attach(modules)
+        for module in modules:
+            rows = []
+            for example in examples:
+                logits = model(**single(example))[0]
+                for column in basis.T:
+                    g = torch.autograd.grad(
+                        logits @ column, list(module.kept().values()), retain_graph=True
+                    )
+                    rows.append(torch.cat([t.flatten() for t in g]))
+            j = torch.stack(rows)
+            found = grams.kernels[module.layer, kind]
+            np.testing.assert_allclose(found, (j @ j.T).numpy(), rtol=1e-4, atol=1e-6)
+        model.detach()
+
+
+def test_contrasts_are_orthonormal_and_sum_to_zero():
+    for outputs in (2, 3, 5):
+        q = contrasts(outputs)
+        np.testing.assert_allclose(q.T @ q, np.eye(outputs - 1), atol=1e-12)
+        np.testing.assert_allclose(q.sum(axis=0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gram", [False, True])
+def test_batch_size_changes_no_row(tiny_encoder, gram):
+    encoder, examples, facts = tiny_encoder("roberta"), random_examples(20), task_facts()
+    head = start_head(encoder, "cls", facts, examples, HeadOptions())
+    tables = [
+        measure_fisher(
+            encoder, head, examples, facts, SMALL, FisherOptions(batch_size=size, gram=gram),
+            pooling="cls", progress=False,
+        )[0]
+        for size in (1, 3, 20)
+    ]  # fmt: skip
+    for other in tables[1:]:
+        for row, same in zip(tables[0].rows, other.rows, strict=True):
+            for key in ("trace", "mean", "gradient_l1", "gradient_sq_l2"):
+                # float32 passes; values of rows that nearly cancel carry their noise
+                assert getattr(row, key) == pytest.approx(getattr(same, key), rel=1e-5, abs=1e-9)
+
+
+def test_perturbing_a_layer_changes_only_its_row(tiny_encoder, monkeypatch):
+    """LoRA's A and the adapter's D do nothing at the start, so only their own row can see them."""
+    import fishpal.fisher.engine as engine
+
+    encoder, head, examples, facts = setup(tiny_encoder)
+    options = FisherOptions(kinds=(K.ADAPTER, K.LORA), gram=False)
+
+    def measure() -> FisherTable:
+        return measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)[0]
+
+    before = measure()
+    original = engine.build_module
+
+    def perturbed(kind, layer, *rest):
+        module = original(kind, layer, *rest)
+        if layer == 1:
+            with torch.no_grad():
+                (module.query_a if kind is K.LORA else module.down).mul_(3.0)
+        return module
+
+    monkeypatch.setattr(engine, "build_module", perturbed)
+    after = measure()
+    changed = {
+        (row.layer, row.kind)
+        for row, other in zip(before.rows, after.rows, strict=True)
+        if row.trace != other.trace
+    }
+    assert changed == {(1, K.ADAPTER), (1, K.LORA)}
+
+
+def test_measuring_leaves_the_encoder_as_it_was(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    logits = encoder(**single(examples[0])).last_hidden_state
+    measure_fisher(encoder, head, examples, facts, SMALL, FisherOptions(), progress=False)
+    assert torch.equal(encoder(**single(examples[0])).last_hidden_state, logits)
+    assert all(torch.equal(before[name], t) for name, t in encoder.state_dict().items())
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_same_seed_same_bytes_and_round_trip(tiny_encoder, tmp_path):
+    encoder, examples, facts = tiny_encoder(), random_examples(30), task_facts()
+    head = start_head(encoder, "mean", facts, examples, HeadOptions())
+    options = FisherOptions(examples=12)
+    for name in ("a", "b"):
+        table, grams = measure_fisher(
+            encoder, head, examples, facts, SMALL, options, progress=False
+        )
+        table.save(tmp_path / f"{name}.json")
+        grams.save(tmp_path / f"{name}.safetensors")
+    for suffix in ("json", "safetensors"):
+        first, second = (tmp_path / f"{n}.{suffix}" for n in "ab")
+        assert first.read_bytes() == second.read_bytes()
+    assert FisherTable.load(tmp_path / "a.json") == table
+    loaded = Grams.load(tmp_path / "a.safetensors")
+    assert table.examples == len(loaded.logits) == 12
+    assert all(np.array_equal(loaded.kernels[k], gram) for k, gram in grams.kernels.items())
+
+
+@pytest.mark.parametrize("estimator", list(Estimator))
+def test_bfloat16_is_close(tiny_encoder, estimator):
+    encoder, examples, facts = tiny_encoder(), random_examples(24), task_facts()
+    head = start_head(encoder, "mean", facts, examples, HeadOptions())
+    traces = [
+        [
+            row.trace
+            for row in measure_fisher(
+                encoder, head, examples, facts, SMALL,
+                FisherOptions(precision=precision, estimator=estimator, gram=False),
+                progress=False,
+            )[0].rows
+        ]
+        for precision in ("float32", "bfloat16")
+    ]  # fmt: skip
+    # bfloat16 keeps 8 bits: a few per cent a gradient, less in the mean over examples
+    np.testing.assert_allclose(traces[1], traces[0], rtol=0.1)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_probe_head_equals_scikit_learn_on_pooled_features(tiny_encoder, classes):
+    encoder, facts = tiny_encoder(), task_facts(classes)
+    examples = random_examples(60, classes)
+    head = start_head(encoder, "mean", facts, examples, HeadOptions(init=HeadInit.PROBE))
+    with torch.no_grad():
+        states = [encoder(**single(e)).last_hidden_state[0] for e in examples]
+        features = np.array([state.mean(dim=0).double().numpy() for state in states])
+        logits = head(torch.tensor(features).float()).double()
+    labels = [example.label for example in examples]
+    if classes == 1:
+        expected = Ridge().fit(features, labels).predict(features)
+        np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-3, atol=1e-5)
+    else:
+        probe = LogisticRegression(max_iter=1000).fit(features, labels)
+        expected = probe.predict_proba(features)
+        np.testing.assert_allclose(logits.softmax(dim=1), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_too_little_data_and_wrong_kinds_are_errors(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+    with pytest.raises(DataError, match="fit has 1 examples; allowed: 2"):
+        measure_fisher(encoder, head, examples[:1], facts, SMALL, FisherOptions())
+    mpnet = tiny_encoder("mpnet", double=True)
+    with pytest.raises(AttachError, match="prefix cannot attach"):
+        measure_fisher(mpnet, head, examples, facts, SMALL, FisherOptions(), progress=False)
+
+
+def test_reparameterised_prefix_is_measured_at_keys_and_values(tiny_encoder):
+    encoder, head, examples, facts = setup(tiny_encoder)
+    modules = ModuleOptions(prefix=PrefixOptions(3, reparameterize=True, mid=5))
+    options = FisherOptions(kinds=(K.PREFIX,), gram=False)
+    table, _ = measure_fisher(encoder, head, examples, facts, modules, options, progress=False)
+    assert {row.parameters for row in table.rows} == {2 * 3 * HIDDEN}
+    assert set(table.rows[0].tensor_traces) == {"key", "value"}
+
+
+def test_two_processes_measure_the_same_table(tmp_path, tiny_encoder):
+    folder = tiny_folder("bert", tmp_path / "bert")
+    script = Path(__file__).with_name("distributed_fisher.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    for count in ("1", "2"):
+        command = [*launch, "--nproc-per-node", count, str(script), str(folder)]
+        command.append(str(tmp_path / count))
+        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (FisherTable.load(tmp_path / n / "table.json") for n in "12")
+    assert json.loads((tmp_path / "2" / "world.json").read_text()) == 2
+    for row, same in zip(one.rows, two.rows, strict=True):
+        mine, other = (pd.json_normalize(asdict(r)).iloc[0].to_dict() for r in (row, same))
+        assert mine.pop("kind") == other.pop("kind")
+        assert mine == pytest.approx(other, rel=1e-6, abs=1e-12)
+    first, second = (Grams.load(tmp_path / n / "grams.safetensors") for n in "12")
+    for key, gram in first.kernels.items():
+        np.testing.assert_allclose(second.kernels[key], gram, rtol=1e-5, atol=1e-9)
+
+
+def test_broken_tables_are_errors(tiny_encoder, tmp_path):
+    encoder, head, examples, facts = setup(tiny_encoder)
+    table, _ = measure_fisher(
+        encoder, head, examples, facts, SMALL, FisherOptions(gram=False), progress=False
+    )
+    path = tmp_path / "table.json"
+    table.save(path)
+    good = json.loads(path.read_text())
+    for change, message in [
+        ({"version": 9}, "version is 9"),
+        ({"rows": good["rows"][1:]}, "rows hold 8 candidates"),
+        ({"estimator": "empiric"}, "estimator is 'empiric' .did you mean 'empirical'"),
+        ({"surplus": 1}, "key is 'surplus'"),
+        ({"examples": "7"}, "examples is '7'; allowed: an integer"),
+    ]:
+        path.write_text(json.dumps(good | change))
+        with pytest.raises(PlanError, match=f"{path.name}.*{message}"):
+            FisherTable.load(path)
+    path.write_text("{")
+    with pytest.raises(PlanError, match="not JSON"):
+        FisherTable.load(path)

@@ -1,0 +1,81 @@
+"""What one machine promises: the same bytes again, and nearly the same with other threads."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fishpal.common.kinds import ModuleKind
+from fishpal.fisher.engine import measure_fisher
+from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
+from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, TrainOptions
+from fishpal.records.plan import Plan, Reason
+from fishpal.training.train import facts_of, train
+from tests.conftest import random_examples, task_facts
+
+P, A, L = ModuleKind
+FIT = random_examples(40, seed=3)
+THREADS = 1e-5  # relative: sums of float32 in another order
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads; back to what it was afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def measured(encoder):
+    facts = task_facts()
+    head = start_head(encoder, "mean", facts, FIT, HeadOptions())
+    return measure_fisher(
+        encoder, head, FIT, facts, ModuleOptions(), FisherOptions(examples=32, batch_size=8),
+        pooling="mean", head_options=HeadOptions(), progress=False,
+    )  # fmt: skip
+
+
+def trained(encoder):
+    facts = task_facts()
+    plan = Plan("toy", "test", facts_of(encoder), (P, A, L), Reason("uniform"))
+    head = start_head(encoder, "mean", facts, FIT, HeadOptions())
+    model = plan_model(encoder, head, plan, "mean", 0, train_head=True)
+    options = TrainOptions(epochs=3, batch_size=8, device="cpu")
+    result = train(model, plan, FIT, FIT[:12], facts, options, 0, progress=False)
+    weights = [p.detach().double().numpy() for p in model.parameters() if p.requires_grad]
+    return np.concatenate([w.ravel() for w in weights]), result.best_loss
+
+
+def test_measuring_again_gives_the_same_bytes(tiny_encoder, tmp_path):
+    for name in ("one", "two"):
+        table, grams = measured(tiny_encoder())
+        table.save(tmp_path / f"{name}.json")
+        grams.save(tmp_path / f"{name}.safetensors")
+    for ending in ("json", "safetensors"):
+        one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("one", "two"))
+        assert one == two and len(one) > 1000
+
+
+def test_two_threads_measure_the_same(tiny_encoder, tmp_path, threads):
+    traces = []
+    for number in (1, 2):
+        threads(number)
+        table, _ = measured(tiny_encoder())
+        table.save(tmp_path / "table.json")
+        rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+        traces.append([[row["trace"], row["gradient_l1"]] for row in rows])
+    np.testing.assert_allclose(traces[1], traces[0], rtol=THREADS)
+
+
+def test_two_threads_train_nearly_the_same(tiny_encoder, threads):
+    found = []
+    for number in (1, 2):
+        threads(number)
+        found.append(trained(tiny_encoder()))
+    (one, loss), (two, again) = found
+    assert np.linalg.norm(two - one) < 1e-3 * np.linalg.norm(one)
+    assert abs(loss - again) < 1e-3

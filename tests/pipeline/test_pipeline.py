@@ -1,0 +1,211 @@
+"""The real `dvc` in a temporary clone, with a tiny encoder and tiny `files` tasks.
+
+One pipeline, driven step by step: each test changes one thing, asserts which stages ran, and goes
+back. The tests of this file run in order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.pipeline.clone import METHODS, YAML12, Clone, outputs
+
+SELECT = {f"select@toy-{m}" for m in METHODS}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    made = Clone(tmp_path_factory.mktemp("clone"))
+    made.ran_first = made.repro()  # type: ignore[attr-defined]
+    made.git("add", "-A")
+    made.git("commit", "-q", "-m", "first run")
+    made.outputs = outputs(made.root)  # type: ignore[attr-defined]
+    return made
+
+
+def cells(*methods: str, seed: int = 0, task: str = "toy") -> set[str]:
+    """Training and evaluation of these methods."""
+    return {f"{stage}@{task}-{m}-{seed}" for stage in ("train", "evaluate") for m in methods}
+
+
+def test_first_run_runs_everything_once(clone):
+    single = {"encoder", "download@toy", "tokenize@toy", "fisher@toy", "report"}
+    assert clone.ran_first == single | SELECT | cells(*METHODS)
+    results = (clone.root / "reports" / "results.md").read_text()
+    assert all(method in results for method in METHODS)
+    metrics = json.loads((clone.root / "reports" / "metrics.json").read_text())
+    assert set(metrics["toy"]) == set(METHODS)
+
+
+def test_nothing_changed_nothing_runs(clone):
+    assert clone.repro() == set()
+
+
+def test_forced_rerun_gives_the_same_bytes(clone):
+    clone.dvc("repro", "--force", "fisher@toy", "select@toy-fishpal", "train@toy-lora-0")
+    clone.dvc("repro", "--force", "--single-item", "evaluate@toy-lora-0")
+    assert outputs(clone.root) == clone.outputs
+    assert clone.repro() <= {"report"}, "seconds may have come out otherwise, nothing else"
+
+
+def test_a_changed_cache_file_is_found_and_made_again(clone):
+    """DVC itself would check it out without a word, since it is read-only."""
+    lock = YAML12.load((clone.root / "dvc.lock").read_text())["stages"]["train@toy-lora-0"]
+    trained = next(out for out in lock["outs"] if "trained" in out["path"])["md5"]
+    cache = clone.root / ".dvc" / "cache" / "files" / "md5"
+    listing = json.loads((cache / trained[:2] / trained[2:]).read_text())
+    member = next(m["md5"] for m in listing if m["relpath"] == "modules.safetensors")
+    path = cache / member[:2] / member[2:]
+    content, mode = path.read_bytes(), path.stat().st_mode
+    path.chmod(0o644)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    path.chmod(mode)
+    check = [sys.executable, "-m", "stages.checks.cache"]
+    done = subprocess.run(check, cwd=clone.root, capture_output=True, text=True, check=True)
+    assert str(path) in done.stderr and done.stderr.count("\n") == 1
+    shutil.rmtree(clone.root / "artifacts" / "trained")
+    assert "train@toy-lora-0" in clone.repro()
+    assert path.read_bytes() == content
+    assert outputs(clone.root) == clone.outputs
+    done = subprocess.run(check, cwd=clone.root, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_learning_rate_reruns_the_plans_that_use_it(clone):
+    def change(params):
+        params["train"]["learning_rate"]["adapter"] = 0.002
+
+    users = [m for m in METHODS if "adapter" in clone.plan(m)["layers"]]
+    assert "lora" not in users
+    with clone.changed(change) as ran:
+        assert ran == SELECT | cells(*users) | {"report"}
+    assert clone.repro() == set(), "going back reruns nothing"
+
+
+def test_schedule_reruns_training_alone(clone):
+    with clone.changed(lambda p: p["train"].update(weight_decay=0.2)) as ran:
+        assert ran == cells(*METHODS) | {"report"}
+    assert clone.repro() == set()
+    assert outputs(clone.root) == clone.outputs
+
+
+def test_a_kinds_size_reruns_its_users(clone):
+    before = clone.plan()
+
+    def change(params):
+        params["modules"]["lora"]["rank"] = 4
+
+    with clone.changed(change) as ran:
+        users = ["lora"] + (["fishpal"] if clone.plan() != before else [])
+        assert ran == {"fisher@toy", "report"} | SELECT | cells(*users)
+    assert clone.repro() == set()
+
+
+def test_fisher_examples_rerun_the_measured_plan_alone(clone):
+    before = clone.plan()
+    with clone.changed(lambda p: p["fisher"].update(examples=12)) as ran:
+        users = ["fishpal"] if clone.plan() != before else []
+        assert ran == {"fisher@toy", "report"} | SELECT | cells(*users)
+    assert clone.repro() == set()
+
+
+def test_criterion_reruns_selection(clone):
+    with clone.changed(lambda p: p["select"].update(criterion="trace")) as ran:
+        assert clone.plan()["reason"]["criterion"] == "trace"
+        assert ran == SELECT | cells("fishpal") | {"report"}
+    assert clone.repro() == set()
+
+
+def test_one_methods_option_reruns_its_cells(clone):
+    with clone.changed(lambda p: p["methods"]["fishpal"].update(criterion="mean")) as ran:
+        assert ran == {"select@toy-fishpal", "report"} | cells("fishpal")
+    assert clone.repro() == set()
+
+
+def test_report_option_reruns_the_report(clone):
+    with clone.changed(lambda p: p["report"].update(resamples=60)) as ran:
+        assert ran == {"report"}
+    assert clone.repro() == set()
+
+
+def test_an_evaluation_size_reruns_evaluation(clone):
+    def change(params):
+        params["catalog"]["toy"]["sizes"]["evaluation"] = 20
+
+    with clone.changed(change) as ran:
+        evaluations = {f"evaluate@toy-{m}-0" for m in METHODS}
+        assert ran == {"tokenize@toy", "report"} | evaluations
+    assert clone.repro() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("fishpal/selection/kernel.py", SELECT | {"report"}),
+        ("fishpal/evaluation/metric_classes.py", {f"evaluate@toy-{m}-0" for m in METHODS}),
+        ("fishpal/reporting/figures.py", {"report"}),
+    ],
+)
+def test_a_source_file_reruns_the_stages_that_import_it(clone, name, expected):
+    path = clone.root / name
+    before = path.read_text()
+    path.write_text(before + "\n# a comment\n")
+    ran = clone.repro()
+    # Outputs come out the same, so nothing behind them runs; seconds may differ, and only the
+    # report reads those.
+    assert ran - {"report"} == expected - {"report"}
+    path.write_text(before)
+    assert clone.repro() == set()
+
+
+def test_experiments_and_diffs_show_readable_names(clone):
+    clone.dvc("exp", "run", "-S", "train.weight_decay=0.2", "--name", "decay")
+    shown = clone.dvc("exp", "show", "--csv", "--drop", "artifacts|stages|fishpal/", "--no-pager")
+    header = shown.splitlines()[0]
+    assert "train.weight_decay" in header
+    assert "toy.fishpal.test_accuracy" in header
+    diff = clone.dvc("params", "diff", "--md")
+    assert re.search(r"train\.weight_decay \| 0\.01 +\| 0\.2", diff), diff
+    metrics = clone.dvc("metrics", "diff", "--all", "--md")
+    assert "toy.lora.test_accuracy" in metrics
+    plots = json.loads(clone.dvc("plots", "diff", "--json", "HEAD"))
+    names = " ".join(plots.get("data", plots))
+    assert {"reports/summary.csv", "reports/curves.csv"} <= set(names.split())
+    clone.git("checkout", "-q", "--force", ".")
+    clone.dvc("checkout")
+    assert clone.repro() == set()
+
+
+def test_a_new_seed_trains_its_cells(clone):
+    with clone.changed(lambda p: p["grid"].update(seeds=[0, 1])) as ran:
+        assert ran == cells(*METHODS, seed=1) | {"report"}
+        metrics = json.loads((clone.root / "reports" / "metrics.json").read_text())
+        assert "test_accuracy_sd" in metrics["toy"]["lora"], "two seeds have a spread"
+    # Files of cells that left the grid stay, so the report looks at its folders once more.
+    assert clone.repro() <= {"report"}
+    assert outputs(clone.root).items() >= clone.outputs.items()
+
+
+def test_a_new_task_runs_its_own_stages(clone):
+    with clone.changed(lambda p: p["grid"].update(tasks=["toy", "other"])) as ran:
+        own = {"download@other", "tokenize@other", "fisher@other"}
+        own |= {f"select@other-{m}" for m in METHODS}
+        assert ran == own | cells(*METHODS, task="other") | {"report"}
+    assert clone.repro() <= {"report"}
+
+
+def test_a_bad_value_is_one_clear_line_and_leaves_nothing(clone):
+    clone.edit(lambda p: p["modules"]["lora"].update(rank=-1))
+    try:
+        said = clone.dvc("repro", fails=True)
+    finally:
+        clone.git("checkout", "-q", "params.yaml")
+    assert "error: params.yaml: modules.lora.rank is -1; allowed" in said
+    assert "Traceback" not in said
+    assert not list(clone.root.glob("artifacts/**/.*"))

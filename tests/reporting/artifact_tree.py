@@ -1,0 +1,186 @@
+"""A small tree of artifacts by hand: a classification with two headline splits, a regression."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import stats
+
+from fishpal.common.files import write_csv, write_json
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.load import parse_params
+from fishpal.records.facts import EncoderFacts
+from fishpal.records.plan import LayerScore, Plan, Reason
+from fishpal.reporting.grid import read_results
+from fishpal.reporting.write import report_text, write_report
+
+EVIL = "<script>alert(1)</script>|x\n# not a heading `[a](b)"
+ENCODER = EncoderFacts("bert", layers=4, hidden=8, parameters=10_000)
+METHODS = ("fishpal", "adapter", "lora")
+KEPT = {"fishpal": 150, "adapter": 300, "lora": 40}
+RIGHT = {"fishpal": 0.9, "adapter": 0.75, "lora": 0.7}
+PLANS = {
+    "fishpal": (ModuleKind.PREFIX, None, ModuleKind.LORA, ModuleKind.ADAPTER),
+    "adapter": (ModuleKind.ADAPTER,) * 4,
+    "lora": (ModuleKind.LORA,) * 4,
+}
+
+
+def make_params(seeds=(0, 1), tasks=("pairs", "closeness"), methods=METHODS):
+    files = {"type": "files", "files": {"train": "a.csv", "test": "b.csv"}, "licence": EVIL}
+    two = {"train": "a.csv", "matched": "b.csv", "mismatched": "c.csv"}
+    split = {"selection": 10}
+    pairs = {
+        "source": files | {"files": two},
+        "columns": {"text": ["one|two", "other"], "label": "y"},
+        "labels": ["no", EVIL, "maybe"],
+        "sizes": split,
+        "metrics": ["accuracy", "macro_f1"],
+        "headline": ["matched", "mismatched"],
+    }
+    closeness = {
+        "source": files,
+        "columns": {"text": ["text"], "label": "score"},
+        "labels": None,
+        "sizes": split,
+        "metrics": ["pearson", "spearman"],
+    }
+    sections = ("tokenize", "modules", "head", "fisher", "select", "train", "evaluate")
+    kinds = {"adapter": "adapter", "lora": "lora"}
+    uniform = {name: {"rule": "uniform", "kind": kind} for name, kind in kinds.items()}
+    return parse_params(
+        {
+            "grid": {"tasks": list(tasks), "methods": list(methods), "seeds": list(seeds)},
+            "encoder": {"source": {"type": "folder", "folder": "/some/where/my_encoder"}},
+            "catalog": {"pairs": pairs, "closeness": closeness},
+            "methods": {"fishpal": {"rule": "criterion"}, "head": {"rule": "none"}} | uniform,
+            "report": {"resamples": 200, "confidence": 0.9, "seed": 3},
+        }
+        | {name: {} for name in sections}
+    )
+
+
+def make_plan(task, method):
+    if method != "fishpal":
+        return Plan(task, method, ENCODER, PLANS[method], Reason("uniform"), kept=KEPT[method])
+    scores = tuple(
+        LayerScore(i, kind, {"prefix": 0.1 * i, "adapter": -2.5e-5, "lora": 300.0 + i})
+        for i, kind in enumerate(PLANS[method])
+    )
+    reason = Reason("criterion", criterion="kernel", total=1.5, scores=scores)
+    return Plan(task, method, ENCODER, PLANS[method], reason, kept=KEPT[method])
+
+
+def make_predictions(task, method, seed, split):
+    """Labels (n,), the same for every cell, and predictions (n,)."""
+    n = {"matched": 90, "mismatched": 60, "test": 40}[split]
+    truth = np.random.default_rng([n, 1])
+    noise = np.random.default_rng([n, seed, METHODS.index(method)])
+    if task == "closeness":
+        labels = truth.normal(size=n)
+        return labels, labels + (1.2 - RIGHT[method]) * noise.normal(size=n)
+    labels = truth.integers(3, size=n)
+    right = noise.random(n) < RIGHT[method]
+    return labels, np.where(right, labels, noise.integers(3, size=n))
+
+
+def score(metric, labels, predictions):
+    if metric == "pearson":
+        return float(stats.pearsonr(labels, predictions).statistic)
+    if metric == "spearman":
+        return float(stats.spearmanr(labels, predictions).statistic)
+    if metric == "accuracy":
+        return float(np.mean(labels == predictions))
+    return 0.5
+
+
+def write_cell(root, params, task, method, seed):
+    splits, frames = {}, []
+    for split in ["matched", "mismatched"] if task == "pairs" else ["test"]:
+        labels, predictions = make_predictions(task, method, seed, split)
+        names = params.task(task).metrics
+        scores = {name: score(name, labels, predictions) for name in names}
+        splits[split] = {"n": len(labels), "loss": 0.5 + seed / 10} | scores
+        columns = {"split": [split] * len(labels), "row": range(len(labels))}
+        frames.append(pa.table(columns | {"label": labels, "prediction": predictions}))
+    numbers = {"trainable": KEPT[method] + 100, "kept": KEPT[method], "total": 10_000}
+    numbers["total"] += KEPT[method]
+    cell = f"{task}/{method}/{seed}"
+    write_json(root / f"metrics/{cell}.json", {"splits": splits, "parameters": numbers})
+    path = root / f"predictions/{cell}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.concat_tables(frames), path)
+    losses = [1.1, 0.8 - 0.1 * METHODS.index(method), 0.6, 0.65 + 0.01 * seed]
+    rows = [(40 * i, i, "" if i == 0 else 0.5, loss) for i, loss in enumerate(losses)]
+    write_csv(root / f"curves/{cell}.csv", ("update", "epoch", "fit_loss", "selection_loss"), rows)
+    write_json(root / f"seconds/train/{cell}.json", {"seconds": 10.0 + seed})
+
+
+def make_card(task):
+    regression = task == "closeness"
+    names = ["no", EVIL, "maybe"]
+    splits = ["train", "test"] if regression else ["train", "matched", "mismatched"]
+    return {
+        "task": task,
+        "source": {"type": "files", "licence": EVIL},
+        "columns": {"text": ["text"], "label": "y"},
+        "labels": None if regression else names,
+        "splits": {
+            split: {"rows": 90, "labels": {} if regression else dict.fromkeys(names, 30)}
+            for split in splits
+        },
+        "dropped": {"labels": 0, "duplicates": 0},
+        "overlap": {f"train/{split}": 0 for split in splits[1:]},
+        "conflicts": 0,
+    }
+
+
+def make_run(root):
+    """Params, and the folder of artifacts filled: 2 tasks × 3 methods × 2 seeds."""
+    params = make_params()
+    for task in params.grid.tasks:
+        write_json(root / f"raw/{task}/card.json", make_card(task))
+        parts = ["fit", "selection"] + (["test"] if task == "closeness" else ["matched"])
+        counts = {part: {"rows": 200, "truncated": 2, "max_tokens": 50} for part in parts}
+        write_json(root / f"tokens/{task}/counts.json", counts | {"removed_duplicates": 0})
+        write_json(root / f"seconds/fisher/{task}.json", {"seconds": 3.25})
+        for method in params.grid.methods:
+            make_plan(task, method).save(root / f"plans/{task}/{method}.json")
+            write_json(root / f"seconds/select/{task}/{method}.json", {"seconds": 1.0})
+            for seed in params.grid.seeds:
+                write_cell(root, params, task, method, seed)
+    return params, root
+
+
+def edit(path, change):
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def write(run, folder):
+    params, root = run
+    write_report(folder, params, read_results(params, root))
+    return tree(folder)
+
+
+def text_of(run):
+    params, root = run
+    return report_text(params, read_results(params, root))
+
+
+def tree(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def rows_below(text, heading):
+    """The cells of the first table below a heading, by the first column."""
+    part = text[text.index(heading) :]
+    lines = re.search(r"(\|.*\n)+", part)[0].splitlines()
+    cells = [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert len({len(row) for row in cells}) == 1
+    return {row[0].strip("`"): row[1:] for row in cells[2:]}

@@ -1,0 +1,72 @@
+"""A small project with all its artifacts: every stage has run in it."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from tests.conftest import tiny_folder
+from tests.pipeline.clone import YAML12, Clone, save_tokenizer, write_task
+from tests.project.closure import ROOT
+
+METHODS = ("fishpal", "lora")
+TIMEOUT = 60  # seconds
+STAGES = [
+    "checks.params",
+    "prepare_encoder",
+    "download_task toy",
+    "tokenize_task toy",
+    "measure_fisher toy",
+    *(f"select_plan toy {method}" for method in METHODS),
+    *(f"train_plan toy {method} 0" for method in METHODS),
+    *(f"evaluate_plan toy {method} 0" for method in METHODS),
+    "write_report",
+]
+
+
+def run_stage(root: Path, command: str, log: Path) -> int:
+    """A stage in a forked child, its words in `log`; a new interpreter would cost seconds."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            with log.open("wb") as file:
+                for number in (1, 2):
+                    os.dup2(file.fileno(), number)
+            sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+            os.chdir(root)
+            signal.alarm(TIMEOUT)
+            module, *sys.argv[1:] = command.split()
+            runpy.run_module(f"stages.{module}", run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+            if isinstance(end.code, str):
+                sys.stderr.write(end.code + "\n")
+        except BaseException:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def build(root: Path) -> Path:
+    """Make the folder `root` such a project, its log beside it."""
+    tiny_folder("bert", root / "data" / "encoder")
+    save_tokenizer(root / "data" / "encoder")
+    write_task(root / "data" / "toy", seed=0)
+    params = YAML12.load((ROOT / "params.yaml").read_text())
+    Clone._small(params)
+    params["grid"]["methods"] = list(METHODS)
+    params["catalog"].pop("other")
+    with (root / "params.yaml").open("w") as file:
+        YAML12.dump(params, file)
+    for stage in STAGES:
+        log = root.parent / "log"
+        assert run_stage(root, stage, log) == 0, f"{stage}: {log.read_text()}"
+    return root

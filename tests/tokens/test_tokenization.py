@@ -1,0 +1,252 @@
+"""Splitting train and tokenising: disjoint, nested, stratified, counted, the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import BertConfig
+
+from fishpal.common.errors import DataError, EncoderError, ParamsError
+from fishpal.params.catalog import Sizes
+from fishpal.params.sections import Tokenize
+from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.tasks.clean import build_splits, write_task
+from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
+from fishpal.tokens.tokenization import BATCH, load_tokenizer, tokenize_task
+from tests.tasks.data_helpers import SPECIAL, WORDS, save_tokenizer, table, task
+
+LABELS = np.array([0] * 600 + [1] * 300 + [2] * 100)
+TEXTS = [f"t{row}" for row in range(1000)]
+SIZES = Sizes(fit=None, selection=0.2, evaluation=None)
+
+
+def parts_of(sizes: Sizes = SIZES, seed: int = 0, texts: list[str] = TEXTS) -> Parts:
+    return split_train(LABELS, texts, sizes, seed, "demo")
+
+
+def test_parts_are_disjoint_whole_and_stratified() -> None:
+    parts = parts_of()
+    assert sorted([*parts.fit, *parts.selection]) == list(range(1000))
+    assert np.bincount(LABELS[parts.selection]).tolist() == [120, 60, 20]
+    for size in (10, 50, 333):
+        shares = np.bincount(LABELS[parts.fit[:size]], minlength=3)
+        assert np.abs(shares - size * np.array([0.6, 0.3, 0.1])).max() <= 2
+
+
+def test_fit_parts_are_nested_and_leave_selection_alone() -> None:
+    small, large = parts_of(replace(SIZES, fit=100)), parts_of(replace(SIZES, fit=500))
+    assert len(small.fit) == 100 and small.fit.tolist() == large.fit[:100].tolist()
+    assert small.selection.tolist() == large.selection.tolist() == parts_of().selection.tolist()
+
+
+def test_seed_decides() -> None:
+    assert parts_of().fit.tolist() == parts_of().fit.tolist()
+    assert set(parts_of().selection) != set(parts_of(seed=1).selection)
+
+
+def test_order_of_a_regression_is_shuffled() -> None:
+    order = stratified_order(np.linspace(0, 1, 50), 3)
+    assert sorted(order) == list(range(50)) and order.tolist() != list(range(50))
+
+
+def test_texts_of_selection_leave_fit() -> None:
+    texts = [f"t{row % 500}" for row in range(1000)]  # every text twice
+    parts = parts_of(texts=texts)
+    fit, selection = ({texts[row] for row in rows} for rows in (parts.fit, parts.selection))
+    assert not fit & selection
+    assert parts.duplicates == 1000 - len(parts.fit) - len(parts.selection) > 0
+    few = parts_of(replace(SIZES, fit=10), texts=texts)
+    assert few.selection.tolist() == parts.selection.tolist()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (Sizes(selection=1000), "sizes.selection is 1000; allowed: 2 to 998 rows, as train has 10"),
+        (Sizes(selection=0.001), "sizes.selection is 0.001 (1 rows); allowed: 2 to 998 rows"),
+        (Sizes(fit=900, selection=200), "demo: sizes.fit is 900; allowed: 2 to 800 (train's 1000"),
+    ],
+)
+def test_too_large_request_names_both_numbers(sizes: Sizes, expected: str) -> None:
+    with pytest.raises(DataError) as caught:
+        parts_of(sizes)
+    assert expected in str(caught.value)
+
+
+def test_one_class_fit_part() -> None:
+    labels = np.array([0] * 99 + [1])
+    with pytest.raises(DataError, match="demo: sizes.fit is 10, all with one label"):
+        split_train(labels, TEXTS[:100], Sizes(fit=10, selection=10), 0, "demo")
+
+
+def test_evaluation_is_cut_to_size() -> None:
+    assert (
+        cut_evaluation(5, None, 0).tolist() == cut_evaluation(5, 9, 0).tolist() == [0, 1, 2, 3, 4]
+    )
+    cut = cut_evaluation(100, 10, 0).tolist()
+    assert len(set(cut)) == 10 and cut == sorted(cut) == cut_evaluation(100, 10, 0).tolist()
+
+
+def ids(text: str) -> list[int]:
+    return [len(SPECIAL) + WORDS.index(word) for word in text.split()]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tokenizer(tmp_path_factory.mktemp("encoder"))
+
+
+def text_of(number: int) -> str:
+    """A text of its own for every number below 9,000, 1 to 6 words long."""
+    digits = [WORDS[int(digit)] for digit in str(number)]
+    return " ".join(digits + [WORDS[10 + number % 20]] * (number % 3))
+
+
+def write_raw(folder: Path, rows: int = 60, pair: bool = False, regression: bool = False) -> Path:
+    """Raw splits train (rows) and test (20)."""
+    frames = {}
+    for split, numbers in (("train", range(rows)), ("test", range(8000, 8020))):
+        columns = {"text": [text_of(n) for n in numbers]}
+        if pair:
+            columns["other"] = ["w29 " * 9 for n in numbers]
+        labels = [n / 4 for n in numbers] if regression else [("no", "yes")[n % 2] for n in numbers]
+        frames[split] = table(**columns, label=labels)
+    names = ("text", "other") if pair else ("text",)
+    wanted = task(None if regression else ("no", "yes"), names)
+    write_task(build_splits(wanted, frames, "demo"), folder)
+    return folder
+
+
+def run(raw: Path, encoder: Path, target: Path, sizes: Sizes = SIZES, length: int = 16) -> Path:
+    tokenize_task(raw, encoder, target, Tokenize(max_length=length, split_seed=0), sizes, "demo")
+    return target
+
+
+def test_layout_and_content(tmp_path: Path, encoder: Path) -> None:
+    out = run(write_raw(tmp_path / "raw"), encoder, tmp_path / "out")
+    files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert files == [
+        "counts.json",
+        "evaluation/test.arrow",
+        "fit.arrow",
+        "selection.arrow",
+        "task.json",
+    ]
+    assert TaskFacts.load(out / "task.json") == TaskFacts("demo", ("no", "yes"), 0)
+    test = ArrowSplit(out / "evaluation/test.arrow")
+    for row, number in enumerate(range(8000, 8020)):
+        assert test[row].input_ids == [2, *ids(text_of(number)), 3]
+        assert test[row].label == number % 2
+        assert test[row].token_type_ids == [0] * len(test[row].input_ids)
+    fit, selection = ArrowSplit(out / "fit.arrow"), ArrowSplit(out / "selection.arrow")
+    train = {tuple(example.input_ids) for part in (fit, selection) for example in part}
+    assert train == {(2, *ids(text_of(number)), 3) for number in range(60)}
+    counts = json.loads((out / "counts.json").read_text())
+    assert [counts[name]["rows"] for name in ("fit", "selection", "test")] == [48, 12, 20]
+    assert counts["test"] == {"rows": 20, "truncated": 0, "max_tokens": 8}
+    assert counts["removed_duplicates"] == 0
+
+
+def test_truncated_rows_are_counted(tmp_path: Path, encoder: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    out = run(raw, encoder, tmp_path / "out", length=6)
+    longer = sum(len(text_of(number).split()) + 2 > 6 for number in range(8000, 8020))
+    counts = json.loads((out / "counts.json").read_text())["test"]
+    assert counts == {"rows": 20, "truncated": longer, "max_tokens": 6} and 0 < longer < 20
+    assert max(ArrowSplit(out / "evaluation/test.arrow").lengths()) == 6
+
+
+def test_pair_is_truncated_longest_first(tmp_path: Path, encoder: Path) -> None:
+    out = run(write_raw(tmp_path / "raw", pair=True), encoder, tmp_path / "out", length=12)
+    example = ArrowSplit(out / "evaluation/test.arrow")[0]
+    # 12 - 3 special tokens leave 9 for texts of 6 and 9: the longer shrinks until both are even.
+    assert example.input_ids == [2, *ids(text_of(8000))[:4], 3, *ids("w29 " * 5), 3]
+    assert example.token_type_ids == [0] * 6 + [1] * 6
+
+
+def test_type_ids_are_kept_only_where_the_model_reads_them(tmp_path: Path) -> None:
+    names = ["input_ids", "attention_mask"]
+    encoder = save_tokenizer(tmp_path / "encoder", model_input_names=names)
+    out = run(write_raw(tmp_path / "raw", pair=True), encoder, tmp_path / "out")
+    assert ArrowSplit(out / "fit.arrow")[0].token_type_ids is None
+
+
+def test_regression(tmp_path: Path, encoder: Path) -> None:
+    out = run(write_raw(tmp_path / "raw", regression=True), encoder, tmp_path / "out")
+    assert TaskFacts.load(out / "task.json").labels is None
+    assert [example.label for example in ArrowSplit(out / "evaluation/test.arrow")][:2] == [
+        2000.0,
+        2000.25,
+    ]
+
+
+def test_more_rows_than_a_batch_and_the_same_bytes(tmp_path: Path, encoder: Path) -> None:
+    raw = write_raw(tmp_path / "raw", rows=2 * BATCH + 500)
+    sizes = Sizes(fit=BATCH + 700, selection=50, evaluation=7)
+    one, two = (run(raw, encoder, tmp_path / name, sizes) for name in ("one", "two"))
+    for path in (path for path in one.rglob("*") if path.is_file()):
+        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
+    fit = ArrowSplit(one / "fit.arrow")
+    assert len(fit) == BATCH + 700 == len({tuple(example.input_ids) for example in fit})
+    assert len(ArrowSplit(one / "evaluation/test.arrow")) == 7
+
+
+@pytest.mark.parametrize(
+    ("length", "pair", "expected"),
+    [
+        (65, False, "tokenize.max_length is 65; allowed: 3 to 64 for this tokenizer"),
+        (4, True, "tokenize.max_length is 4; allowed: 5 to 64 for this tokenizer"),
+    ],
+)
+def test_length_has_to_suit_the_tokenizer(
+    tmp_path: Path, encoder: Path, length: int, pair: bool, expected: str
+) -> None:
+    raw = write_raw(tmp_path / "raw", pair=pair)
+    with pytest.raises(ParamsError, match=expected):
+        run(raw, encoder, tmp_path / "out", length=length)
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_have_to_suit_the_encoder(tmp_path: Path, encoder: Path) -> None:
+    raw = write_raw(tmp_path / "raw", pair=True)  # the longest: 3 special, 6 and 9 tokens
+    for positions, fits in ((18, True), (17, False)):
+        own = shutil.copytree(encoder, tmp_path / f"encoder{positions}")
+        BertConfig(vocab_size=34, max_position_embeddings=positions).save_pretrained(own)
+        if fits:
+            run(raw, own, tmp_path / "out", length=64)
+            continue
+        expected = "max_length is 64, and a text of test has 18 tokens; allowed: up to 17 for this"
+        with pytest.raises(ParamsError, match=expected):
+            run(raw, own, tmp_path / "none", length=64)
+        assert not (tmp_path / "none").exists()
+
+
+def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="none: is no folder"):
+        load_tokenizer(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EncoderError, match="empty: no usable tokenizer"):
+        load_tokenizer(tmp_path / "empty")
+    broken = save_tokenizer(tmp_path / "broken")
+    (broken / "tokenizer.json").write_text('{"version": 1}')
+    with pytest.raises(EncoderError, match="broken: no usable tokenizer"):
+        load_tokenizer(broken)
+    bare = save_tokenizer(tmp_path / "bare", pad_token=None)
+    with pytest.raises(EncoderError, match="bare: tokenizer has no pad token"):
+        load_tokenizer(bare)
+
+
+def test_broken_split_leaves_what_was_there(tmp_path: Path, encoder: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    out = run(raw, encoder, tmp_path / "out")
+    before = (out / "fit.arrow").read_bytes()
+    (raw / "test.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="test.parquet: cannot be read"):
+        run(raw, encoder, out, Sizes(fit=5, selection=5))
+    assert (out / "fit.arrow").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
