@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.errors import DataError, ParamsError, one_of
+from fishpal.common.checks import check_choice
+from fishpal.common.errors import DataError
+from fishpal.common.kinds import MetricName
 
 Values = NDArray[Any]
 Metric = Callable[[Values, Values, int], float]
@@ -90,13 +92,9 @@ def spearman(labels: Values, predictions: Values, classes: int = 1) -> float:
     return pearson(_ranks(labels), _ranks(predictions))
 
 
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "macro_f1": macro_f1,
-    "matthews": matthews,
-    "pearson": pearson,
-    "spearman": spearman,
+METRICS: dict[MetricName, Metric] = {
+    MetricName(function.__name__): function
+    for function in (accuracy, f1, macro_f1, matthews, pearson, spearman)
 }
 
 
@@ -106,9 +104,8 @@ def metric(name: str) -> Metric:
     Raises:
         ParamsError: naming the known ones.
     """
-    if name not in METRICS:
-        raise ParamsError(one_of("metric", name, METRICS))
-    return METRICS[name]
+    check_choice("metric", name, tuple(MetricName))
+    return METRICS[MetricName(name)]
 
 
 def confusion(labels: Values, predictions: Values, classes: int) -> NDArray[np.int64]:

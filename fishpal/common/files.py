@@ -98,3 +98,8 @@ def read_json(path: str | Path) -> Any:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: not JSON: {error}") from error
+
+
+def rounded(value: float) -> float:
+    """Nine digits: all that float32 gradients carry, and a file should not differ by an ulp."""
+    return float(f"{value:.9g}")

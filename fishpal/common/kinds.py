@@ -43,3 +43,32 @@ class HeadInit(StrEnum):
     """A seeded normal with the encoder's own initialiser range; zero bias."""
     PROBE = "probe"
     """Logistic (or ridge) regression on the frozen pooled features of the fit part."""
+
+
+class CriterionName(StrEnum):
+    """How candidates are scored; formulas in `selection.criteria` and `selection.kernel`."""
+
+    THESIS = "thesis"
+    MEAN = "mean"
+    TRACE = "trace"
+    ADAM = "adam"
+    SNR = "snr"
+    PARAMETERS = "parameters"
+    DEPTH = "depth"
+    KERNEL = "kernel"
+
+
+class MetricName(StrEnum):
+    """How predictions are scored; formulas in `fishpal.metrics`."""
+
+    ACCURACY = "accuracy"
+    F1 = "f1"
+    MACRO_F1 = "macro_f1"
+    MATTHEWS = "matthews"
+    PEARSON = "pearson"
+    SPEARMAN = "spearman"
+
+    @property
+    def of_numbers(self) -> bool:
+        """A metric of a regression; the others are of classes."""
+        return self in (MetricName.PEARSON, MetricName.SPEARMAN)

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from transformers import AutoModel
 from transformers.utils import logging
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION
 from fishpal.encoders.specs import load_config, spec_of
 from fishpal.records.facts import EncoderFacts

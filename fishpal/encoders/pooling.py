@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from fishpal.common.decode import decode
 from fishpal.common.files import read_json, write_json
+from fishpal.common.validate import decode
 
 Pooling = Literal["mean", "cls"]
 FILE = "fishpal.json"

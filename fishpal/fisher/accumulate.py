@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from fishpal.common.errors import PlanError
+from fishpal.common.files import rounded
 from fishpal.common.kinds import Estimator, ModuleKind
 from fishpal.fisher.gradients import Gradients
 from fishpal.modules import CandidateModule
@@ -99,7 +100,7 @@ class Accumulator:
 
     def row(self, examples: int) -> CandidateRow:
         """The candidate's statistics over all `examples`."""
-        traces = {name: _rounded(value.item() / examples) for name, value in self.squares.items()}
+        traces = {name: rounded(value.item() / examples) for name, value in self.squares.items()}
         means = [total / examples for total in self.sums.values()]
         parameters = sum(self.sizes.values())
         trace = sum(value.item() for value in self.squares.values()) / examples
@@ -112,10 +113,10 @@ class Accumulator:
             layer=self.layer,
             kind=ModuleKind(self.kind),
             parameters=parameters,
-            trace=_rounded(trace),
-            mean=_rounded(trace / parameters),
-            gradient_l1=_rounded(sum(mean.abs().sum().item() for mean in means)),
-            gradient_sq_l2=_rounded(sum(mean.square().sum().item() for mean in means)),
+            trace=rounded(trace),
+            mean=rounded(trace / parameters),
+            gradient_l1=rounded(sum(mean.abs().sum().item() for mean in means)),
+            gradient_sq_l2=rounded(sum(mean.square().sum().item() for mean in means)),
             tensor_traces=traces,
             tensor_parameters=dict(self.sizes),
         )
@@ -183,8 +184,3 @@ def _expectation(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
 def _per_example(values: Tensor, like: Tensor) -> Tensor:
     """(B) → (B, 1, …, 1) with the dimensions of `like`."""
     return values.to(like.dtype).reshape(-1, *(1,) * (like.dim() - 1))
-
-
-def _rounded(value: float) -> float:
-    """Nine digits: all that float32 gradients carry, and short enough to read."""
-    return float(f"{value:.9g}")

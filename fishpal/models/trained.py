@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, replacing, write_json
+from fishpal.common.validate import decode
 from fishpal.encoders.encoder import facts_of, fingerprint
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import build_modules

@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from fishpal.common.checks import check, check_choice
-from fishpal.params.options import STRICT
+from fishpal.common.kinds import MetricName
+from fishpal.common.validate import STRICT
 from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
 
-METRICS = ("accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman")
-REGRESSION_METRICS = ("pearson", "spearman")
 # keys of counts.json beside the splits'
 RESERVED = ("fit", "selection", "removed_duplicates")
 
@@ -47,6 +46,10 @@ class TaskSource:
     drop_labels: tuple[str | int, ...] = ()
     drop_duplicates: bool = False
     split: Split | None = None
+
+    def tables(self) -> Collection[str]:
+        """Names of the tables that are read: a split each, or train alone, cut by `split`."""
+        return ("train",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,9 @@ class HubTask(TaskSource):
         check_pattern("revision", REVISION, self.revision, "a commit of 40 hex digits")
         check_split_names("splits", self.splits, self.split)
 
+    def tables(self) -> Collection[str]:
+        return self.splits
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilesTask(TaskSource):
@@ -92,6 +98,9 @@ class FilesTask(TaskSource):
 
     def __post_init__(self) -> None:
         check_split_names("files", self.files, self.split)
+
+    def tables(self) -> Collection[str]:
+        return self.files
 
 
 def check_split_name(key: str, name: str) -> None:
@@ -155,7 +164,7 @@ class Task:
     columns: Columns
     labels: tuple[str | int, ...] | None
     sizes: Sizes
-    metrics: tuple[str, ...]
+    metrics: tuple[MetricName, ...]
     headline: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -163,8 +172,7 @@ class Task:
         repeated = len(set(self.metrics)) < len(self.metrics)
         check(not repeated, "metrics", list(self.metrics), "each metric once")
         for metric in self.metrics:
-            check_choice("metrics", metric, METRICS)
-            fits = (metric in REGRESSION_METRICS) == (self.labels is None)
+            fits = metric.of_numbers == (self.labels is None)
             kind = "a regression" if self.labels is None else "a classification"
             check(fits, "metrics", metric, f"those of {kind}")
         self._check_labels()
@@ -180,13 +188,9 @@ class Task:
         check(len(set(names)) == len(names), "labels", names, "each label once")
         for label in self.source.drop_labels:
             check(str(label) not in names, "source.drop_labels", label, "what `labels` leaves out")
-        if "f1" in self.metrics:
+        if MetricName.F1 in self.metrics:
             check(len(names) == 2, "metrics", "f1", "with two labels; else macro_f1")
 
     def _evaluation_splits(self) -> list[str]:
-        source = self.source
-        if source.split is not None:
-            splits = list(source.split.shares)
-        else:
-            splits = list(getattr(source, "splits", None) or getattr(source, "files", {}))
+        splits = self.source.split.shares if self.source.split else self.source.tables()
         return [name for name in splits if name != "train"]

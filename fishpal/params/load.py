@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-
 from fishpal.common.errors import ParamsError, brief, one_of
+from fishpal.common.validate import STRICT, decode
 from fishpal.params.catalog import Task
-from fishpal.params.explain import check_plain, explain
+from fishpal.params.methods import Method
 from fishpal.params.options import (
-    STRICT,
     EvaluateOptions,
     FisherOptions,
     HeadOptions,
@@ -25,7 +19,8 @@ from fishpal.params.options import (
     SelectOptions,
     TrainOptions,
 )
-from fishpal.params.sections import Encoder, Grid, Method, Tokenize, check_name
+from fishpal.params.sections import Encoder, Grid, Tokenize, check_name
+from fishpal.params.yaml import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ParamsError(f"{path}: byte {error.start} is not UTF-8") from error
-    return parse_params(_parse_yaml(text, path), str(path))
+    return parse_params(parse_yaml(text, str(path)), str(path))
 
 
 def parse_params(data: Any, origin: str = "params") -> Params:
@@ -95,28 +90,5 @@ def parse_params(data: Any, origin: str = "params") -> Params:
     if not isinstance(data, dict):
         allowed = "a mapping of sections"
         raise ParamsError(f"{origin} holds {brief(repr(data))}; allowed: {allowed}")
-    try:
-        check_plain(data)
-        # Strict JSON mode: "8" is no integer, while lists and names still become tuples and enums.
-        return _adapter().validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        raise ParamsError(f"{origin}: {explain(error, Params)}") from error
-    except ParamsError as error:
-        raise ParamsError(f"{origin}: {error}") from error
-
-
-def _parse_yaml(text: str, path: Path) -> Any:
-    try:
-        # The parser that DVC uses, so that both read the same numbers (YAML 1.2: 1e-3 is one).
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = "" if mark is None else f" in line {mark.line + 1}"
-        raise ParamsError(f"{path}: not YAML{where}: {brief(error.problem, 200)}") from error
-    except Exception as error:  # an odd tag or date makes the parser leak KeyError and the like
-        raise ParamsError(f"{path}: not YAML: {brief(error, 200)}") from error
-
-
-@cache
-def _adapter() -> TypeAdapter[Params]:
-    return TypeAdapter(Params)
+    params: Params = decode(Params, data, origin, ParamsError)
+    return params

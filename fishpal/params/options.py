@@ -1,7 +1,6 @@
 """The options of the library's core, one dataclass a section of params.yaml.
 
-Plain dataclasses, so that modules, engine and training run where pydantic is not installed;
-`fishpal.params.load` reads params.yaml into these very classes. Each checks its own ranges.
+Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from fishpal.common.checks import (
     check_share,
     check_size,
 )
-from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
+from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
+from fishpal.common.validate import STRICT
 
-STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error, not a no-op
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -117,8 +116,10 @@ class FisherOptions:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     def __post_init__(self) -> None:
-        check(bool(self.kinds), "kinds", list(self.kinds), "one kind or more")
-        check(len(set(self.kinds)) == len(self.kinds), "kinds", list(self.kinds), "each once")
+        named = ", ".join(map(str, self.kinds)) or "empty"
+        allowed = "one kind or more, each once: " + ", ".join(ModuleKind)
+        check(bool(self.kinds), "kinds", named, allowed)
+        check(len(set(self.kinds)) == len(self.kinds), "kinds", named, allowed)
         check(self.examples >= 2, "examples", self.examples, "an integer from 2")
         check_positive(batch_size=self.batch_size)
         check(self.seed >= 0, "seed", self.seed, "an integer from 0")
@@ -187,12 +188,13 @@ class SelectOptions:
     """
 
     __pydantic_config__ = STRICT
-    criterion: str = "snr"
+    criterion: CriterionName = CriterionName.SNR
     allow_none: bool = False
     budget: float | None = None
     top_layers: int | None = None
 
     def __post_init__(self) -> None:
+        check_choice("criterion", self.criterion, tuple(CriterionName))
         if self.budget is not None:
             check(0 < self.budget <= 1, "budget", self.budget, "above 0 up to 1, or null")
         if self.top_layers is not None:

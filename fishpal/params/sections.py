@@ -1,4 +1,4 @@
-"""The sections of params.yaml that only the pipeline reads: grid, encoder, tokenize, methods."""
+"""The sections of params.yaml that only the pipeline reads: grid, encoder, tokenize."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import check, check_choice, check_rate
-from fishpal.common.errors import ParamsError
-from fishpal.common.kinds import ModuleKind
-from fishpal.params.options import STRICT
+from fishpal.common.checks import check
+from fishpal.common.validate import STRICT
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
 NAME = re.compile(r"[a-z0-9_]+")
@@ -20,7 +18,6 @@ REVISION = re.compile(r"[0-9a-f]{40}")
 VERSION = re.compile(r"[0-9A-Za-z.+!_-]+")
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-RULES = ("criterion", "uniform", "random", "none", "full", "thesis")
 
 
 def check_name(what: str, name: str) -> None:
@@ -113,32 +110,3 @@ class Tokenize:
     def __post_init__(self) -> None:
         check(self.max_length >= 4, "max_length", self.max_length, "an integer from 4")
         check(self.split_seed >= 0, "split_seed", self.split_seed, "an integer from 0")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A rule for getting a plan, with the options that the rule knows.
-
-    `learning_rate`, where set, replaces every kind's own rate in this method's plan.
-    """
-
-    __pydantic_config__ = STRICT
-    rule: str
-    kind: ModuleKind | None = None
-    criterion: str | None = None
-    seed: int | None = None
-    plan: str | None = None
-    learning_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("rule", self.rule, RULES)
-        owner = {"kind": "uniform", "criterion": "criterion", "seed": "random", "plan": "thesis"}
-        for key, rule in owner.items():
-            known = getattr(self, key) is None or self.rule == rule
-            check(known, key, getattr(self, key), f"only with rule {rule}")
-        if self.rule == "uniform" and self.kind is None:
-            raise ParamsError("kind is missing; allowed: " + ", ".join(ModuleKind))
-        if self.seed is not None:
-            check(self.seed >= 0, "seed", self.seed, "an integer from 0")
-        if self.learning_rate is not None:
-            check_rate("learning_rate", self.learning_rate)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 
 
 @dataclass(frozen=True)

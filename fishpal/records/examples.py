@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import DataError, FishpalError, brief
 from fishpal.common.files import read_json, replacing, write_json
+from fishpal.common.validate import decode
 from fishpal.records.facts import Limits
 
 

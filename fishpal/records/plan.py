@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
+from fishpal.common.validate import decode
 from fishpal.params.options import LearningRates, ModuleOptions
 from fishpal.records.facts import EncoderFacts
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 
 Values = NDArray[Any]
 CURVE_COLUMNS = ("update", "epoch", "fit_loss", "selection_loss")

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fishpal.common.errors import ParamsError, one_of
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.params.options import LearningRates
 from fishpal.records.fisher_table import CandidateRow, FisherTable
 
@@ -91,25 +90,15 @@ def depth(row: CandidateRow, context: Context) -> float:
     return -share if row.kind == ModuleKind.PREFIX else share
 
 
-ROW_CRITERIA: dict[str, Criterion] = {
-    each.__name__: each for each in (thesis, mean, trace, adam, snr, parameters, depth)
+ROW_CRITERIA: dict[CriterionName, Criterion] = {
+    CriterionName(each.__name__): each
+    for each in (thesis, mean, trace, adam, snr, parameters, depth)
 }
-KERNEL = "kernel"
-CRITERIA = (*ROW_CRITERIA, KERNEL)
 
 
-def check_criterion(name: str, key: str = "criterion") -> str:
-    """The name itself; `key` says where it stands.
-
-    Raises:
-        ParamsError: naming the known ones.
-    """
-    if name not in CRITERIA:
-        raise ParamsError(one_of(key, name, CRITERIA))
-    return name
-
-
-def score_rows(name: str, table: FisherTable, rates: LearningRates) -> dict[tuple[int, str], float]:
+def score_rows(
+    name: CriterionName, table: FisherTable, rates: LearningRates
+) -> dict[tuple[int, str], float]:
     """Every candidate's score under an additive criterion, by (layer, kind)."""
     context = Context(table, rates)
     return {(row.layer, row.kind): ROW_CRITERIA[name](row, context) for row in table.rows}

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fishpal.common.errors import PlanError, one_of
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.files import rounded
+from fishpal.common.kinds import CriterionName, ModuleKind
+from fishpal.params.methods import ByCriterion, Full, Method, Random, Thesis, Uniform
 from fishpal.params.options import LearningRates, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import LayerScore, Plan, Reason
-from fishpal.selection.criteria import KERNEL, check_criterion, score_rows
+from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
-from fishpal.selection.search import Choice, Choices, best_sum, best_total, cost_of
-
-if TYPE_CHECKING:  # pydantic is no need of the core
-    from fishpal.params.sections import Method
+from fishpal.selection.search import Choice, Choices, Space
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
 # The thesis's hard-coded plans, for encoders of 12 layers (design §8).
@@ -47,65 +45,76 @@ def select_plan(
 
     Raises:
         PlanError: where the table lacks what the method needs, or nothing is within the budget.
-        ParamsError: for an unknown criterion.
     """
     if method.learning_rate is not None:
         kinds = dict.fromkeys((*ModuleKind, "full"), method.learning_rate)
         rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
-    limit = None if options.budget is None else int(options.budget * table.encoder.parameters)
-    costs = {(row.layer, row.kind): row.parameters for row in table.rows}
+    space = _space(table, options)
     choices: Choices = (None,) * table.encoder.layers
     reason = Reason(rule=method.rule)
-    if method.rule == "criterion":
-        key = "select.criterion" if method.criterion is None else f"methods.{name}.criterion"
-        criterion = check_criterion(method.criterion or options.criterion, key)
-        choices, reason = _by_criterion(table, grams, criterion, options, rates, limit)
-    elif method.rule == "uniform":
-        choices = (_known(table, method.kind),) * table.encoder.layers
-    elif method.rule == "random":
-        choices = _random(table, options, method.seed or 0, limit)
-        reason = replace(reason, budget=limit)
-    elif method.rule == "thesis":
-        choices = _thesis(table, method.plan or table.task)
-    full = method.rule == "full"
+    match method:
+        case ByCriterion():
+            criterion = method.criterion or options.criterion
+            choices, reason = _by_criterion(table, grams, criterion, rates, space)
+        case Uniform():
+            choices = (_known(table, method.kind),) * table.encoder.layers
+        case Random():
+            choices = _random(space, method.seed or 0)
+            reason = replace(reason, budget=space.limit)
+        case Thesis():
+            choices = _thesis(table, method.plan or table.task)
+    full = isinstance(method, Full)
     return Plan(
         task=table.task,
         method=name,
         encoder=table.encoder,
         layers=choices,
         reason=reason,
-        kept=table.encoder.parameters if full else cost_of(choices, costs),
+        kept=table.encoder.parameters if full else space.cost(choices),
         full=full,
         modules=table.modules,
         learning_rate=rates,
     )
 
 
+def _space(table: FisherTable, options: SelectOptions) -> Space:
+    """The plans to choose from: none comes last in a layer's options.
+
+    Layers below the top `options.top_layers` get none.
+    """
+    layers = table.encoder.layers
+    top = layers if options.top_layers is None else options.top_layers
+    if top > layers:
+        raise PlanError(f"select.top_layers is {top}; allowed: 1 to {layers}, the encoder's layers")
+    allowed: tuple[Choice, ...] = (*table.kinds, None) if options.allow_none else table.kinds
+    return Space(
+        costs={(row.layer, row.kind): row.parameters for row in table.rows},
+        options=[(None,)] * (layers - top) + [allowed] * top,
+        limit=None if options.budget is None else int(options.budget * table.encoder.parameters),
+    )
+
+
 def _by_criterion(
     table: FisherTable,
     grams: Grams | None,
-    criterion: str,
-    options: SelectOptions,
+    criterion: CriterionName,
     rates: LearningRates,
-    limit: int | None,
+    space: Space,
 ) -> tuple[Choices, Reason]:
-    costs = {(row.layer, row.kind): row.parameters for row in table.rows}
-    allowed = _options(table, options)
-    layers = table.encoder.layers
-    if criterion == KERNEL:
+    if criterion == CriterionName.KERNEL:
         scorer = _kernel_scorer(table, grams)
-        choices = best_total(scorer.total, costs, allowed, limit)
+        choices = space.best_total(scorer.total)
         scores = _marginal_gains(scorer, choices, table.kinds)
         total = scorer.total(choices)
     else:
         scores = score_rows(criterion, table, rates)
-        choices = best_sum(scores, costs, allowed, limit)
+        choices = space.best_sum(scores)
         total = sum(scores[i, kind] for i, kind in enumerate(choices) if kind is not None)
     why = tuple(
-        LayerScore(i, choices[i], {kind: _rounded(scores[i, kind]) for kind in table.kinds})
-        for i in range(layers)
+        LayerScore(i, kind, {each: rounded(scores[i, each]) for each in table.kinds})
+        for i, kind in enumerate(choices)
     )
-    return choices, Reason("criterion", criterion, _rounded(total), limit, why)
+    return choices, Reason("criterion", criterion, rounded(total), space.limit, why)
 
 
 def _kernel_scorer(table: FisherTable, grams: Grams | None) -> KernelScorer:
@@ -131,38 +140,22 @@ def _marginal_gains(
     return gains
 
 
-def _options(table: FisherTable, options: SelectOptions) -> list[tuple[Choice, ...]]:
-    """What each layer may get, in the order in which ties break; none comes last.
-
-    Layers below the top `options.top_layers` get none.
-    """
-    layers = table.encoder.layers
-    top = options.top_layers
-    if top is not None and top > layers:
-        raise PlanError(f"select.top_layers is {top}; allowed: 1 to {layers}, the encoder's layers")
-    allowed: tuple[Choice, ...] = (*table.kinds, None) if options.allow_none else table.kinds
-    empty = 0 if top is None else layers - top
-    return [(None,)] * empty + [allowed] * (layers - empty)
-
-
-def _known(table: FisherTable, kind: ModuleKind | None) -> ModuleKind:
-    if kind is None or kind not in table.kinds:
+def _known(table: FisherTable, kind: ModuleKind) -> ModuleKind:
+    if kind not in table.kinds:
         raise PlanError(one_of("kind", kind, table.kinds) + " (those of fisher.kinds)")
     return kind
 
 
-def _random(table: FisherTable, options: SelectOptions, seed: int, limit: int | None) -> Choices:
+def _random(space: Space, seed: int) -> Choices:
     """Uniform over all plans within the budget, by drawing until one is."""
     rng = np.random.default_rng(seed)
-    allowed = _options(table, options)
-    costs = {(row.layer, row.kind): row.parameters for row in table.rows}
     for _ in range(RANDOM_DRAWS):
-        choices = tuple(each[rng.integers(len(each))] for each in allowed)
-        if limit is None or cost_of(choices, costs) <= limit:
+        choices = tuple(each[int(rng.integers(len(each)))] for each in space.options)
+        if space.fits(choices):
             return choices
     raise PlanError(
-        f"method random: none of {RANDOM_DRAWS} plans keeps at most {limit} parameters; allowed:"
-        " a larger select.budget, or select.allow_none: true"
+        f"method random: none of {RANDOM_DRAWS} plans keeps at most {space.limit} parameters;"
+        " allowed: a larger select.budget, or select.allow_none: true"
     )
 
 
@@ -176,10 +169,6 @@ def _thesis(table: FisherTable, name: str) -> Choices:
             f" for encoders of {len(choices)}"
         )
     for kind in choices:
-        _known(table, kind)
+        if kind is not None:
+            _known(table, kind)
     return choices
-
-
-def _rounded(value: float) -> float:
-    """Nine digits, as in the table: a plan file should not differ by an ulp."""
-    return float(f"{value:.9g}")

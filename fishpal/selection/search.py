@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
 
@@ -11,124 +12,127 @@ from fishpal.common.kinds import ModuleKind
 
 Choice = ModuleKind | None
 Choices = tuple[Choice, ...]
-Costs = Mapping[tuple[int, ModuleKind], int]
 Scores = Mapping[tuple[int, str], float]
-Options = Sequence[Sequence[Choice]]
-"""What each layer may get, lowest layer first; of equal choices the earlier one is taken."""
+Total = Callable[[Choices], float]
 
 EXHAUSTIVE = 1000  # plans that are scored one by one; 3 kinds at 6 layers make 729
 
 
-def cost_of(layers: Choices, costs: Costs) -> int:
-    """Parameters that the plan keeps."""
-    return sum(costs[i, kind] for i, kind in enumerate(layers) if kind is not None)
+@dataclass(frozen=True)
+class Space:
+    """The plans to choose from.
 
-
-def best_sum(scores: Scores, costs: Costs, options: Options, limit: int | None) -> Choices:
-    """The plan of the highest total score within the limit, by dynamic programming.
-
-    Exact: it keeps the best plan for every reachable number of parameters. Of equal plans the
-    one whose choices come first in `options`, from layer 0 up, wins.
-
-    Raises:
-        PlanError: where no plan is within the limit.
+    Attributes:
+        costs: parameters that a candidate (layer, kind) keeps.
+        options: what each layer may get, lowest layer first; of equal choices the earlier one
+            is taken.
+        limit: parameters that a plan may keep; None: any number.
     """
-    # parameters → (−score, ranks of the choices): comparing these tuples is the tie rule
-    states: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
-    for layer, allowed in enumerate(options):
-        grown: dict[int, tuple[float, tuple[int, ...]]] = {}
-        for spent, (loss, ranks) in states.items():
-            for rank, kind in enumerate(allowed):
-                total = spent + (0 if kind is None else costs[layer, kind])
-                if limit is not None and total > limit:
-                    continue
-                gain = 0.0 if kind is None else scores[layer, kind]
-                entry = (loss - gain, (*ranks, rank))
-                if total not in grown or entry < grown[total]:
-                    grown[total] = entry
-        states = grown
-    if not states:
-        raise PlanError(_too_small(limit, costs, options))
-    _, ranks = min(states.values())
-    return tuple(allowed[rank] for allowed, rank in zip(options, ranks, strict=True))
 
+    costs: Mapping[tuple[int, ModuleKind], int]
+    options: Sequence[Sequence[Choice]]
+    limit: int | None = None
 
-def best_total(
-    total: Callable[[Choices], float], costs: Costs, options: Options, limit: int | None
-) -> Choices:
-    """The plan of the highest total within the limit, for a total that is not a sum.
+    def cost(self, plan: Choices) -> int:
+        """Parameters that the plan keeps."""
+        return sum(self._cost(layer, kind) for layer, kind in enumerate(plan))
 
-    All plans where there are at most `EXHAUSTIVE`; else coordinate ascent from each uniform
-    plan that fits, over single changes and exchanges of two layers, until neither helps.
-    Of equal plans the first in the order of `options` wins.
+    def fits(self, plan: Choices) -> bool:
+        """Whether the plan is within the limit."""
+        return self.limit is None or self.cost(plan) <= self.limit
 
-    Raises:
-        PlanError: where no plan is within the limit.
-    """
-    if prod(len(allowed) for allowed in options) <= EXHAUSTIVE:
-        plans = [p for p in product(*options) if _fits(p, costs, limit)]
-        if not plans:
-            raise PlanError(_too_small(limit, costs, options))
-        return max(plans, key=total)  # the first of equals
-    starts = list(_starts(costs, options, limit))
-    return max((_climb(start, total, costs, options, limit) for start in starts), key=total)
+    def best_sum(self, scores: Scores) -> Choices:
+        """The plan of the highest total score within the limit, by dynamic programming.
 
+        Exact: it keeps the best plan for every reachable number of parameters. Of equal plans
+        the one whose choices come first in `options`, from layer 0 up, wins.
 
-def _climb(
-    plan: Choices,
-    total: Callable[[Choices], float],
-    costs: Costs,
-    options: Options,
-    limit: int | None,
-) -> Choices:
-    best = total(plan)
-    improved = True
-    while improved:
-        improved = False
-        for candidate in _neighbours(plan, options):
-            if _fits(candidate, costs, limit) and total(candidate) > best:
-                plan, best, improved = candidate, total(candidate), True
-                break
-    return plan
+        Raises:
+            PlanError: where no plan is within the limit.
+        """
+        # parameters → (−score, ranks of the choices): comparing these tuples is the tie rule
+        states: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
+        for layer, allowed in enumerate(self.options):
+            grown: dict[int, tuple[float, tuple[int, ...]]] = {}
+            for spent, (loss, ranks) in states.items():
+                for rank, kind in enumerate(allowed):
+                    total = spent + self._cost(layer, kind)
+                    if self.limit is not None and total > self.limit:
+                        continue
+                    gain = 0.0 if kind is None else scores[layer, kind]
+                    entry = (loss - gain, (*ranks, rank))
+                    if total not in grown or entry < grown[total]:
+                        grown[total] = entry
+            states = grown
+        if not states:
+            raise self._too_small()
+        _, ranks = min(states.values())
+        return tuple(allowed[rank] for allowed, rank in zip(self.options, ranks, strict=True))
 
+    def best_total(self, total: Total) -> Choices:
+        """The plan of the highest total within the limit, for a total that is not a sum.
 
-def _neighbours(plan: Choices, options: Options) -> Iterator[Choices]:
-    """Every plan that differs at one layer, then every exchange of two layers' choices."""
-    for layer, allowed in enumerate(options):
-        for kind in allowed:
-            if kind != plan[layer]:
-                yield (*plan[:layer], kind, *plan[layer + 1 :])
-    for i, j in combinations(range(len(plan)), 2):
-        if plan[i] != plan[j] and plan[i] in options[j] and plan[j] in options[i]:
-            swapped = list(plan)
-            swapped[i], swapped[j] = swapped[j], swapped[i]
-            yield tuple(swapped)
+        All plans where there are at most `EXHAUSTIVE`; else coordinate ascent from each uniform
+        plan that fits, over single changes and exchanges of two layers, until neither helps.
+        Of equal plans the first in the order of `options` wins.
 
+        Raises:
+            PlanError: where no plan is within the limit.
+        """
+        if prod(len(allowed) for allowed in self.options) <= EXHAUSTIVE:
+            plans = [plan for plan in product(*self.options) if self.fits(plan)]
+            if not plans:
+                raise self._too_small()
+            return max(plans, key=total)  # the first of equals
+        return max((self._climb(start, total) for start in self._starts()), key=total)
 
-def _starts(costs: Costs, options: Options, limit: int | None) -> list[Choices]:
-    """Uniform plans that fit, as far as layers allow them; where none does, the cheapest plan."""
-    kinds = dict.fromkeys(kind for allowed in options for kind in allowed)
-    uniform = [tuple(k if k in allowed else allowed[0] for allowed in options) for k in kinds]
-    fitting = [plan for plan in dict.fromkeys(uniform) if _fits(plan, costs, limit)]
-    cheapest: Choices = tuple(
-        min(allowed, key=lambda kind: 0 if kind is None else costs[layer, kind])
-        for layer, allowed in enumerate(options)
-    )
-    if not fitting and not _fits(cheapest, costs, limit):
-        raise PlanError(_too_small(limit, costs, options))
-    return fitting or [cheapest]
+    def _climb(self, plan: Choices, total: Total) -> Choices:
+        best = total(plan)
+        improved = True
+        while improved:
+            improved = False
+            for candidate in self._neighbours(plan):
+                if self.fits(candidate) and total(candidate) > best:
+                    plan, best, improved = candidate, total(candidate), True
+                    break
+        return plan
 
+    def _neighbours(self, plan: Choices) -> Iterator[Choices]:
+        """Every plan that differs at one layer, then every exchange of two layers' choices."""
+        for layer, allowed in enumerate(self.options):
+            for kind in allowed:
+                if kind != plan[layer]:
+                    yield (*plan[:layer], kind, *plan[layer + 1 :])
+        for i, j in combinations(range(len(plan)), 2):
+            if plan[i] != plan[j] and plan[i] in self.options[j] and plan[j] in self.options[i]:
+                swapped = list(plan)
+                swapped[i], swapped[j] = swapped[j], swapped[i]
+                yield tuple(swapped)
 
-def _fits(plan: Choices, costs: Costs, limit: int | None) -> bool:
-    return limit is None or cost_of(plan, costs) <= limit
+    def _starts(self) -> list[Choices]:
+        """Uniform plans that fit, as far as layers allow them; else the cheapest plan."""
+        kinds = dict.fromkeys(kind for allowed in self.options for kind in allowed)
+        uniform = [
+            tuple(kind if kind in allowed else allowed[0] for allowed in self.options)
+            for kind in kinds
+        ]
+        fitting = [plan for plan in dict.fromkeys(uniform) if self.fits(plan)]
+        if not fitting and not self.fits(self._cheapest()):
+            raise self._too_small()
+        return fitting or [self._cheapest()]
 
+    def _cheapest(self) -> Choices:
+        return tuple(
+            min(allowed, key=lambda kind, layer=layer: self._cost(layer, kind))  # type: ignore[misc]
+            for layer, allowed in enumerate(self.options)
+        )
 
-def _too_small(limit: int | None, costs: Costs, options: Options) -> str:
-    least = sum(
-        min(0 if kind is None else costs[layer, kind] for kind in allowed)
-        for layer, allowed in enumerate(options)
-    )
-    return (
-        f"select.budget leaves {limit} parameters; allowed: {least} or more for a module at"
-        " every layer, or select.allow_none: true"
-    )
+    def _cost(self, layer: int, kind: Choice) -> int:
+        return 0 if kind is None else self.costs[layer, kind]
+
+    def _too_small(self) -> PlanError:
+        return PlanError(
+            f"select.budget leaves {self.limit} parameters; allowed:"
+            f" {self.cost(self._cheapest())} or more for a module at every layer, or"
+            " select.allow_none: true"
+        )

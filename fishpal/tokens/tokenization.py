@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
 from fishpal.common.files import read_json, replacing, write_json
+from fishpal.common.validate import decode
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize

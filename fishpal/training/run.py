@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_scheduler
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import TrainingError
+from fishpal.common.validate import decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.predict import mean_loss, predict

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from fishpal.params.load import Params
-from fishpal.selection.criteria import check_criterion
 from stages.runner import run
 
 
 def main(params: Params) -> None:
-    check_criterion(params.select.criterion, "select.criterion")
-    for name, method in params.methods.items():
-        if method.criterion is not None:
-            check_criterion(method.criterion, f"methods.{name}.criterion")
+    """Nothing is left to do: reading them has checked them."""
 
 
 if __name__ == "__main__":

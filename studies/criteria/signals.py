@@ -10,16 +10,15 @@ import torch
 from tqdm import tqdm
 
 from fishpal.common.files import write_json
-from fishpal.common.kinds import Estimator, FisherMode, HeadInit
+from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit
 from fishpal.encoders.encoder import load_encoder
 from fishpal.encoders.pooling import load_pooling
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.head import start_head
 from fishpal.params.load import Params
-from fishpal.params.sections import Method
+from fishpal.params.methods import ByCriterion
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
-from fishpal.selection.criteria import CRITERIA
 from fishpal.selection.methods import select_plan
 from stages.runner import ARTIFACTS, run
 from studies.criteria.analysis.scoring import scorers, totals, transformed
@@ -93,7 +92,7 @@ def main(params: Params, task: str, size: str) -> None:
         named = scorers(table, grams, rates) | transformed(table, rates)
         found = {key: totals(scorer, list(plans.values())) for key, scorer in named.items()}
         best, took = {}, {}
-        for criterion in CRITERIA if name.startswith("n") else ():  # for stability and cost
+        for criterion in CriterionName if name.startswith("n") else ():  # for stability and cost
             begin = time.perf_counter()
             best[criterion] = word(_chosen(table, grams, criterion, params).layers)
             took[criterion] = round(time.perf_counter() - begin, 2)
@@ -103,8 +102,8 @@ def main(params: Params, task: str, size: str) -> None:
     write_json(SIGNALS / task / f"{size}_seconds.json", seconds)
 
 
-def _chosen(table: FisherTable, grams: Grams, criterion: str, params: Params) -> Any:
-    method = Method(rule="criterion", criterion=criterion)
+def _chosen(table: FisherTable, grams: Grams, criterion: CriterionName, params: Params) -> Any:
+    method = ByCriterion(criterion=criterion)
     rates = params.train.learning_rate
     return select_plan(table, grams, criterion, method, params.select, rates)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fishpal.params.load import Params
-from fishpal.params.sections import Method
+from fishpal.params.methods import ByCriterion
 from fishpal.selection.methods import select_plan
 from stages.runner import run
 from studies.criteria.design.names import CELLS
@@ -20,7 +20,7 @@ from studies.criteria.trainings.pool import run_cells
 def chosen_plans(params: Params, settings: Settings, task: str) -> dict[str, Layers]:
     """Name → the plan of the highest score within the limits."""
     table, grams = measure(params, task, settings.study.sizes[0])
-    method, rates = Method(rule="criterion"), params.train.learning_rate
+    method, rates = ByCriterion(), params.train.learning_rate
     facts = table.encoder
     full = module_costs(facts.hidden, params.modules)[settings.budget.full] * facts.layers
     found: dict[str, Layers] = {}

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fishpal.common.files import read_json, write_text
+from fishpal.common.kinds import CriterionName
 from fishpal.params.load import Params
-from fishpal.selection.criteria import CRITERIA
 from stages.runner import run
 from studies.criteria.analysis.scoring import probe_totals
 from studies.criteria.analysis.table import COLUMNS, read_cells, trained, unpack
@@ -19,6 +19,8 @@ from studies.criteria.analysis.verdicts import BLEND, PLACEMENT, Case, all_score
 from studies.criteria.design.names import BASE, PROBE, SIGNALS
 from studies.criteria.design.settings import Settings, load_settings
 from studies.criteria.report import budget_sections, pictures, sections
+
+CRITERIA = tuple(each.value for each in CriterionName)
 
 REPORTS = Path("..", "..", "reports")
 FIGURES = REPORTS / "study"

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from fishpal.common.kinds import CriterionName
 from fishpal.params.options import LearningRates
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
-from fishpal.selection.criteria import KERNEL, ROW_CRITERIA, score_rows
+from fishpal.selection.criteria import ROW_CRITERIA, score_rows
 from fishpal.selection.kernel import KernelScorer
 from studies.criteria.design.plans import KINDS, Layers
 
@@ -43,9 +44,11 @@ def logarithms(scores: RowScores) -> RowScores:
 
 def scorers(table: FisherTable, grams: Grams, rates: LearningRates) -> dict[str, Scorer]:
     """Every criterion of the library by its name."""
-    found = {name: additive(score_rows(name, table, rates)) for name in ROW_CRITERIA}
+    found: dict[str, Scorer] = {
+        name.value: additive(score_rows(name, table, rates)) for name in ROW_CRITERIA
+    }
     if grams.kernels:
-        found[KERNEL] = KernelScorer(grams, table.encoder.layers, table.kinds).total
+        found[CriterionName.KERNEL] = KernelScorer(grams, table.encoder.layers, table.kinds).total
     return found
 
 
@@ -65,7 +68,7 @@ TRANSFORMED: dict[str, tuple[str, Callable[[RowScores], RowScores]]] = {
 def transformed(table: FisherTable, rates: LearningRates) -> dict[str, Scorer]:
     """Scorers of all of `TRANSFORMED`."""
     return {
-        name: additive(change(score_rows(criterion, table, rates)))
+        name: additive(change(score_rows(CriterionName(criterion), table, rates)))
         for name, (criterion, change) in TRANSFORMED.items()
     }
 

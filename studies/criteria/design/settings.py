@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from fishpal.common.checks import check, check_positive
-from fishpal.common.decode import decode
 from fishpal.common.kinds import ModuleKind
+from fishpal.common.validate import decode
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings about params.yaml into one line: key, value, what is allowed."""
+"""Turns pydantic's findings into one line: key, value, what is allowed."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class _Place:
         return ".".join(brief(key) for key in self.keys) or "the file"
 
 
-def explain(error: ValidationError, root: type) -> str:
+def explain(error: ValidationError, root: Any) -> str:
     """The most telling finding in one line.
 
     Args:
         error: from validating JSON into `root`.
-        root: a dataclass whose fields are dataclasses, dicts, tuples, unions and scalars.
+        root: a dataclass, dict, tuple, union or scalar of such.
     """
     found = error.errors(include_url=False)
     # A misspelt key is both unknown and missing; the unknown one names the slip.
@@ -78,18 +78,24 @@ def _allowed(message: str) -> str:
 
 
 def _explain_tag(value: Any, place: _Place) -> str:
-    union = place.kind
-    tags = sorted(tag for member in get_args(get_args(union)[0]) for tag in _tags(member))
-    if isinstance(value, dict) and "type" not in value:
-        return f"{place.path}.type is missing; allowed: {', '.join(tags)}"
-    tag = value["type"] if isinstance(value, dict) else value
-    near = hint(tag, tags)
-    return f"{place.path}.type is {brief(repr(tag))}{near}; allowed: {', '.join(tags)}"
+    """The key that tells a union's members apart is missing, or has no member's value."""
+    members, key = _union(place.kind)
+    tags = sorted(tag for member in members for tag in _tags(member, key))
+    if isinstance(value, dict) and key not in value:
+        return f"{place.path}.{key} is missing; allowed: {', '.join(tags)}"
+    tag = value[key] if isinstance(value, dict) else value
+    return f"{place.path}.{key} is {brief(repr(tag))}{hint(tag, tags)}; allowed: {', '.join(tags)}"
 
 
-def _tags(member: Any) -> tuple[str, ...]:
-    """The values that field `type` of a union's member may have."""
-    tags: tuple[str, ...] = get_args(get_type_hints(member)["type"])
+def _union(kind: Any) -> tuple[tuple[Any, ...], str]:
+    """Members and discriminator of `Annotated[A | B, Discriminator(key)]`."""
+    union, discriminator = get_args(kind)
+    return get_args(union), discriminator.discriminator
+
+
+def _tags(member: Any, key: str) -> tuple[str, ...]:
+    """The values that the discriminator of a union's member may have."""
+    tags: tuple[str, ...] = get_args(get_type_hints(member)[key])
     return tags
 
 
@@ -103,8 +109,8 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
         kind = _without_none(kind)
         origin = get_origin(kind)
         if origin is Annotated:
-            members = get_args(get_args(kind)[0])
-            kind = next((m for m in members if part in _tags(m)), None)
+            members, key = _union(kind)
+            kind = next((m for m in members if part in _tags(m, key)), None)
             continue
         if origin in (UnionType, Union):
             kind = None  # a scalar's branch: nothing lies below

@@ -1,0 +1,78 @@
+"""The methods of params.yaml: named rules for getting a plan, told apart by `rule`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from fishpal.common.checks import check, check_rate
+from fishpal.common.kinds import CriterionName, ModuleKind
+from fishpal.common.validate import STRICT
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseMethod:
+    """`learning_rate`, where set, replaces every kind's own rate in this method's plan."""
+
+    __pydantic_config__ = STRICT
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None:
+            check_rate("learning_rate", self.learning_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByCriterion(BaseMethod):
+    """The plan of the highest score; `criterion` null: `select.criterion`."""
+
+    rule: Literal["criterion"] = "criterion"
+    criterion: CriterionName | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(BaseMethod):
+    """One kind at every layer."""
+
+    rule: Literal["uniform"] = "uniform"
+    kind: ModuleKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(BaseMethod):
+    """Every layer's kind drawn by a seed of its own."""
+
+    rule: Literal["random"] = "random"
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed is not None:
+            check(self.seed >= 0, "seed", self.seed, "an integer from 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thesis(BaseMethod):
+    """A plan that the thesis fixed by hand; `plan` null: that of the task's own name."""
+
+    rule: Literal["thesis"] = "thesis"
+    plan: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOnly(BaseMethod):
+    """No modules: the head alone is trained."""
+
+    rule: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(BaseMethod):
+    """The whole encoder is trained."""
+
+    rule: Literal["full"] = "full"
+
+
+Method = Annotated[ByCriterion | Uniform | Random | Thesis | HeadOnly | Full, Discriminator("rule")]
