@@ -14,10 +14,9 @@ from stages.runner import ARTIFACTS, run, seconds_to
 
 def main(params: Params, task: str) -> None:
     params.task(task)
-    tokens, table_path = ARTIFACTS / "tokens" / task, ARTIFACTS / "fisher" / f"{task}.json"
-    with seconds_to(ARTIFACTS / "seconds" / "fisher" / f"{task}.json"):
-        encoder = load_encoder(ARTIFACTS / "encoder")
-        pooling = load_pooling(ARTIFACTS / "encoder")
+    tokens = ARTIFACTS.tokens(task)
+    with seconds_to(ARTIFACTS.seconds("fisher", task)):
+        encoder, pooling = load_encoder(ARTIFACTS.encoder), load_pooling(ARTIFACTS.encoder)
         facts = TaskFacts.load(tokens / "task.json")
         fit = ArrowSplit(tokens / "fit.arrow").check(facts, limits_of(config_of(encoder)))
         table, grams = measure_fisher(
@@ -31,8 +30,8 @@ def main(params: Params, task: str) -> None:
             head_options=params.head,
         )
         if is_main_process():
-            table.save(table_path)
-            grams.save(table_path.with_suffix(".safetensors"))
+            table.save(ARTIFACTS.fisher(task))
+            grams.save(ARTIFACTS.grams(task))
 
 
 if __name__ == "__main__":

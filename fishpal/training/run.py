@@ -20,18 +20,9 @@ from fishpal.models.predict import mean_loss, predict
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import Example, TaskFacts
 from fishpal.records.plan import Plan
+from fishpal.records.results import CurvePoint
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One evaluation: mean losses in nats since the last one (fit) and now (selection)."""
-
-    update: int
-    epoch: float
-    fit_loss: float | None
-    selection_loss: float
 
 
 @dataclass(frozen=True)
