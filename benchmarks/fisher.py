@@ -34,7 +34,9 @@ from fishpal.models.head import start_head
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_module
 from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
-from fishpal.records.examples import ArrowSplit, Example, TaskFacts
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.examples import Example
+from fishpal.records.facts import TaskFacts
 
 ARTIFACTS = Path("artifacts")
 THESIS_LENGTH = 128  # the thesis pads every example to this many tokens

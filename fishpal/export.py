@@ -13,13 +13,15 @@ from fishpal.common.files import replacing, write_json
 from fishpal.encoders.encoder import Projection, ports_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import Lora
+from fishpal.modules.attach import mark_changed
 
 
 @torch.no_grad()
 def merge_lora(model: Classifier) -> None:
     """Add every LoRA's update to its projections' weights and detach it.
 
-    The encoder is changed for good; other kinds stay attached. Logits agree to rounding.
+    The encoder is changed for good, and serves this model alone from here on; other kinds stay
+    attached. Logits agree to rounding. `save` writes no merged model.
     """
     ports = ports_of(model.encoder)
     rest = []
@@ -32,6 +34,7 @@ def merge_lora(model: Classifier) -> None:
             port.linear.weight[port.rows] += module.update(name)
     if rest:
         model.attach(rest)
+    mark_changed(model.encoder, "merged with a LoRA's", model)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from stages.runner import ARTIFACTS, run
 def main(params: Params, name: str) -> None:
     task = params.task(name)
     frames = load_frames(task.source, task.columns)
-    write_task(build_splits(task, frames, name), ARTIFACTS / "raw" / name)
+    write_task(build_splits(task, frames, name), ARTIFACTS.raw(name))
 
 
 if __name__ == "__main__":

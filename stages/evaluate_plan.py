@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-import numpy as np
-import pandas as pd
-
-from fishpal.common.errors import PlanError
-from fishpal.common.files import replacing, write_json
-from fishpal.encoders.encoder import config_of, load_encoder
-from fishpal.encoders.specs import limits_of
-from fishpal.evaluation.metric_classes import compute_metrics
+from fishpal.common.errors import DataError, PlanError
+from fishpal.encoders.encoder import load_encoder
+from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.classifier import pick_device
-from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.trained import load, load_card
 from fishpal.params.load import Params
-from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.facts import TaskFacts
+from fishpal.records.results import CellMetrics
+from fishpal.records.task import TASK
 from stages.runner import ARTIFACTS, check_cell, run
 
 
 def main(params: Params, task: str, method: str, seed: str) -> None:
     check_cell(params, task, method, seed)
-    cell, tokens = f"{task}/{method}/{seed}", ARTIFACTS / "tokens" / task
-    facts, card = TaskFacts.load(tokens / "task.json"), load_card(ARTIFACTS / "trained" / cell)
+    tokens, trained = ARTIFACTS.tokens(task), ARTIFACTS.trained(task, method, seed)
+    facts, card = TaskFacts.load(tokens / TASK), load_card(trained)
     if card.task != facts:
-        raise PlanError(f"{ARTIFACTS / 'trained' / cell}: is of task {card.task}; allowed: {facts}")
-    encoder = load_encoder(ARTIFACTS / "encoder").to(pick_device(params.evaluate.device))
-    model = load(encoder, ARTIFACTS / "trained" / cell)
-    metrics, frames = {}, []
+        raise PlanError(f"{trained}: is of task {card.task}; allowed: {facts}")
+    encoder = load_encoder(ARTIFACTS.encoder).to(pick_device(params.evaluate.device))
+    model = load(encoder, trained)
     paths = sorted((tokens / "evaluation").glob("*.arrow"))
     if not paths:
         raise PlanError(f"{tokens / 'evaluation'}: holds no splits; allowed: one .arrow or more")
-    for path in paths:
-        split = ArrowSplit(path).check(facts, limits_of(config_of(encoder)))
-        labels = np.array([example.label for example in split])
-        logits = predict(model, split, facts, params.evaluate.batch_size, progress=True)
-        if not np.isfinite(logits).all():
-            raise PlanError(
-                f"{ARTIFACTS / 'trained' / cell}: logits of {path.stem} are not finite; allowed:"
-                " finite weights"
-            )
-        predictions = decide(logits, facts.labels is None)
-        scores = compute_metrics(params.task(task).metrics, labels, predictions, facts.outputs)
-        metrics[path.stem] = {"n": len(split), "loss": mean_loss(logits, split), **scores}
-        columns = {"row": range(len(split)), "label": labels, "prediction": predictions}
-        frames.append(pd.DataFrame(columns).assign(split=path.stem))
-    with replacing(ARTIFACTS / "predictions" / f"{cell}.parquet") as draft:
-        pd.concat(frames, ignore_index=True).to_parquet(draft, index=False)
-    result = {"splits": metrics, "parameters": asdict(card.parameters)}
-    write_json(ARTIFACTS / "metrics" / f"{cell}.json", result)
+    splits = [(path.stem, ArrowSplit(path).check(facts, encoder.limits)) for path in paths]
+    metrics, batch_size = params.task(task).metrics, params.evaluate.batch_size
+    try:
+        scores, predictions = evaluate(model, splits, facts, metrics, batch_size, progress=True)
+    except DataError as error:
+        raise PlanError(f"{trained}: {error}") from error
+    predictions.save(ARTIFACTS.predictions(task, method, seed))
+    CellMetrics(scores, card.parameters).save(ARTIFACTS.metrics(task, method, seed))
 
 
 if __name__ == "__main__":

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from fishpal.encoders.encoder import config_of, load_encoder
-from fishpal.encoders.pooling import load_pooling
-from fishpal.encoders.specs import limits_of
+from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import is_main_process, measure_fisher
 from fishpal.models.head import start_head
 from fishpal.params.load import Params
-from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.task import TokenisedTask
 from stages.runner import ARTIFACTS, run, seconds_to
 
 
-def main(params: Params, task: str) -> None:
-    params.task(task)
-    tokens, table_path = ARTIFACTS / "tokens" / task, ARTIFACTS / "fisher" / f"{task}.json"
-    with seconds_to(ARTIFACTS / "seconds" / "fisher" / f"{task}.json"):
-        encoder = load_encoder(ARTIFACTS / "encoder")
-        pooling = load_pooling(ARTIFACTS / "encoder")
-        facts = TaskFacts.load(tokens / "task.json")
-        fit = ArrowSplit(tokens / "fit.arrow").check(facts, limits_of(config_of(encoder)))
-        table, grams = measure_fisher(
-            encoder,
-            start_head(encoder, pooling, facts, fit, params.head),
-            fit,
-            facts,
-            params.modules,
-            params.fisher,
-            pooling=pooling,
-            head_options=params.head,
-        )
+def main(params: Params, name: str) -> None:
+    params.task(name)
+    with seconds_to(ARTIFACTS.seconds("fisher", name)):
+        encoder = load_encoder(ARTIFACTS.encoder)
+        task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits, selection=False)
+        head = start_head(encoder, task, params.head)
+        table, grams = measure_fisher(encoder, head, task, params.modules, params.fisher)
         if is_main_process():
-            table.save(table_path)
-            grams.save(table_path.with_suffix(".safetensors"))
+            table.save(ARTIFACTS.fisher(name))
+            grams.save(ARTIFACTS.grams(name))
 
 
 if __name__ == "__main__":

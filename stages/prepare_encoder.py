@@ -12,7 +12,7 @@ from stages.runner import ARTIFACTS, run
 
 
 def main(params: Params) -> None:
-    with replacing(ARTIFACTS / "encoder") as draft:
+    with replacing(ARTIFACTS.encoder) as draft:
         draft.mkdir()
         fetch_encoder(params.encoder.source, draft)
         try:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fishpal.common.errors import FishpalError
-from fishpal.common.files import write_json
 from fishpal.params.load import Params, load_params
+from fishpal.records.paths import Artifacts
+from fishpal.records.results import Seconds
 
-ARTIFACTS = Path("artifacts")
+ARTIFACTS = Artifacts()
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -47,7 +48,7 @@ def seconds_to(path: Path) -> Iterator[None]:
     """
     start = time.perf_counter()
     yield
-    write_json(path, {"seconds": round(time.perf_counter() - start, 3)})
+    Seconds(time.perf_counter() - start).save(path)
 
 
 def check_cell(params: Params, task: str, method: str, seed: str | None = None) -> int:

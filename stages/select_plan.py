@@ -12,14 +12,12 @@ from stages.runner import ARTIFACTS, check_cell, run, seconds_to
 
 def main(params: Params, task: str, method: str) -> None:
     check_cell(params, task, method)
-    with seconds_to(ARTIFACTS / "seconds" / "select" / task / f"{method}.json"):
-        table_path = ARTIFACTS / "fisher" / f"{task}.json"
-        kernels_path = table_path.with_suffix(".safetensors")
-        table, grams = FisherTable.load(table_path), Grams.load(kernels_path)
+    with seconds_to(ARTIFACTS.seconds("select", task, method)):
+        table, grams = FisherTable.load(ARTIFACTS.fisher(task)), Grams.load(ARTIFACTS.grams(task))
         if len(grams.logits) != table.examples:
             raise PlanError(
-                f"{kernels_path}: is of {len(grams.logits)} examples; allowed: those of the table,"
-                f" {table.examples}"
+                f"{ARTIFACTS.grams(task)}: is of {len(grams.logits)} examples; allowed: those of"
+                f" the table, {table.examples}"
             )
         plan = select_plan(
             table,
@@ -29,7 +27,7 @@ def main(params: Params, task: str, method: str) -> None:
             params.select,
             params.train.learning_rate,
         )
-        plan.save(ARTIFACTS / "plans" / task / f"{method}.json")
+        plan.save(ARTIFACTS.plan(task, method))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from stages.runner import ARTIFACTS, run
 
 def main(params: Params, name: str) -> None:
     sizes = params.task(name).sizes
-    raw, target = ARTIFACTS / "raw" / name, ARTIFACTS / "tokens" / name
-    tokenize_task(raw, ARTIFACTS / "encoder", target, params.tokenize, sizes, name)
+    raw, target = ARTIFACTS.raw(name), ARTIFACTS.tokens(name)
+    tokenize_task(raw, ARTIFACTS.encoder, target, params.tokenize, sizes, name)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ REPORTS = Path("reports")
 
 def report(params: Params) -> None:
     """Gather the cells of the current grid and write text, metrics, plot tables and figures."""
-    write_report(REPORTS, params, read_results(params, ARTIFACTS))
+    write_report(REPORTS, params, read_results(params, ARTIFACTS.root))
 
 
 if __name__ == "__main__":

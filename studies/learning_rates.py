@@ -27,7 +27,8 @@ from fishpal.models.planned import plan_model
 from fishpal.models.predict import decide, predict
 from fishpal.params.load import Params, load_params
 from fishpal.params.options import LearningRates
-from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.facts import TaskFacts
 from fishpal.records.plan import Plan, Reason
 from fishpal.training.train import train
 

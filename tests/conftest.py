@@ -12,11 +12,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from fishpal.encoders.encoder import load_encoder
-from fishpal.records.examples import Example, TaskFacts
+from fishpal.encoders.encoder import Encoder, load_encoder
+from fishpal.records.examples import Example
+from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
 
 HIDDEN, LAYERS, VOCAB = 16, 3, 40
@@ -80,11 +80,17 @@ def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 def tiny_encoder(encoder_folders):  # type: ignore[no-untyped-def]
     """`tiny_encoder(type)`: a fresh frozen encoder in eval mode."""
 
-    def make(kind: str = "bert", double: bool = False) -> nn.Module:
-        encoder = load_encoder(encoder_folders[kind])
-        return encoder.double() if double else encoder
+    def make(kind: str = "bert", double: bool = False, pooling: str = "mean") -> Encoder:
+        encoder = load_encoder(encoder_folders[kind], pooling)
+        return Encoder.of(encoder.model.double(), pooling) if double else encoder
 
     return make
+
+
+@pytest.fixture
+def tiny_model(tiny_encoder):  # type: ignore[no-untyped-def]
+    """`tiny_model(type)`: the model of such an encoder alone."""
+    return lambda *given, **named: tiny_encoder(*given, **named).model
 
 
 def random_examples(count: int, classes: int = 2, seed: int = 0) -> list[Example]:

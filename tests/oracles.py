@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from fishpal.common.kinds import Estimator
 from fishpal.models.classifier import Classifier
+from fishpal.models.head import Head
 from fishpal.modules import CandidateModule
 from fishpal.records.examples import Example
 
@@ -96,8 +97,8 @@ def fisher_by_loop(
     return total
 
 
-def double_copy(head: nn.Linear) -> nn.Linear:
+def double_copy(head: Head) -> Head:
     """The same head in float64."""
-    copy = nn.Linear(head.in_features, head.out_features).double()
+    copy = Head(head.in_features, head.facts).double()
     copy.load_state_dict({k: v.double() for k, v in head.state_dict().items()})
     return copy

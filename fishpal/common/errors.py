@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -40,6 +41,15 @@ class TrainingError(FishpalError):
 
 class PlanError(FishpalError):
     """A plan, Fisher table or trained folder is malformed or belongs to something else."""
+
+
+class FishpalWarning(UserWarning):
+    """Something was dropped, cut, guessed or is badly scaled; the result may surprise."""
+
+
+def caution(message: str) -> None:
+    """Warn the caller of whoever calls this; a stage prints it as one line."""
+    warnings.warn(message, FishpalWarning, stacklevel=3)
 
 
 def brief(value: object, limit: int = 60) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
-from fishpal.common.errors import ParamsError, brief, hint
+from fishpal.common.errors import ParamsError, brief, hint, one_of
 
 MAX_VALUES = 100_000  # YAML aliases can unfold a few lines into more values than memory holds
 MAX_DEPTH = 20  # the deepest key of params.yaml has 6 levels; an alias can make a cycle
@@ -56,15 +57,26 @@ def explain(error: ValidationError, root: Any) -> str:
         near = hint(place.keys[-1], known)
         return f"{place.path} is unknown{near}; allowed: {', '.join(known)}"
     if first["type"] in MISSING:
-        return f"{place.path} is missing"
+        choices = _choices(place.kind)
+        return f"{place.path} is missing" + (f"; allowed: {', '.join(choices)}" if choices else "")
     if first["type"] in TAG:
         return _explain_tag(first["input"], place)
     if first["type"] == "value_error":
         prefix = f"{place.path}." if place.keys else ""
         return f"{prefix}{first['ctx']['error']}"
+    choices = _choices(place.kind)
+    if choices:
+        return one_of(place.path, first["input"], choices)
     same = [one for one in found if _locate(root, one["loc"]).keys == place.keys]
     allowed = dict.fromkeys(_allowed(one["msg"]) for one in same)
     return f"{place.path} is {brief(repr(first['input']))}; allowed: {' or '.join(allowed)}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values of a closed list; empty for any other type."""
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    return list(map(str, kind)) if isinstance(kind, type) and issubclass(kind, StrEnum) else []
 
 
 def _rank(kind: str) -> int:

@@ -19,8 +19,9 @@ from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION
-from fishpal.encoders.specs import load_config, spec_of
-from fishpal.records.facts import EncoderFacts
+from fishpal.encoders.pooling import FILE, load_pooling
+from fishpal.encoders.specs import limits_of, load_config, spec_of
+from fishpal.records.facts import EncoderFacts, Limits, Pooling
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,59 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_encoder(folder: str | Path) -> nn.Module:
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen encoder and what always travels with it.
+
+    Attributes:
+        model: in eval mode, nothing of it requiring gradients.
+        pooling: how its last hidden states become one vector a text.
+        facts: type, depth, width, number of parameters.
+        limits: the token ids, token types and lengths that it can read.
+        sha256: `fingerprint` of its weights when it was loaded.
+    """
+
+    model: nn.Module
+    pooling: Pooling
+    facts: EncoderFacts
+    limits: Limits
+    sha256: str
+
+    @classmethod
+    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Encoder:
+        """Freeze a model of transformers and gather its facts.
+
+        Raises:
+            EncoderError: where its type is not supported, or it is built otherwise than its type.
+        """
+        facts, limits = facts_of(model), limits_of(config_of(model))
+        model.requires_grad_(False).eval()
+        return cls(model, pooling, facts, limits, fingerprint(model))
+
+    def to(self, device: torch.device | str) -> Encoder:
+        """Move the model, in place."""
+        self.model.to(device)
+        return self
+
+
+def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     """Load a supported encoder from a local folder: frozen, in float32, in eval mode.
 
     Reads safetensors only and never runs code from the folder.
+
+    Args:
+        pooling: None: as the pipeline wrote it into the folder, else `mean`.
 
     Raises:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
     """
     folder = Path(folder)
+    model = _load_model(folder)
+    known = pooling or (load_pooling(folder) if (folder / FILE).is_file() else "mean")
+    return Encoder.of(model, known)
+
+
+def _load_model(folder: Path) -> nn.Module:
     config = load_config(folder)
     spec = spec_of(config)
     _check_shards(folder / "model.safetensors.index.json")
@@ -148,8 +193,7 @@ def load_encoder(folder: str | Path) -> nn.Module:
     missing = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
-    facts_of(model)  # checks the ports, and that there are layers
-    return cast(nn.Module, model.requires_grad_(False).eval())
+    return cast(nn.Module, model)
 
 
 def _check_shards(index: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
 
 from fishpal.common.files import read_json, write_json
-from fishpal.common.validate import decode
+from fishpal.common.validate import STRICT, decode
+from fishpal.records.facts import Pooling
 
-Pooling = Literal["mean", "cls"]
 FILE = "fishpal.json"
 
 
@@ -19,6 +18,7 @@ FILE = "fishpal.json"
 class EncoderCard:
     """What fishpal adds to an encoder's folder."""
 
+    __pydantic_config__ = STRICT
     pooling: Pooling
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,6 +30,26 @@ from fishpal.fisher.gradients import Gradients
 from fishpal.modules import CandidateModule
 from fishpal.records.fisher_table import CandidateRow
 from fishpal.records.grams import contrasts
+
+
+@dataclass(frozen=True)
+class Scores:
+    """∂ log p / ∂f of one batch, (B, C) each: at the observed and at the drawn labels."""
+
+    logits: Tensor
+    observed: Tensor
+    sampled: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Scores:
+        """From logits (B, C), labels (B) and uniform numbers (B), one a drawn label."""
+        drawn = sampled_vector(logits, uniform, labels.is_floating_point())
+        return cls(logits, score_vector(logits, labels), drawn)
+
+    @property
+    def basis(self) -> Tensor:
+        """Q (C, K), in the type and on the device of the logits."""
+        return torch.from_numpy(contrasts(self.logits.shape[-1])).to(self.logits)
 
 
 def score_vector(logits: Tensor, labels: Tensor) -> Tensor:
@@ -128,36 +149,34 @@ class Accumulator:
         return flat @ flat.T
 
 
-def accumulate_passes(
+def accumulate_scores(
     accumulators: Sequence[Accumulator], passes: Iterator[Gradients], estimator: Estimator
 ) -> None:
-    """Add one batch, given ∇ log p at the observed labels and, for `sampled`, at the drawn ones."""
-    for number, gradients in enumerate(passes):
-        drawn = number == 1
-        for accumulator, tensors in zip(accumulators, gradients, strict=True):
-            for name, gradient in tensors.items():
-                if not drawn:
-                    accumulator.add_observed(name, gradient)
-                if drawn == (estimator == Estimator.SAMPLED):
-                    accumulator.add_square(name, gradient)
+    """Add one batch of ∇ log p: at the observed labels, then, for `sampled`, at the drawn ones."""
+    observed = next(passes)
+    for accumulator, tensors in zip(accumulators, observed, strict=True):
+        for name, gradient in tensors.items():
+            accumulator.add_observed(name, gradient)
+    squared = next(passes) if estimator == Estimator.SAMPLED else observed
+    for accumulator, tensors in zip(accumulators, squared, strict=True):
+        for name, gradient in tensors.items():
+            accumulator.add_square(name, gradient)
 
 
 def accumulate_jacobian(
     accumulators: Sequence[Accumulator],
     jacobian: Sequence[Gradients],
-    vectors: dict[str, Tensor],
+    scores: Scores,
     estimator: Estimator,
 ) -> None:
     """Add one batch, given the gradients of all K contrasts of the logits.
 
     Args:
         jacobian: K entries, each every module's gradients (B, …).
-        vectors: `observed`, `sampled` and `logits`, (B, C) each.
     """
-    logits = vectors["logits"]
-    basis = torch.from_numpy(contrasts(logits.shape[-1])).to(logits)
-    observed_vector, sampled = vectors["observed"] @ basis, vectors["sampled"] @ basis
-    expectation = [(w, v @ basis) for w, v in _expectation(logits)]
+    basis = scores.basis
+    observed_vector, sampled = scores.observed @ basis, scores.sampled @ basis
+    expectation = [(w, v @ basis) for w, v in _expectation(scores.logits)]
     for position, accumulator in enumerate(accumulators):
         for name in accumulator.sizes:
             parts = [gradients[position][name] for gradients in jacobian]

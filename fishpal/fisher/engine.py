@@ -9,30 +9,29 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from fishpal.common.errors import DataError
+from fishpal.common.errors import DataError, caution
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
-from fishpal.encoders.encoder import facts_of
-from fishpal.encoders.pooling import Pooling
+from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import (
     Accumulator,
+    Scores,
     accumulate_jacobian,
-    accumulate_passes,
-    sampled_vector,
-    score_vector,
+    accumulate_scores,
 )
 from fishpal.fisher.gradients import logit_gradients
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Batch, Classifier, pick_device
+from fishpal.models.head import Head
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_module
-from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
-from fishpal.records.examples import Example, TaskFacts
-from fishpal.records.facts import HeadFacts
+from fishpal.params.options import FisherOptions, ModuleOptions
+from fishpal.records.examples import Example
 from fishpal.records.fisher_table import VERSION, FisherTable
-from fishpal.records.grams import Grams, contrasts
+from fishpal.records.grams import Grams
+from fishpal.records.task import TokenisedTask
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -50,19 +49,15 @@ class Sample:
     batches: list[list[int]]
     uniform: Tensor
     pad_id: int
-    regression: bool
 
 
 def measure_fisher(
-    encoder: nn.Module,
-    head: nn.Linear,
-    fit: Sequence[Example],
-    task: TaskFacts,
+    encoder: Encoder,
+    head: Head,
+    task: TokenisedTask,
     modules: ModuleOptions,
     options: FisherOptions,
     *,
-    pooling: Pooling = "mean",
-    head_options: HeadOptions | None = None,
     progress: bool = True,
 ) -> tuple[FisherTable, Grams]:
     """Measure every (layer, kind) candidate at its start, in eval mode (but see `dropout`).
@@ -72,31 +67,30 @@ def measure_fisher(
 
     Args:
         encoder: from `load_encoder`; nothing of it changes.
-        head: (C, d), the head that training starts from (`start_head`).
-        fit: the fit part of train; `options.examples` of it are drawn (all, where it has fewer).
+        head: the head that training starts from (`start_head`).
+        task: of its fit part `options.examples` are drawn (all, where it has fewer).
 
     Returns:
         The table, and the kernels (empty but for logits and labels unless `options.gram`).
 
     Raises:
-        AttachError: where the encoder cannot take one of the kinds.
+        AttachError: where the encoder cannot take one of the kinds, or is in use.
         DataError: where `fit` has fewer than two examples.
     """
-    device = pick_device(options.device)
-    encoder.to(device)
-    model = Classifier(encoder, head.to(device), pooling)
+    task.check(encoder.limits)
+    encoder.to(pick_device(options.device))
+    model = Classifier(encoder, head.to(pick_device(options.device)))
     model.train(options.dropout).requires_grad_(False)
-    sample = draw_sample(fit, task, options)
-    facts, count = facts_of(encoder), len(sample.examples)
-    logits = torch.zeros(count, task.outputs)
+    sample = draw_sample(task, options)
+    facts, count = encoder.facts, len(sample.examples)
+    logits = torch.zeros(count, task.facts.outputs)
     found = _measure_groups(model, modules, sample, options, logits, progress)
     keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
-    start = head_options or HeadOptions()
     table = FisherTable(
         version=VERSION,
-        task=task.name,
+        task=task.facts.name,
         encoder=facts,
-        head=HeadFacts(init=start.init, seed=start.seed, outputs=task.outputs),
+        head=head.facts,
         modules=modules,
         kinds=options.kinds,
         estimator=options.estimator,
@@ -111,10 +105,13 @@ def measure_fisher(
     return table, Grams(logits.numpy(), labels, kernels)
 
 
-def draw_sample(fit: Sequence[Example], task: TaskFacts, options: FisherOptions) -> Sample:
+def draw_sample(task: TokenisedTask, options: FisherOptions) -> Sample:
     """Draw `options.examples` of the fit part, in its order, by `options.seed`."""
+    fit, facts = task.fit, task.facts
     if len(fit) < 2:
-        raise DataError(f"task {task.name}: fit has {len(fit)} examples; allowed: 2 or more")
+        raise DataError(f"task {facts.name}: fit has {len(fit)} examples; allowed: 2 or more")
+    if options.examples > len(fit):
+        caution(f"task {facts.name}: fisher.examples is {options.examples}; fit has {len(fit)}")
     rng = np.random.default_rng(options.seed)
     chosen = np.sort(rng.permutation(len(fit))[: options.examples]).tolist()
     examples = [fit[i] for i in chosen]
@@ -122,8 +119,7 @@ def draw_sample(fit: Sequence[Example], task: TaskFacts, options: FisherOptions)
         examples=examples,
         batches=by_length(examples, options.batch_size),
         uniform=torch.from_numpy(rng.random(len(examples))),
-        pad_id=task.pad_id,
-        regression=task.labels is None,
+        pad_id=facts.pad_id,
     )
 
 
@@ -136,7 +132,7 @@ def _measure_groups(
     progress: bool,
 ) -> dict[tuple[int, ModuleKind], Accumulator]:
     """Every candidate's sums: one group of candidates after the other, as the mode says."""
-    hidden, layers = facts_of(model.encoder).hidden, range(facts_of(model.encoder).layers)
+    hidden, layers = model.source.facts.hidden, range(model.source.facts.layers)
     groups: dict[object, list[CandidateModule]] = {}
     for layer, kind in product(layers, options.kinds):
         module = build_module(kind, layer, hidden, modules, options.seed).to(model.head.weight)
@@ -192,32 +188,21 @@ def _measure_batch(
     device = model.head.weight.device
     batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
-    vectors: dict[str, Tensor] = {}
-    whole = options.gram or options.estimator == Estimator.EXACT
-
-    def cotangents(logits: Tensor) -> list[Tensor]:
-        uniform = sample.uniform[index].to(device)
-        vectors["logits"] = logits
-        vectors["observed"] = score_vector(logits, batch["labels"])
-        vectors["sampled"] = sampled_vector(logits, uniform, sample.regression)
-        if whole:
-            basis = torch.from_numpy(contrasts(logits.shape[1])).to(logits)
-            return [column.expand_as(logits) for column in basis.T]
-        if options.estimator == Estimator.SAMPLED:
-            return [vectors["observed"], vectors["sampled"]]
-        return [vectors["observed"]]
-
     modules = list(model.candidates())
-    logits, passes = logit_gradients(model, modules, batch, cotangents, DTYPES[options.precision])
-    if not whole:
-        accumulate_passes(accumulators, passes, options.estimator)
-        return logits.float().cpu()
-    jacobian = list(passes)
-    accumulate_jacobian(accumulators, jacobian, vectors, options.estimator)
-    if options.gram:
-        for position, accumulator in enumerate(accumulators):
-            accumulator.add_rows(torch.tensor(index), jacobian, position)
-    return logits.float().cpu()
+    found = logit_gradients(model, modules, batch, DTYPES[options.precision])
+    scores = Scores.of(found.logits, batch["labels"], sample.uniform[index].to(device))
+    if options.gram or options.estimator == Estimator.EXACT:
+        columns = [column.expand_as(found.logits) for column in scores.basis.T]
+        jacobian = list(found.gradients(columns))
+        accumulate_jacobian(accumulators, jacobian, scores, options.estimator)
+        if options.gram:
+            for position, accumulator in enumerate(accumulators):
+                accumulator.add_rows(torch.tensor(index), jacobian, position)
+    else:
+        sampled = options.estimator == Estimator.SAMPLED
+        vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
+        accumulate_scores(accumulators, found.gradients(vectors), options.estimator)
+    return found.logits.float().cpu()
 
 
 def is_main_process() -> bool:

@@ -7,7 +7,7 @@ only its own row of the batch; so one backward pass of a sum over the batch give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -24,47 +24,50 @@ Gradients = list[dict[str, Tensor]]
 FLOAT16_SCALE = 2.0**10
 
 
+class LogitGradients:
+    """The logits of one forward pass, and gradients of them on demand.
+
+    Attributes:
+        logits: (B, C), detached, in float32 or better.
+    """
+
+    def __init__(self, logits: Tensor, leaves: list[dict[str, Tensor]], scale: float) -> None:
+        self.logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        self._graph, self._leaves, self._scale = logits, leaves, scale
+
+    def gradients(self, vectors: Sequence[Tensor]) -> Iterator[Gradients]:
+        """For each v (B, C) the gradients of Σ_c v_c f_c, example by example, in float32.
+
+        One backward pass each; the last one frees the graph, so that this is called once.
+        """
+        flat = [leaf for tensors in self._leaves for leaf in tensors.values()]
+        for left, vector in zip(reversed(range(len(vectors))), vectors, strict=True):
+            seed = (vector * self._scale).to(self._graph.dtype)
+            found = torch.autograd.grad(self._graph, flat, seed, retain_graph=left > 0)
+            it = iter(found if self._scale == 1.0 else [each / self._scale for each in found])
+            yield [{name: next(it) for name in tensors} for tensors in self._leaves]
+
+
 def logit_gradients(
     model: Classifier,
     modules: Sequence[CandidateModule],
     batch: Batch,
-    cotangents: Callable[[Tensor], Sequence[Tensor]],
     precision: torch.dtype = torch.float32,
-) -> tuple[Tensor, Iterator[Gradients]]:
-    """Logits, and for each cotangent v (B, C) the gradients of Σ_c v_c f_c, example by example.
+) -> LogitGradients:
+    """One forward pass in which every example has a copy of its own of the modules' tensors.
 
     Args:
         modules: attached to the model; gradients are for their kept tensors.
         batch: inputs on the model's device, `labels` allowed and ignored.
-        cotangents: given the logits (B, C), the cotangents, (B, C) each: one backward pass each.
-        precision: float16 and bfloat16 run the passes under autocast; gradients are float32.
-
-    Returns:
-        The logits, detached, and an iterator that yields the gradients of one cotangent at a
-        time. Exhaust it before the model is used again.
+        precision: float16 and bfloat16 run the passes under autocast.
     """
     size = len(batch["input_ids"])
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    stack = ExitStack()
-    leaves = [stack.enter_context(module.per_example(size)) for module in modules]
-    with _precision(batch["input_ids"].device, precision):
-        logits = model(**inputs)
-    stack.close()  # the graph holds the leaves from here on
-    vectors = cotangents(logits.detach().to(torch.promote_types(logits.dtype, torch.float32)))
-    scale = FLOAT16_SCALE if precision == torch.float16 else 1.0
-    return logits.detach(), _backward(logits, leaves, vectors, scale)
-
-
-def _backward(
-    logits: Tensor, leaves: list[dict[str, Tensor]], vectors: Sequence[Tensor], scale: float
-) -> Iterator[Gradients]:
-    flat = [leaf for tensors in leaves for leaf in tensors.values()]
-    for i, vector in enumerate(vectors):
-        last = i == len(vectors) - 1
-        seed = (vector * scale).to(logits.dtype)
-        found = torch.autograd.grad(logits, flat, seed, retain_graph=not last)
-        it = iter(found if scale == 1.0 else [gradient / scale for gradient in found])
-        yield [{name: next(it) for name in tensors} for tensors in leaves]
+    with ExitStack() as stack:  # the graph holds the leaves from there on
+        leaves = [stack.enter_context(module.per_example(size)) for module in modules]
+        with _precision(batch["input_ids"].device, precision):
+            logits = model(**inputs)
+    return LogitGradients(logits, leaves, FLOAT16_SCALE if precision == torch.float16 else 1.0)
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from fishpal.common.errors import EncoderError
-from fishpal.encoders.pooling import Pooling, pool
+from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.pooling import pool
 from fishpal.modules import CandidateModule
-from fishpal.modules.attach import attach, detach
-from fishpal.records.facts import EncoderFacts
+from fishpal.modules.attach import attach, check_free, check_own, detach
+from fishpal.records.results import Parameters
 
 Batch = dict[str, Tensor]
 
@@ -22,16 +23,21 @@ class Classifier(nn.Module):
     """Texts → logits (B, C), C = 1 for a regression.
 
     Attributes:
-        encoder: as `load_encoder` gives it.
+        source: the encoder and its facts, as `load_encoder` gives them.
+        encoder: its model.
         modules_: the attached modules, by layer (`modules` is taken by torch).
         head: linear, (C, d).
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Linear, pooling: Pooling = "mean") -> None:
+    def __init__(self, source: Encoder, head: nn.Linear) -> None:
         super().__init__()
-        self.encoder = encoder
+        if head.in_features != source.facts.hidden:
+            allowed = f"the encoder's width, {source.facts.hidden}"
+            raise EncoderError(f"head takes {head.in_features} features; allowed: {allowed}")
+        check_free(source.model)
+        self.source = source
+        self.encoder = source.model
         self.head = head
-        self.pooling = pooling
         self.modules_ = nn.ModuleList()
 
     def attach(self, modules: Sequence[CandidateModule]) -> None:
@@ -40,7 +46,7 @@ class Classifier(nn.Module):
         self.modules_.extend(modules)
 
     def detach(self) -> list[CandidateModule]:
-        """Take all modules out; the encoder is as it was before."""
+        """Take all modules out; the encoder is as it was before, and free for another model."""
         modules = list(self.candidates())
         detach(modules)
         self.modules_ = nn.ModuleList()
@@ -54,22 +60,23 @@ class Classifier(nn.Module):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
         """The pooled last hidden states (B, d)."""
+        check_own(self.encoder, self, list(self.candidates()))
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs)
-        return pool(output.last_hidden_state, attention_mask, self.pooling)
+        return pool(output.last_hidden_state, attention_mask, self.source.pooling)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
         """Logits (B, C)."""
         logits: Tensor = self.head(self.features(input_ids, attention_mask, **inputs))
         return logits
 
-    def parameter_counts(self, facts: EncoderFacts, full: bool = False) -> dict[str, int]:
+    def parameter_counts(self, full: bool = False) -> Parameters:
         """Trainable, kept at inference (beyond the frozen encoder, head included), and total."""
         head = sum(parameter.numel() for parameter in self.head.parameters())
         kept = head + sum(module.kept_parameters for module in self.candidates())
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        total = facts.parameters + kept
+        total = self.source.facts.parameters + kept
         # A fully tuned encoder is a second copy of itself: all of it has to be kept.
-        return {"trainable": trainable, "kept": total if full else kept, "total": total}
+        return Parameters(trainable, total if full else kept, total)
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import nn
 
 from fishpal.common.kinds import HeadInit
-from fishpal.encoders.encoder import config_of
-from fishpal.encoders.pooling import Pooling
+from fishpal.encoders.encoder import Encoder, config_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import HeadOptions
-from fishpal.records.examples import Example, TaskFacts
+from fishpal.records.facts import HeadFacts
+from fishpal.records.task import TokenisedTask
+
+
+class Head(nn.Linear):
+    """A linear head (C, d) and how it started, which a Fisher table records."""
+
+    def __init__(self, hidden: int, facts: HeadFacts) -> None:
+        super().__init__(hidden, facts.outputs)
+        self.facts = facts
 
 
 def start_head(
-    encoder: nn.Module,
-    pooling: Pooling,
-    facts: TaskFacts,
-    fit: Sequence[Example],
-    options: HeadOptions,
-    batch_size: int = 64,
-) -> nn.Linear:
-    """A head (C, d) that starts at random, or as a probe fitted on the fit part.
+    encoder: Encoder, task: TokenisedTask, options: HeadOptions, batch_size: int = 64
+) -> Head:
+    """A head that starts at random, or as a probe fitted on the fit part.
 
     The seed of the random start is the section's own, not a cell's, so that the head that scores
     the candidates is the head that every seed's training starts from.
     """
-    hidden = int(config_of(encoder).hidden_size)
-    head = nn.Linear(hidden, facts.outputs)
+    facts = HeadFacts(options.init, options.seed, task.facts.outputs)
+    head = Head(encoder.facts.hidden, facts)
     generator = torch.Generator().manual_seed(options.seed)
     # ModernBERT and ELECTRA name it alike; DistilBERT's 0.02 is the value of all of them.
-    std = float(getattr(config_of(encoder), "initializer_range", 0.02))
+    std = float(getattr(config_of(encoder.model), "initializer_range", 0.02))
     nn.init.normal_(head.weight, 0.0, std, generator=generator)
     nn.init.zeros_(head.bias)
     if options.init == HeadInit.PROBE:
-        _fit_probe(Classifier(encoder, head, pooling), facts, fit, batch_size)
+        _fit_probe(Classifier(encoder, head), task, batch_size)
     return head
 
 
 @torch.no_grad()
-def _fit_probe(
-    model: Classifier, facts: TaskFacts, fit: Sequence[Example], batch_size: int
-) -> None:
+def _fit_probe(model: Classifier, task: TokenisedTask, batch_size: int) -> None:
     """Fit the head on frozen pooled features: logistic regression, or ridge for a regression.
 
     scikit-learn's default penalty (C = 1, α = 1) on features as they are; in eval mode.
@@ -54,18 +53,18 @@ def _fit_probe(
 
     model.eval()
     device = next(model.encoder.parameters()).device
-    features = np.empty((len(fit), model.head.in_features))
-    labels = np.array([example.label for example in fit])
-    for rows in by_length(fit, batch_size):
-        batch = collate([fit[i] for i in rows], facts.pad_id)
+    features = np.empty((len(task.fit), model.head.in_features))
+    labels = np.array([example.label for example in task.fit])
+    for rows in by_length(task.fit, batch_size):
+        batch = collate([task.fit[i] for i in rows], task.facts.pad_id)
         inputs = {k: v.to(device) for k, v in batch.items() if k != "labels"}
         features[rows] = model.features(**inputs).double().cpu().numpy()
-    if facts.labels is None:
+    if task.facts.labels is None:
         probe = Ridge().fit(features, labels)
         weight, bias = probe.coef_[None], np.atleast_1d(probe.intercept_)
     else:
         probe = LogisticRegression(max_iter=1000).fit(features, labels)
-        weight, bias = _all_classes(probe, facts.outputs)
+        weight, bias = _all_classes(probe, task.facts.outputs)
     model.head.weight.copy_(torch.from_numpy(weight))
     model.head.bias.copy_(torch.from_numpy(bias))
 

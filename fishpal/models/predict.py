@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
-from fishpal.records.examples import Example, TaskFacts
+from fishpal.records.examples import Example, check_examples
+from fishpal.records.facts import TaskFacts
 
 
 @torch.no_grad()
@@ -24,6 +25,7 @@ def predict(
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device."""
+    check_examples(examples, task, model.source.limits, "examples")
     model.eval()
     device = model.head.weight.device
     logits = np.empty((len(examples), task.outputs), dtype=np.float32)
@@ -35,12 +37,14 @@ def predict(
     return logits
 
 
-def mean_loss(logits: NDArray[np.float32], examples: Sequence[Example]) -> float:
-    """Mean −log p(y|x) in nats over all examples."""
-    labels = torch.tensor([example.label for example in examples])
-    return task_loss(torch.from_numpy(logits).double(), labels).item()
+def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> float:
+    """Mean loss of `task_loss` over all examples; a regression's labels standardised."""
+    return task_loss(torch.from_numpy(logits).double(), torch.tensor(labels)).item()
 
 
-def decide(logits: NDArray[np.float32], regression: bool) -> NDArray[np.generic]:
-    """(n, C) → the most probable class (the first of equals), or the regression's value, (n)."""
-    return logits[:, 0] if regression else logits.argmax(axis=1)
+def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:
+    """(n, C) → (n): the most probable class (the first of equals), or a regression's value in
+    the label's own unit."""
+    if task.labels is not None:
+        return logits.argmax(axis=1)
+    return logits[:, 0] if task.scale is None else task.scale.restore(logits[:, 0])

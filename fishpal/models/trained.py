@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,23 +17,15 @@ from torch import Tensor, nn
 
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, replacing, write_json
-from fishpal.common.validate import decode
-from fishpal.encoders.encoder import facts_of, fingerprint
+from fishpal.common.validate import STRICT, decode
+from fishpal.encoders.encoder import Encoder
 from fishpal.models.classifier import Classifier
-from fishpal.modules.attach import build_modules
-from fishpal.records.examples import TaskFacts
+from fishpal.modules.attach import build_modules, mark_changed
+from fishpal.records.facts import Pooling, TaskFacts
 from fishpal.records.plan import Plan
+from fishpal.records.results import Parameters
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Parameters updated, kept at inference beyond the frozen encoder, and in all."""
-
-    trainable: int
-    kept: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -42,41 +33,40 @@ class TrainedCard:
     """What a trained folder belongs to.
 
     Attributes:
-        encoder_sha256: `fingerprint` of the frozen encoder that the modules were trained in.
+        encoder_sha256: `Encoder.sha256` of the frozen encoder that the modules were trained in.
     """
 
+    __pydantic_config__ = STRICT
     version: int
     task: TaskFacts
     seed: int
-    pooling: Literal["mean", "cls"]
+    pooling: Pooling
     encoder_sha256: str
     best_update: int
-    parameters: Counts
+    parameters: Parameters
 
 
 def save(
-    model: Classifier,
-    plan: Plan,
-    folder: str | Path,
-    *,
-    task: TaskFacts,
-    seed: int,
-    encoder_sha256: str,
-    best_update: int,
+    model: Classifier, plan: Plan, folder: str | Path, *, task: TaskFacts, seed: int, best: int
 ) -> None:
     """Write a trained folder, whole or not at all.
 
     Args:
-        encoder_sha256: of the encoder before training, since full fine-tuning changes it.
+        plan: of which the model is: it has these modules attached.
+        best: the update whose weights the model has.
+
+    Raises:
+        PlanError: where the model does not have the plan's modules, as after `merge_lora`.
     """
-    counts = model.parameter_counts(plan.encoder, plan.full)
+    _check_modules(model, plan)
+    source = model.source
     card = TrainedCard(
-        VERSION, task, seed, model.pooling, encoder_sha256, best_update, Counts(**counts)
+        VERSION, task, seed, source.pooling, source.sha256, best, model.parameter_counts(plan.full)
     )
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / "plan.json")
-        write_json(draft / "card.json", asdict(card))
+        write_json(draft / "card.json", asdict(card) | {"task": task.to_json()})
         _write(draft / "head.safetensors", dict(model.head.named_parameters()))
         tensors = {
             f"{module.layer}.{module.kind}.{name}": tensor
@@ -89,39 +79,53 @@ def save(
             _write(draft / "encoder.safetensors", dict(model.encoder.named_parameters()))
 
 
-def load(encoder: nn.Module, folder: str | Path) -> Classifier:
+def _check_modules(model: Classifier, plan: Plan) -> None:
+    found = {module.layer: module.kind for module in model.candidates()}
+    wanted = {layer: kind for layer, kind in enumerate(plan.layers) if kind is not None}
+    if found != wanted:
+        raise PlanError(
+            f"the model has {len(found)} modules attached; allowed: the plan's {len(wanted)}, each"
+            " at its layer (a merged or detached model cannot be saved as a trained folder)"
+        )
+
+
+def load(encoder: Encoder, folder: str | Path) -> Classifier:
     """Restore a trained model to bit-equal logits, in eval mode.
 
     Args:
         encoder: the frozen encoder that it was trained in (`load_encoder`); it gets the modules
-            attached, and after full fine-tuning the trained weights.
+            attached, and after full fine-tuning the trained weights, so that it serves this one
+            model until `.detach()`.
 
     Raises:
         PlanError: naming the file, where the folder is incomplete, malformed or belongs to
             another encoder or plan.
+        AttachError: where the encoder is in use.
     """
     folder = Path(folder)
     card, plan = load_card(folder), Plan.load(folder / "plan.json")
-    if facts_of(encoder) != plan.encoder or fingerprint(encoder) != card.encoder_sha256:
-        raise PlanError(
-            f"{folder}: was trained in another encoder (sha256 {card.encoder_sha256[:12]}…);"
-            " allowed: that one"
-        )
     head = nn.Linear(plan.encoder.hidden, card.task.outputs)
-    model = Classifier(encoder, head, card.pooling)
+    own = encoder.facts == plan.encoder and encoder.sha256 == card.encoder_sha256
+    if not own or encoder.pooling != card.pooling:
+        raise PlanError(
+            f"{folder}: was trained in another encoder (sha256 {card.encoder_sha256[:12]}…,"
+            f" {card.pooling} pooling); allowed: that one"
+        )
+    model = Classifier(encoder, head)
     _restore(folder / "head.safetensors", "head", head.load_state_dict)
-    if plan.full:
-        _restore(folder / "encoder.safetensors", "encoder", encoder.load_state_dict)
     modules = build_modules(plan.layers, plan.encoder.hidden, plan.modules, seed=0)
     if modules:
         tensors = _read(folder / "modules.safetensors")
         for module in modules:
             start = f"{module.layer}.{module.kind}."
-            own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            _check_shapes(folder / "modules.safetensors", start, module.kept(), own)
-            module.load_kept(own)
+            part = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+            _check_shapes(folder / "modules.safetensors", start, module.kept(), part)
+            module.load_kept(part)
         model.attach(modules)
-    return model.to(next(encoder.parameters()).device).eval()
+    if plan.full:
+        mark_changed(encoder.model, "fine-tuned", model)
+        _restore(folder / "encoder.safetensors", "encoder", encoder.model.load_state_dict)
+    return model.to(next(encoder.model.parameters()).device).eval()
 
 
 def load_card(folder: str | Path) -> TrainedCard:

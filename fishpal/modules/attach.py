@@ -1,9 +1,14 @@
-"""Building the modules of a plan and putting them to work in an encoder."""
+"""Building the modules of a plan and putting them to work in an encoder.
+
+An encoder serves one model at a time: modules are hooks in it, so that those of a second model
+would change the first one's logits without a word. What is attached is known here, by encoder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 import torch
@@ -14,6 +19,11 @@ from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import ports_of
 from fishpal.modules import Adapter, CandidateModule, Lora, Prefix
 from fishpal.params.options import ModuleOptions
+
+AGAIN = "load the encoder again (`load_encoder`) for every further model"
+# Weak: an encoder that nobody uses must go, with what is attached to it.
+_ATTACHED: WeakKeyDictionary[nn.Module, list[CandidateModule]] = WeakKeyDictionary()
+_CHANGED: WeakKeyDictionary[nn.Module, tuple[str, ReferenceType[object]]] = WeakKeyDictionary()
 
 
 def candidate_generator(seed: int, layer: int, kind: ModuleKind) -> Generator:
@@ -54,17 +64,20 @@ def attach(encoder: nn.Module, modules: Sequence[CandidateModule]) -> None:
     """Attach every module to its layer, or none of them.
 
     Raises:
-        AttachError: for no modules, a layer that the encoder lacks, or a kind it cannot take.
+        AttachError: for no modules, a layer that the encoder lacks, a kind it cannot take, or an
+            encoder that is in use.
     """
     if not modules:
         raise AttachError("modules is empty; allowed: one module or more")
+    check_free(encoder)
     ports = ports_of(encoder)
+    held = _ATTACHED.setdefault(encoder, [])
     done: list[CandidateModule] = []
     try:
         for module in modules:
             if not 0 <= module.layer < len(ports):
                 raise AttachError(f"layer is {module.layer}; allowed: 0 to {len(ports) - 1}")
-            module.attach(ports[module.layer])
+            module.attach(ports[module.layer], held)
             done.append(module)
     except AttachError:
         detach(done)
@@ -85,3 +98,34 @@ def attached(encoder: nn.Module, modules: Sequence[CandidateModule]) -> Iterator
         yield
     finally:
         detach(modules)
+
+
+def attached_to(encoder: nn.Module) -> tuple[CandidateModule, ...]:
+    """The modules at work in an encoder, in the order in which they were attached."""
+    return tuple(_ATTACHED.get(encoder, ()))
+
+
+def mark_changed(encoder: nn.Module, how: str, owner: object) -> None:
+    """Note that the encoder's own weights are now those of one model, and how that came."""
+    _CHANGED[encoder] = (how, ref(owner))
+
+
+def check_free(encoder: nn.Module) -> None:
+    """Raise `AttachError` unless the encoder is as it was loaded."""
+    found = attached_to(encoder)
+    if found:
+        kinds = ", ".join(sorted({module.kind.value for module in found}))
+        raise AttachError(
+            f"the encoder has {len(found)} modules attached ({kinds}); allowed: none: call"
+            f" `.detach()` of the model that has them, or {AGAIN}"
+        )
+    if encoder in _CHANGED:
+        how, _ = _CHANGED[encoder]
+        raise AttachError(f"the encoder's weights are {how}; allowed: the loaded ones: {AGAIN}")
+
+
+def check_own(encoder: nn.Module, owner: object, modules: Sequence[CandidateModule]) -> None:
+    """Raise `AttachError` where the encoder no longer computes what its `owner` expects."""
+    _, changer = _CHANGED.get(encoder, ("", lambda: owner))
+    if attached_to(encoder) != tuple(modules) or changer() is not owner:
+        raise AttachError(f"another model has taken the encoder since; allowed: {AGAIN}")

@@ -70,8 +70,8 @@ class CandidateModule(nn.Module, ABC):
         finally:
             self._leaves = None
 
-    def attach(self, ports: LayerPorts) -> None:
-        """Put the module to work at a layer.
+    def attach(self, ports: LayerPorts, held: list[CandidateModule]) -> None:
+        """Put the module to work at a layer, and into `held` for as long as it is there.
 
         Raises:
             AttachError: where it is attached already, or the layer cannot take its kind.
@@ -79,6 +79,8 @@ class CandidateModule(nn.Module, ABC):
         if self._detachers:
             raise AttachError(f"{self.kind} of layer {self.layer} is attached already")
         self._attach(ports)
+        held.append(self)
+        self._detachers.append(lambda: held.remove(self))
 
     def detach(self) -> None:
         """Leave the layer exactly as it was; nothing to do where it is not attached."""

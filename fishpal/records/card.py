@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import PlanError
-from fishpal.common.files import read_json
-from fishpal.common.validate import decode
+from fishpal.common.files import read_json, write_json
+from fishpal.common.validate import STRICT, decode
 
 
 @dataclass(frozen=True)
 class SplitCard:
     """Rows of a published split, and how many have each label (none for a regression)."""
 
+    __pydantic_config__ = STRICT
     rows: int
     labels: dict[str, int] | None = None
 
@@ -24,41 +25,62 @@ class Card:
     """`artifacts/raw/<task>/card.json`: what was read and what was wrong with it.
 
     Attributes:
-        overlap: distinct texts that stand in two splits, by "first/second".
-        conflicts: texts of the raw table of train that occur with two labels or more.
+        labels: class names in class order; None for a regression.
+        dropped: rows left out, by reason.
+        overlap: distinct texts (or pairs) that stand in two splits, by "first/second".
+        conflicts: texts of the raw table of train that occur with two labels or more, counted
+            before duplicates go and before a cut.
     """
 
+    __pydantic_config__ = STRICT
     task: str
     source: dict[str, Any]
     columns: dict[str, Any]
-    labels: tuple[Any, ...] | None
+    labels: tuple[str, ...] | None
     splits: dict[str, SplitCard]
     dropped: dict[str, int]
     overlap: dict[str, int]
     conflicts: int
 
+    def save(self, path: str | Path) -> None:
+        write_json(path, asdict(self))
 
-@dataclass(frozen=True)
+    @classmethod
+    def load(cls, path: str | Path) -> Card:
+        card: Card = decode(cls, read_json(path), str(path))
+        return card
+
+
+@dataclass
 class SplitCounts:
     """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens."""
 
-    rows: int
-    truncated: int
-    max_tokens: int
+    __pydantic_config__ = STRICT
+    rows: int = 0
+    truncated: int = 0
+    max_tokens: int = 0
 
 
-def read_card(path: Path) -> Card:
-    """What `download` found in a task's rows."""
-    card: Card = decode(Card, read_json(path), str(path))
-    return card
+@dataclass(frozen=True)
+class Counts:
+    """`artifacts/tokens/<task>/counts.json`: fit, selection and each evaluation split.
 
+    `removed_duplicates` are rows kept out of fit, since their texts stand in selection.
+    """
 
-def read_counts(path: Path) -> tuple[dict[str, SplitCounts], int]:
-    """Counts of the tokenised splits, and the rows kept out of fit as duplicates of selection."""
-    data = read_json(path)
-    if not isinstance(data, dict):
-        raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")
-    where = f"{path}: removed_duplicates"
-    removed: int = decode(int, data.pop("removed_duplicates", 0), where)
-    counts: dict[str, SplitCounts] = decode(dict[str, SplitCounts], data, str(path))
-    return counts, removed
+    __pydantic_config__ = STRICT
+    splits: dict[str, SplitCounts]
+    removed_duplicates: int = 0
+
+    def save(self, path: str | Path) -> None:
+        data = asdict(self)
+        write_json(path, data.pop("splits") | data)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Counts:
+        data = read_json(path)
+        if not isinstance(data, dict):
+            raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")
+        rest = {key: data.pop(key) for key in ("removed_duplicates",) if key in data}
+        counts: Counts = decode(cls, {"splits": data} | rest, str(path))
+        return counts

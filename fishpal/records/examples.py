@@ -1,21 +1,14 @@
-"""Tokenised splits: in memory, as Arrow files, and as padded batches' raw material.
-
-Layout of `artifacts/tokens/<task>/`, cut so that each later stage depends on what it reads:
-`task.json` (`TaskFacts`), `fit.arrow`, `selection.arrow`, `evaluation/<split>.arrow`,
-`counts.json` (rows and truncated rows, for the report).
-"""
+"""Examples in memory: what a model reads, and whether it can."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fishpal.common.errors import DataError, FishpalError, brief
-from fishpal.common.files import read_json, replacing, write_json
-from fishpal.common.validate import decode
-from fishpal.records.facts import Limits
+from fishpal.common.errors import DataError, brief
+from fishpal.records.facts import Limits, TaskFacts
 
 
 @dataclass(frozen=True)
@@ -27,143 +20,51 @@ class Example:
     token_type_ids: list[int] | None = None
 
 
-@dataclass(frozen=True)
-class TaskFacts:
-    """What a model has to know of a task: name, class names (null: regression), padding id."""
+class Stored(Sequence[Example], ABC):
+    """Examples in a file, which knows of all rows without reading each."""
 
-    name: str
-    labels: tuple[str, ...] | None
-    pad_id: int
+    @abstractmethod
+    def check(self, facts: TaskFacts, limits: Limits) -> Stored:
+        """Itself; `DataError` where a row is not the task's or beyond the encoder's limits."""
 
-    def __post_init__(self) -> None:
-        if self.labels is not None and len(self.labels) < 2:
-            raise FishpalError(f"labels is {list(self.labels)}; allowed: two or more, or null")
-
-    @property
-    def outputs(self) -> int:
-        """Logits a text: one a class, or the one of a regression."""
-        return 1 if self.labels is None else len(self.labels)
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> TaskFacts:
-        facts: TaskFacts = decode(cls, read_json(path), str(path))
-        return facts
-
-
-class ArrowSplit(Sequence[Example]):
-    """A split in an Arrow IPC file, memory-mapped: a row is read when it is asked for.
-
-    Columns: `input_ids` list<int32>, `label` int64 or float64, and, where the tokenizer makes
-    them, `token_type_ids` list<int8>.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        import pyarrow as pa  # here, since the core runs on machines without it
-
-        self._path = path
-        try:
-            self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            self._table.validate(full=True)  # else reading a damaged file can end the process
-            self._ids = self._table["input_ids"]
-            self._labels = self._table["label"]
-        except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
-            raise DataError(f"{path}: not a tokenised split: {brief(error, 160)}") from error
-        _check_columns(path, self._table)
-        has_types = "token_type_ids" in self._table.column_names
-        self._types = self._table["token_type_ids"] if has_types else None
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        types = None if self._types is None else self._types[index].as_py()
-        return Example(self._ids[index].as_py(), self._labels[index].as_py(), types)
-
-    def check(self, facts: TaskFacts, limits: Limits) -> ArrowSplit:
-        """The split; `DataError` where a row is not the task's or beyond the encoder's limits."""
-        import pyarrow.compute as pc
-
-        self._within("tokens of a row", pc.list_value_length(self._ids), 1, limits.tokens)
-        self._within("input_ids", pc.list_flatten(self._ids), 0, limits.ids - 1)
-        if self._types is not None:
-            self._within("token_type_ids", pc.list_flatten(self._types), 0, limits.types - 1)
-        floats = str(self._labels.type) == "double"
-        finite = not floats or pc.all(pc.is_finite(self._labels)).as_py()
-        if floats != (facts.labels is None) or not finite:
-            allowed = "classes, as int64" if facts.labels else "finite float64, as labels is null"
-            raise DataError(f"{self._path}: label is {self._labels.type}; allowed: {allowed}")
-        if facts.labels is not None:
-            self._within("label", self._labels, 0, facts.outputs - 1)
-        return self
-
-    def _within(self, name: str, values: Any, least: int, most: int | None) -> None:
-        import pyarrow.compute as pc
-
-        low, high = (value.as_py() for value in pc.min_max(values).values())
-        if values.null_count or low < least or (most is not None and high > most):
-            found = f"go from {low} to {high} with {values.null_count} nulls"
-            allowed = f"{least} to {most}" if most is not None else f"from {least}"
-            raise DataError(f"{self._path}: {name} {found}; allowed: {allowed}, no nulls")
-
+    @abstractmethod
     def lengths(self) -> list[int]:
-        """Tokens of every row, without reading the rows."""
-        import pyarrow.compute as pc
-
-        return [int(n) for n in pc.list_value_length(self._ids).to_pylist()]
+        """Tokens of every row."""
 
 
-def _check_columns(path: str | Path, table: Any) -> None:
-    if not table.num_rows:
-        raise DataError(f"{path}: holds no rows; allowed: one or more")
-    classes, targets = _types(floats=False), _types(floats=True)
-    for name in set(classes) & set(table.column_names):
-        found, nulls = table[name].type, table[name].null_count
-        allowed = dict.fromkeys([classes[name], targets[name]])
-        if found not in allowed or nulls:
-            types = " or ".join(map(str, allowed))
-            raise DataError(f"{path}: {name} is {found} with {nulls} nulls; allowed: {types}, none")
+def check_examples(
+    examples: Sequence[Example], facts: TaskFacts, limits: Limits, part: str
+) -> None:
+    """Raise `DataError` naming part and row of an example that task or encoder cannot take."""
+    if isinstance(examples, Stored):
+        examples.check(facts, limits)
+        return
+    for row, example in enumerate(examples):
+        problem = _problem(example, facts, limits)
+        if problem:
+            raise DataError(f"task {facts.name}: {part}: row {row}: {problem}")
 
 
-def _types(floats: bool) -> dict[str, Any]:
-    """The columns' types; `floats`: labels are regression targets."""
-    import pyarrow as pa
-
-    types = {"input_ids": pa.list_(pa.int32()), "token_type_ids": pa.list_(pa.int8())}
-    return types | {"label": pa.float64() if floats else pa.int64()}
+def _problem(example: Example, facts: TaskFacts, limits: Limits) -> str:
+    tokens, types, label = len(example.input_ids), example.token_type_ids, example.label
+    if not 1 <= tokens <= (limits.tokens or math.inf):
+        return f"{tokens} tokens; allowed: 1 to {limits.tokens or 'any number'}"
+    least, most = min(example.input_ids), max(example.input_ids)
+    if least < 0 or most >= limits.ids:
+        return f"token ids go from {least} to {most}; allowed: 0 to {limits.ids - 1}"
+    if types is not None and not (
+        len(types) == tokens and min(types) >= 0 and max(types) < limits.types
+    ):
+        return f"token_type_ids are {brief(types)}; allowed: one a token, below {limits.types}"
+    if facts.labels is None:
+        ok = isinstance(label, float) and math.isfinite(label)
+        return "" if ok else f"label is {brief(repr(label))}; allowed: a finite float"
+    ok = isinstance(label, int) and not isinstance(label, bool) and 0 <= label < facts.outputs
+    return "" if ok else f"label is {brief(repr(label))}; allowed: 0 to {facts.outputs - 1}"
 
 
 def lengths(examples: Sequence[Example]) -> list[int]:
     """Tokens of every example."""
-    if isinstance(examples, ArrowSplit):
+    if isinstance(examples, Stored):
         return examples.lengths()
     return [len(example.input_ids) for example in examples]
-
-
-def write_split(path: str | Path, batches: Iterator[dict[str, list[Any]]], floats: bool) -> int:
-    """Write batches of columns as one Arrow IPC file; returns the number of rows.
-
-    Args:
-        batches: mappings `input_ids`, `label` and, for all or none, `token_type_ids`.
-        floats: labels are regression targets.
-    """
-    import pyarrow as pa
-
-    types = _types(floats)
-    rows, writer = 0, None
-    with replacing(path) as draft:
-        for batch in batches:
-            schema = pa.schema([(name, types[name]) for name in batch])
-            writer = writer or pa.ipc.new_file(str(draft), schema)
-            writer.write_batch(pa.record_batch(batch, schema=schema))
-            rows += len(batch["label"])
-        if writer is None:
-            raise FishpalError(f"{path}: no rows to write; allowed: one or more")
-        writer.close()
-    return rows

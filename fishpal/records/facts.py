@@ -1,18 +1,31 @@
-"""What tables and plans need to know of an encoder and a head without loading either."""
+"""What tables, plans and models need to know of an encoder, a head and a task."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fishpal.common.checks import check_positive
+from fishpal.common.errors import DataError, FishpalError
+from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import HeadInit
+from fishpal.common.validate import STRICT, decode
+
+Pooling = Literal["mean", "cls"]
+"""How hidden states become one vector a text: over all tokens, or the first one's."""
 
 
 @dataclass(frozen=True)
 class EncoderFacts:
     """An encoder's type (`config.model_type`), depth, width and number of parameters."""
 
+    __pydantic_config__ = STRICT
     type: str
     layers: int
     hidden: int
@@ -23,9 +36,90 @@ class EncoderFacts:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How a regression's labels y are standardised: z = (y − mean) / sd, of the fit part.
+
+    The sign of `sd` is such that the first fit label beside the mean is positive. So any affine
+    change of the labels, a·y + b with a ≠ 0, leaves z as it is, and all that is made from it.
+    """
+
+    __pydantic_config__ = STRICT
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Scale:
+        """The scale of the fit part's labels.
+
+        Raises:
+            DataError: labels without a spread, or with one beyond floating point.
+        """
+        values = np.asarray(labels, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, sd = float(values.mean()), float(values.std())
+        if not 0 < sd < math.inf:
+            raise DataError(f"labels have a standard deviation of {sd}; allowed: finite, above 0")
+        beside = np.flatnonzero(np.abs(values - mean) > 1e-6 * sd)
+        return cls(mean, math.copysign(sd, values[beside[0]] - mean))
+
+    def standardise(self, label: float) -> float:
+        """z to six decimals: what rounding leaves of a, b falls away, and float32 holds no more."""
+        return round((label - self.mean) / self.sd, 6)
+
+    def restore(self, predicted: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Predictions in the labels' own unit."""
+        return predicted.astype(np.float64) * self.sd + self.mean
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a model has to know of a task.
+
+    Attributes:
+        labels: class names; null: a regression.
+        pad_id: the tokenizer's padding.
+        scale: a regression's, whose labels then train standardised; null: as they are.
+    """
+
+    __pydantic_config__ = STRICT
+    name: str
+    labels: tuple[str, ...] | None
+    pad_id: int
+    scale: Scale | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) < 2:
+            raise FishpalError(f"labels is {list(self.labels)}; allowed: two or more, or null")
+        if self.labels is not None and self.scale is not None:
+            raise FishpalError("scale is given with labels; allowed: for a regression alone")
+
+    @property
+    def outputs(self) -> int:
+        """Logits a text: one a class, or the one of a regression."""
+        return 1 if self.labels is None else len(self.labels)
+
+    def standardise(self, label: float) -> float:
+        """A label as the model is trained on it."""
+        return label if self.scale is None else self.scale.standardise(label)
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        return data if self.scale else {key: v for key, v in data.items() if key != "scale"}
+
+    def save(self, path: str | Path) -> None:
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> TaskFacts:
+        facts: TaskFacts = decode(cls, read_json(path), str(path))
+        return facts
+
+
+@dataclass(frozen=True)
 class HeadFacts:
     """The head's start and its number of outputs (1 for a regression)."""
 
+    __pydantic_config__ = STRICT
     init: HeadInit
     seed: int
     outputs: int

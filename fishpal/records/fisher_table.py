@@ -9,7 +9,7 @@ from typing import Any
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
-from fishpal.common.validate import decode
+from fishpal.common.validate import STRICT, decode
 from fishpal.params.options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 
@@ -31,6 +31,7 @@ class CandidateRow:
         tensor_parameters: number of parameters of each of these tensors.
     """
 
+    __pydantic_config__ = STRICT
     layer: int
     kind: ModuleKind
     parameters: int
@@ -50,6 +51,7 @@ class FisherTable:
     per-example kernels lies beside the table.
     """
 
+    __pydantic_config__ = STRICT
     version: int
     task: str
     encoder: EncoderFacts

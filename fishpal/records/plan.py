@@ -9,7 +9,7 @@ from typing import Any
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
-from fishpal.common.validate import decode
+from fishpal.common.validate import STRICT, decode
 from fishpal.params.options import LearningRates, ModuleOptions
 from fishpal.records.facts import EncoderFacts
 
@@ -20,6 +20,7 @@ VERSION = 1
 class LayerScore:
     """Why a layer got what it got: each kind's score there, and the choice."""
 
+    __pydantic_config__ = STRICT
     layer: int
     chosen: ModuleKind | None
     scores: dict[str, float]
@@ -37,6 +38,7 @@ class Reason:
         scores: every layer's candidates.
     """
 
+    __pydantic_config__ = STRICT
     rule: str
     criterion: str | None = None
     total: float | None = None
@@ -56,6 +58,7 @@ class Plan:
         full: train the whole encoder instead of modules (the baseline `full`).
     """
 
+    __pydantic_config__ = STRICT
     task: str
     method: str
     encoder: EncoderFacts

@@ -1,13 +1,13 @@
-"""The artifacts that the report reads: one typed reader a kind of file.
+"""What training and evaluating a cell leave for the report: one class a kind of file.
 
-A file that is missing or malformed raises `PlanError` with its name.
+`load` raises `PlanError` with the file's name where it is missing or malformed.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import read_json
-from fishpal.common.validate import decode
+from fishpal.common.files import read_json, replacing, write_csv, write_json
+from fishpal.common.validate import STRICT, decode
 
 Values = NDArray[Any]
-CURVE_COLUMNS = ("update", "epoch", "fit_loss", "selection_loss")
-PREDICTION_COLUMNS = ("split", "row", "label", "prediction")
+PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
 
 
 @dataclass(frozen=True)
 class Parameters:
     """Parameters updated in training; kept beyond the frozen encoder; encoder + kept."""
 
+    __pydantic_config__ = STRICT
     trainable: int
     kept: int
     total: int
@@ -34,72 +34,146 @@ class Parameters:
 
 @dataclass(frozen=True)
 class CellMetrics:
-    """`artifacts/metrics/<task>/<method>/<seed>.json`: numbers by split, `n` among them."""
+    """`artifacts/metrics/<cell>.json`: numbers by split, `n` and `loss` among them."""
 
+    __pydantic_config__ = STRICT
     splits: dict[str, dict[str, float]]
     parameters: Parameters
 
+    def save(self, path: str | Path) -> None:
+        write_json(path, asdict(self))
 
-@dataclass(frozen=True)
-class Curve:
-    """A learning curve: updates (m,) and the loss on the selection part after each (m,), nats."""
-
-    updates: tuple[int, ...]
-    selection_loss: tuple[float, ...]
+    @classmethod
+    def load(cls, path: str | Path) -> CellMetrics:
+        metrics: CellMetrics = decode(cls, read_json(path), str(path))
+        return metrics
 
 
 @dataclass(frozen=True)
 class Seconds:
+    """`artifacts/seconds/…`: wall clock of a stage."""
+
+    __pydantic_config__ = STRICT
     seconds: float
 
+    def save(self, path: str | Path) -> None:
+        write_json(path, {"seconds": round(self.seconds, 3)})
 
-def read_metrics(path: Path) -> CellMetrics:
-    """A cell's metrics by split and its numbers of parameters."""
-    metrics: CellMetrics = decode(CellMetrics, read_json(path), str(path))
-    return metrics
-
-
-def read_seconds(path: Path) -> float:
-    """Wall-clock seconds of a stage."""
-    found: Seconds = decode(Seconds, read_json(path), str(path))
-    return found.seconds
+    @classmethod
+    def load(cls, path: str | Path) -> Seconds:
+        found: Seconds = decode(cls, read_json(path), str(path))
+        return found
 
 
-def read_curve(path: Path) -> Curve:
-    """Read a learning curve with one evaluation a row.
+@dataclass(frozen=True)
+class CurvePoint:
+    """One evaluation: mean losses since the last one (fit, None at the start) and now
+    (selection), in the task's unit (`fishpal.models.classifier.task_loss`)."""
 
-    Raises:
-        PlanError: naming file and row.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, csv.Error) as error:
-        raise PlanError(f"{path}: not CSV: {error}") from error
-    if not rows or tuple(rows[0]) != CURVE_COLUMNS:
-        columns = ",".join(CURVE_COLUMNS)
-        raise PlanError(f"{path}: allowed: columns {columns} and one row or more")
-    updates, losses = [], []
-    for number, row in enumerate(rows, start=1):
+    __pydantic_config__ = STRICT
+    update: int
+    epoch: float
+    fit_loss: float | None
+    selection_loss: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """`artifacts/curves/<cell>.csv`: one evaluation a row, update 0 being the start."""
+
+    points: tuple[CurvePoint, ...]
+
+    @property
+    def updates(self) -> list[int]:
+        return [point.update for point in self.points]
+
+    @property
+    def losses(self) -> list[float]:
+        """On the selection part."""
+        return [point.selection_loss for point in self.points]
+
+    def save(self, path: str | Path) -> None:
+        rows = [
+            (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
+            for p in self.points
+        ]
+        write_csv(path, [field.name for field in fields(CurvePoint)], rows)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Curve:
+        """Read a curve; a row that is wrong is named."""
+        header = [field.name for field in fields(CurvePoint)]
         try:
-            updates.append(int(row["update"]))
-            losses.append(float(row["selection_loss"]))
-        except (TypeError, ValueError) as error:
-            raise PlanError(f"{path}: row {number}: {error}") from error
-        rising = updates == sorted(set(updates)) and updates[0] >= 0 and updates[-1] < 2**63
-        if not math.isfinite(losses[-1]) or not rising:
-            raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
-    return Curve(tuple(updates), tuple(losses))
+            with Path(path).open(encoding="utf-8", newline="") as file:
+                names, *rows = list(csv.reader(file)) or [[]]
+        except OSError as error:
+            raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, csv.Error) as error:
+            raise PlanError(f"{path}: not CSV: {error}") from error
+        if names != header or not rows:
+            raise PlanError(f"{path}: allowed: columns {','.join(header)} and one row or more")
+        points: list[CurvePoint] = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                update, epoch, fit, selection = row
+                point = CurvePoint(int(update), float(epoch), _number(fit), float(selection))
+            except ValueError as error:
+                raise PlanError(f"{path}: row {number}: {error}") from error
+            least = points[-1].update + 1 if points else 0
+            finite = all(math.isfinite(value) for value in astuple(point) if value is not None)
+            if not finite or not least <= point.update < 2**63:
+                raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
+            points.append(point)
+        return cls(tuple(points))
 
 
-def read_predictions(path: Path) -> dict[str, tuple[Values, Values]]:
-    """Labels and predictions (n,) by split; splits by name, examples by row.
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
-    Raises:
-        PlanError: naming the file.
+
+@dataclass(frozen=True)
+class Predictions:
+    """`artifacts/predictions/<cell>.parquet`: of every evaluation split, in its rows' order.
+
+    Attributes:
+        labels, predictions: split → (n,) class indices, or numbers in the label's own unit.
     """
+
+    labels: dict[str, Values]
+    predictions: dict[str, Values]
+
+    def save(self, path: str | Path) -> None:
+        import pandas as pd  # here: slow to import, and no reader needs it
+
+        frames = []
+        for split, labels in self.labels.items():
+            columns = (range(len(labels)), labels, self.predictions[split], split)
+            frames.append(pd.DataFrame(dict(zip(PREDICTION_COLUMNS, columns, strict=True))))
+        with replacing(path) as draft:
+            pd.concat(frames, ignore_index=True).to_parquet(draft, index=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Predictions:
+        """Read predictions; splits by name, examples by row."""
+        columns = _read_columns(path)
+        labels, predictions = {}, {}
+        for split in sorted(set(columns["split"].tolist())):
+            of_split = np.flatnonzero(columns["split"] == split)
+            rows = columns["row"][of_split]
+            order = of_split[np.argsort(rows, kind="stable")]
+            if len(set(rows.tolist())) != len(rows):
+                found = f"split '{brief(split)}' holds a row twice"
+                raise PlanError(f"{path}: {found}; allowed: each once")
+            labels[split], predictions[split] = (
+                columns["label"][order],
+                columns["prediction"][order],
+            )
+        if not labels:
+            raise PlanError(f"{path}: holds no rows; allowed: one or more")
+        return cls(labels, predictions)
+
+
+def _read_columns(path: str | Path) -> dict[str, Values]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -111,20 +185,9 @@ def read_predictions(path: Path) -> dict[str, tuple[Values, Values]]:
             raise pa.ArrowInvalid(f"split and row are {split} and {row}")
         if any(table[name].null_count for name in PREDICTION_COLUMNS):
             raise pa.ArrowInvalid("a cell is null")
-        columns = {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
+        return {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
     except OSError as error:
         reason = error.strerror or brief(error, 160)
         raise PlanError(f"{path}: cannot be read: {reason}") from error
     except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
         raise PlanError(f"{path}: not a predictions file: {brief(error, 160)}") from error
-    found = {}
-    for split in sorted(set(columns["split"].tolist())):
-        of_split = np.flatnonzero(columns["split"] == split)
-        rows = columns["row"][of_split]
-        order = of_split[np.argsort(rows, kind="stable")]
-        if len(set(rows.tolist())) != len(rows):
-            raise PlanError(f"{path}: split '{brief(split)}' holds a row twice; allowed: each once")
-        found[str(split)] = (columns["label"][order], columns["prediction"][order])
-    if not found:
-        raise PlanError(f"{path}: holds no rows; allowed: one or more")
-    return found

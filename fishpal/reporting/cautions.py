@@ -67,7 +67,7 @@ def _rare_classes(results: TaskResults) -> Iterator[str]:
 
 
 def _truncated(results: TaskResults) -> Iterator[str]:
-    for split, counts in results.counts.items():
+    for split, counts in results.counts.splits.items():
         if counts.truncated > TRUNCATED_SHARE * counts.rows:
             share = 100 * counts.truncated / counts.rows
             yield f"{share:.1f} % of the texts in {escape(split)} are cut at `max_length`."
@@ -103,5 +103,5 @@ def _ended_early(results: TaskResults) -> Iterator[str]:
 
 def _best_at_end(method: MethodResults) -> Iterator[bool]:
     for cell in method.cells:
-        losses = cell.curve.selection_loss
+        losses = cell.curve.losses
         yield len(losses) > 1 and losses[-1] < min(losses[:-1])

@@ -131,7 +131,7 @@ def mean_curve(method: MethodResults) -> tuple[Any, Any, Any]:
 
     Seeds that stop early have fewer; a mean over those that are left would jump.
     """
-    curves = [dict(zip(c.curve.updates, c.curve.selection_loss, strict=True)) for c in method.cells]
+    curves = [dict(zip(c.curve.updates, c.curve.losses, strict=True)) for c in method.cells]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     losses = np.array([[curve[update] for update in shared] for curve in curves])
     sd = losses.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))

@@ -14,20 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import FishpalError, PlanError
-from fishpal.metrics import METRICS
+from fishpal.metrics import metric
 from fishpal.params.catalog import Task
 from fishpal.params.load import Params
-from fishpal.records.card import Card, SplitCounts, read_card, read_counts
+from fishpal.records.card import Card, Counts
+from fishpal.records.paths import Artifacts
 from fishpal.records.plan import Plan
-from fishpal.records.results import (
-    CellMetrics,
-    Curve,
-    Parameters,
-    read_curve,
-    read_metrics,
-    read_predictions,
-    read_seconds,
-)
+from fishpal.records.results import CellMetrics, Curve, Parameters, Predictions, Seconds
 
 Values = NDArray[Any]
 
@@ -36,14 +29,12 @@ Values = NDArray[Any]
 class Cell:
     """One task × method × seed.
 
-    Attributes:
-        predictions: split → (n,) in the order of the split's rows.
-        seconds: wall clock of training.
+    `seconds` are of training.
     """
 
     seed: int
     metrics: CellMetrics
-    predictions: dict[str, Values]
+    predictions: Predictions
     curve: Curve
     seconds: float
 
@@ -70,7 +61,7 @@ class MethodResults:
 
     def predictions(self, split: str) -> Values:
         """(S, n)."""
-        return np.stack([cell.predictions[split] for cell in self.cells])
+        return np.stack([cell.predictions.predictions[split] for cell in self.cells])
 
     @property
     def training_seconds(self) -> float:
@@ -89,8 +80,7 @@ class TaskResults:
     name: str
     task: Task
     card: Card
-    counts: dict[str, SplitCounts]
-    removed_duplicates: int
+    counts: Counts
     methods: tuple[MethodResults, ...]
     headline: tuple[str, ...]
     labels: dict[str, Values]
@@ -112,85 +102,73 @@ def read_results(params: Params, artifacts: str | Path = "artifacts") -> tuple[T
     Raises:
         PlanError: naming the file that is missing, malformed or at odds with another.
     """
-    return tuple(_read_task(params, Path(artifacts), name) for name in params.grid.tasks)
+    paths = Artifacts(Path(artifacts))
+    return tuple(_read_task(params, paths, name) for name in params.grid.tasks)
 
 
-def _read_task(params: Params, root: Path, name: str) -> TaskResults:
+def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
     task = params.task(name)
-    card = read_card(root / "raw" / name / "card.json")
-    counts, removed = read_counts(root / "tokens" / name / "counts.json")
-    labels: dict[str, Values] = {}
-    methods = tuple(
-        _read_method(params, root, name, method, labels) for method in params.grid.methods
-    )
+    card = Card.load(paths.raw(name) / "card.json")
+    counts = Counts.load(paths.tokens(name) / "counts.json")
+    methods = tuple(_read_method(params, paths, name, each) for each in params.grid.methods)
+    labels = methods[0].cells[0].predictions.labels
     headline = task.headline or (("test",) if "test" in labels else tuple(labels))
-    for split in headline:
-        if split not in labels:
-            known = ", ".join(labels)
-            raise PlanError(f"catalog.{name}.headline is '{split}'; allowed: {known}")
-    return TaskResults(name, task, card, counts, removed, methods, headline, labels)
+    results = TaskResults(name, task, card, counts, methods, headline, labels)
+    _check(results, paths)
+    return results
 
 
-def _read_method(
-    params: Params, root: Path, task: str, method: str, labels: dict[str, Values]
-) -> MethodResults:
-    plan = Plan.load(root / "plans" / task / f"{method}.json")
-    cells = tuple(_read_cell(params, root, task, method, s, labels) for s in params.grid.seeds)
+def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> MethodResults:
+    plan = Plan.load(paths.plan(task, method))
+    cells = tuple(_read_cell(paths, task, method, seed) for seed in params.grid.seeds)
     seconds = 0.0
     if plan.reason.rule == "criterion":  # the Fisher table is measured for these alone
-        seconds = read_seconds(root / "seconds" / "fisher" / f"{task}.json")
-        seconds += read_seconds(root / "seconds" / "select" / task / f"{method}.json")
+        seconds = Seconds.load(paths.seconds("fisher", task)).seconds
+        seconds += Seconds.load(paths.seconds("select", task, method)).seconds
     return MethodResults(method, plan, cells, seconds)
 
 
-def _read_cell(
-    params: Params, root: Path, task: str, method: str, seed: int, labels: dict[str, Values]
-) -> Cell:
-    """Read a cell; the first fills `labels`, and the others have to agree with it."""
-    place = Path(task, method)
-    metrics_path = root / "metrics" / place / f"{seed}.json"
-    predictions_path = root / "predictions" / place / f"{seed}.parquet"
-    metrics = read_metrics(metrics_path)
-    found = read_predictions(predictions_path)
-    if not labels:
-        labels.update({split: truth for split, (truth, _) in found.items()})
-    same = list(found) == list(labels)
-    if not same or any(not np.array_equal(found[s][0], labels[s]) for s in labels):
-        raise PlanError(f"{predictions_path}: rows or labels are not those of the task's others")
-    predictions = {split: predicted for split, (_, predicted) in found.items()}
-    _check_metrics(metrics_path, metrics, params.task(task), labels, predictions)
+def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:
+    cell = task, method, seed
     return Cell(
         seed=seed,
-        metrics=metrics,
-        predictions=predictions,
-        curve=read_curve(root / "curves" / place / f"{seed}.csv"),
-        seconds=read_seconds(root / "seconds" / "train" / place / f"{seed}.json"),
+        metrics=CellMetrics.load(paths.metrics(*cell)),
+        predictions=Predictions.load(paths.predictions(*cell)),
+        curve=Curve.load(paths.curve(*cell)),
+        seconds=Seconds.load(paths.seconds("train", *cell)).seconds,
     )
 
 
-def _check_metrics(
-    path: Path,
-    metrics: CellMetrics,
-    task: Task,
-    labels: dict[str, Values],
-    predictions: dict[str, Values],
-) -> None:
-    """Metrics have to be complete and those of the predictions beside them."""
-    classes = 1 if task.labels is None else len(task.labels)
-    for split, truth in labels.items():
-        scores = metrics.splits.get(split)
-        for key in ("n", "loss", *task.metrics):
-            if scores is None or key not in scores:
-                raise PlanError(f"{path}: splits.{split}.{key} is missing")
-        assert scores is not None
-        main = task.metrics[0]
-        try:
-            expected = METRICS[main](truth, predictions[split], classes)
-        except FishpalError as error:
-            raise PlanError(f"{path}: the predictions beside it: {split}: {error}") from error
-        # Predictions of a regression may be stored in single precision.
-        if scores["n"] != len(truth) or abs(scores[main] - expected) > 1e-4:
-            raise PlanError(
-                f"{path}: splits.{split} has n {scores['n']:g}, {main} {scores[main]:.6f};"
-                f" allowed: those of the predictions, {len(truth)} and {expected:.6f}"
-            )
+def _check(results: TaskResults, paths: Artifacts) -> None:
+    """All cells have the same labels, and metrics that are those of their predictions."""
+    for split in results.headline:
+        if split not in results.labels:
+            known = ", ".join(results.labels)
+            raise PlanError(f"catalog.{results.name}.headline is '{split}'; allowed: {known}")
+    for method in results.methods:
+        for cell in method.cells:
+            place = results.name, method.name, cell.seed
+            found, labels = cell.predictions.labels, results.labels
+            same = list(found) == list(labels)
+            if not same or any(not np.array_equal(found[s], labels[s]) for s in labels):
+                what = "rows or labels are not those of the task's others"
+                raise PlanError(f"{paths.predictions(*place)}: {what}")
+            for split in labels:
+                _check_metrics(paths.metrics(*place), results, cell, split)
+
+
+def _check_metrics(path: Path, results: TaskResults, cell: Cell, split: str) -> None:
+    scores, truth, main = cell.metrics.splits.get(split, {}), results.labels[split], results.metric
+    for key in ("n", "loss", *results.task.metrics):
+        if key not in scores:
+            raise PlanError(f"{path}: splits.{split}.{key} is missing")
+    try:
+        expected = metric(main)(truth, cell.predictions.predictions[split], results.classes)
+    except FishpalError as error:
+        raise PlanError(f"{path}: the predictions beside it: {split}: {error}") from error
+    # Predictions of a regression may be stored in single precision.
+    if scores["n"] != len(truth) or abs(scores[main] - expected) > 1e-4:
+        raise PlanError(
+            f"{path}: splits.{split} has n {scores['n']:g}, {main} {scores[main]:.6f};"
+            f" allowed: those of the predictions, {len(truth)} and {expected:.6f}"
+        )

@@ -78,7 +78,7 @@ def curves(tasks: Sequence[TaskResults]) -> list[list[Any]]:
         for results in tasks
         for method in results.methods
         for cell in method.cells
-        for update, loss in zip(cell.curve.updates, cell.curve.selection_loss, strict=True)
+        for update, loss in zip(cell.curve.updates, cell.curve.losses, strict=True)
     ]
 
 
@@ -136,7 +136,7 @@ def _task_parts(results: TaskResults, options: ReportOptions) -> list[str]:
 
 def _data(results: TaskResults) -> str:
     task = results.task
-    sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.items()]
+    sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.splits.items()]
     classes = (
         "a regression"
         if task.labels is None
@@ -144,8 +144,9 @@ def _data(results: TaskResults) -> str:
     )
     text = " and ".join(escape(column) for column in task.columns.text)
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
-    if results.removed_duplicates:
-        dropped.append(f"{results.removed_duplicates:,} (of fit, since they stand in selection)")
+    if results.counts.removed_duplicates:
+        number = results.counts.removed_duplicates
+        dropped.append(f"{number:,} (of fit, since they stand in selection)")
     return (
         f"Source: {_source(task)}. Text {text}, label {escape(task.columns.label)}: {classes}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."

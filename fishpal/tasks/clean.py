@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from fishpal.common.errors import DataError, brief
-from fishpal.common.files import replacing, write_json
+from fishpal.common.files import replacing
 from fishpal.params.catalog import Split, Task
+from fishpal.records.card import Card, SplitCard
 from fishpal.tasks.frames import check_columns
 
 TEXTS = ("text", "text_pair")
@@ -28,14 +29,11 @@ class CleanTask:
     Attributes:
         splits: one frame a split with columns `text`, for pairs `text_pair`, and `label`: int64
             class index in the order of the task's labels, or float64 target of a regression.
-        card: `card.json`: task, source, columns, labels, rows and rows a label of every split,
-            dropped rows by reason, `overlap` ({"train/test": distinct texts or pairs that stand in
-            both}) and `conflicts` (texts of the table that holds train with two labels or more,
-            counted before duplicates go and before a cut).
+        card: what was read, dropped and found.
     """
 
     splits: dict[str, pd.DataFrame]
-    card: dict[str, Any]
+    card: Card
 
 
 def build_splits(task: Task, frames: dict[str, pd.DataFrame], name: str) -> CleanTask:
@@ -81,7 +79,7 @@ def write_task(task: CleanTask, folder: Path) -> None:
             columns = {name: pa.array(frame[name].tolist()) for name in frame.columns}
             path = draft / f"{split}.parquet"
             pq.write_table(pa.table(columns), path, row_group_size=ROWS_PER_GROUP)
-        write_json(draft / "card.json", task.card)
+        task.card.save(draft / "card.json")
 
 
 def _clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -217,25 +215,24 @@ def _card(
     splits: dict[str, pd.DataFrame],
     dropped: dict[str, int],
     conflicts: int,
-) -> dict[str, Any]:
+) -> Card:
     cleaning = ("drop_labels", "drop_duplicates", "split")
     keys = {split: _keys(frame) for split, frame in splits.items()}
     pairs = combinations(splits, 2)
-    return {
-        "task": name,
-        "source": {key: v for key, v in asdict(task.source).items() if key not in cleaning},
-        "columns": {"text": list(task.columns.text), "label": task.columns.label},
-        "labels": None if task.labels is None else [str(label) for label in task.labels],
-        "splits": {split: _split_card(task, frame) for split, frame in splits.items()},
-        "dropped": dropped,
-        "overlap": {f"{a}/{b}": len(keys[a] & keys[b]) for a, b in pairs},
-        "conflicts": conflicts,
-    }
+    return Card(
+        task=name,
+        source={key: v for key, v in asdict(task.source).items() if key not in cleaning},
+        columns=asdict(task.columns),
+        labels=None if task.labels is None else tuple(map(str, task.labels)),
+        splits={split: _split_card(task, frame) for split, frame in splits.items()},
+        dropped=dropped,
+        overlap={f"{a}/{b}": len(keys[a] & keys[b]) for a, b in pairs},
+        conflicts=conflicts,
+    )
 
 
-def _split_card(task: Task, frame: pd.DataFrame) -> dict[str, Any]:
+def _split_card(task: Task, frame: pd.DataFrame) -> SplitCard:
     if task.labels is None:
-        return {"rows": len(frame), "labels": None}
-    counts = np.bincount(frame["label"], minlength=len(task.labels))
-    named = zip(task.labels, counts.tolist(), strict=True)
-    return {"rows": len(frame), "labels": {str(label): number for label, number in named}}
+        return SplitCard(len(frame))
+    counts = np.bincount(frame["label"], minlength=len(task.labels)).tolist()
+    return SplitCard(len(frame), dict(zip(map(str, task.labels), counts, strict=True)))

@@ -7,31 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
-from fishpal.common.files import read_json, replacing, write_json
-from fishpal.common.validate import decode
+from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
+from fishpal.common.files import replacing
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
-from fishpal.records.examples import ArrowSplit, TaskFacts, write_split
-from fishpal.records.facts import Limits
+from fishpal.records.arrow import ArrowSplit, write_split
+from fishpal.records.card import Card, Counts, SplitCounts
+from fishpal.records.facts import Limits, Scale, TaskFacts
+from fishpal.records.task import FIT, SELECTION, TASK
 from fishpal.tokens.splitting import Parts, Rows, cut_evaluation, split_train
 
+FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
 BATCH = 1_000  # rows tokenised at a time
 TEXTS = ("text", "text_pair")
-
-
-@dataclass
-class _Counts:
-    """Filled while a split streams by."""
-
-    rows: int = 0
-    truncated: int = 0
-    max_tokens: int = 0
 
 
 def tokenize_task(
@@ -55,33 +50,29 @@ def tokenize_task(
     texts = [column for column in TEXTS if column in train.column_names]
     _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
     parts = _split(train, texts, sizes, options.split_seed, name)
-    writer = _Writer(tokenizer, limits, TaskFacts(name, labels, tokenizer.pad_token_id), options)
+    scale = None if labels else _scale(train["label"].to_numpy()[parts.fit], name)
+    facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale)
+    writer = _Writer(tokenizer, limits, facts, options)
     with replacing(target) as draft:
         draft.mkdir()
-        writer.facts.save(draft / "task.json")
-        for part, rows in (("fit", parts.fit), ("selection", parts.selection)):
-            writer.write(draft / f"{part}.arrow", train, rows)
+        facts.save(draft / TASK)
+        writer.write(draft / FIT, train, parts.fit)
+        writer.write(draft / SELECTION, train, parts.selection)
         for split in splits:
             table = _read_split(raw / f"{split}.parquet", labels)
             rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
             writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
-        counts = writer.counts | {"removed_duplicates": parts.duplicates}
-        write_json(draft / "counts.json", counts)
+        Counts(writer.counts, parts.duplicates).save(draft / "counts.json")
 
 
 def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
     """The class names (None: a regression) and the names of the evaluation splits."""
-    card = decode(dict[str, Any], read_json(path), str(path))
-    for key in ("labels", "splits"):
-        if key not in card:
-            raise DataError(f"{path}: {key} is missing")
-    labels = decode(tuple[str, ...] | None, card["labels"], f"{path}: labels")
-    splits = list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
+    card = Card.load(path)
     try:
-        check_split_names("splits", splits)
+        check_split_names("splits", card.splits)
     except ParamsError as error:
         raise DataError(f"{path}: {error}") from error
-    return labels, [split for split in splits if split != "train"]
+    return card.labels, [split for split in card.splits if split != "train"]
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -150,6 +141,21 @@ def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str
     return split_train(labels, keys, sizes, seed, name)
 
 
+def _scale(labels: NDArray[np.float64], name: str) -> Scale:
+    """The scale of a regression's fit part; warns where a label lies far beyond the others."""
+    try:
+        scale = Scale.of(labels)
+    except DataError as error:
+        raise DataError(f"{name}: fit: {error}") from error
+    farthest = labels[np.argmax(np.abs(labels - scale.mean))]
+    if abs(scale.standardise(float(farthest))) > FAR:
+        caution(
+            f"{name}: label {farthest:g} is more than {FAR} standard deviations from the mean of"
+            f" fit, {scale.mean:g} ± {abs(scale.sd):g}: it rules the loss"
+        )
+    return scale
+
+
 @dataclass
 class _Writer:
     """Tokenises splits into files, and counts what it wrote."""
@@ -158,7 +164,7 @@ class _Writer:
     limits: Limits
     facts: TaskFacts
     options: Tokenize
-    counts: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, SplitCounts] = field(default_factory=dict)
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
         """Write the rows of a table in their order.
@@ -166,9 +172,8 @@ class _Writer:
         Raises:
             EncoderError: the tokenizer made what the encoder does not know.
         """
-        counts = _Counts()
+        counts = self.counts[path.stem] = SplitCounts()
         write_split(path, self._batches(table, rows, counts, path.stem), self.facts.labels is None)
-        self.counts[path.stem] = dict(vars(counts))
         try:
             ArrowSplit(path).check(self.facts, self.limits)
         except DataError as error:
@@ -177,7 +182,7 @@ class _Writer:
             raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
 
     def _batches(
-        self, table: pa.Table, rows: Rows, counts: _Counts, name: str
+        self, table: pa.Table, rows: Rows, counts: SplitCounts, name: str
     ) -> Iterator[dict[str, list[Any]]]:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
         columns = [column for column in TEXTS if column in table.column_names]

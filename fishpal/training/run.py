@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,25 +12,17 @@ from torch import Tensor, nn
 from transformers import get_scheduler
 
 from fishpal.common.errors import TrainingError
-from fishpal.common.validate import decode
+from fishpal.common.validate import STRICT, decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.predict import mean_loss, predict
 from fishpal.params.options import TrainOptions
-from fishpal.records.examples import Example, TaskFacts
+from fishpal.records.examples import Example
 from fishpal.records.plan import Plan
+from fishpal.records.results import CurvePoint
+from fishpal.records.task import TokenisedTask
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One evaluation: mean losses in nats since the last one (fit) and now (selection)."""
-
-    update: int
-    epoch: float
-    fit_loss: float | None
-    selection_loss: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +34,7 @@ class RunState:
         schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
     """
 
+    __pydantic_config__ = STRICT
     update: int
     rates: tuple[float, ...]
     schedule: dict[str, Any]
@@ -84,13 +76,12 @@ class TrainingRun:
         self,
         model: Classifier,
         plan: Plan,
-        selection: Sequence[Example],
-        task: TaskFacts,
+        task: TokenisedTask,
         options: TrainOptions,
         accelerator: Accelerator,
         total: int,
     ) -> None:
-        self.model, self.selection, self.task = model, selection, task
+        self.model, self.selection, self.task = model, task.selection, task.facts
         self.max_grad_norm, self.accelerator = options.max_grad_norm, accelerator
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
@@ -123,7 +114,7 @@ class TrainingRun:
         self.losses.clear()
         with self.accelerator.autocast():
             logits = predict(self.model, self.selection, self.task)
-        loss = mean_loss(logits, self.selection)
+        loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             raise TrainingError(
                 f"task {self.task.name}: the loss is {fit_loss} on fit and {loss} on selection at"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,11 +12,13 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
+from fishpal.common.errors import AttachError, DataError
 from fishpal.models.batching import shuffled_by_length
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.params.options import TrainOptions
-from fishpal.records.examples import Example, TaskFacts, lengths
+from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
+from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.run import Training, TrainingRun
 
@@ -27,9 +28,7 @@ PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 def train(
     model: Classifier,
     plan: Plan,
-    fit: Sequence[Example],
-    selection: Sequence[Example],
-    task: TaskFacts,
+    task: TokenisedTask,
     options: TrainOptions,
     seed: int,
     *,
@@ -48,14 +47,17 @@ def train(
             there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
 
     Raises:
+        AttachError: where the model has nothing to train, as a bare `Classifier` of a frozen head.
+        DataError: an empty part, or an example that is not the task's or the encoder's.
         TrainingError: where a loss stops being finite.
     """
+    _check_ready(model, task)
     accelerator = _accelerator(options, seed)
     model.to(accelerator.device)
-    sizes, rng = lengths(fit), np.random.default_rng(seed)
-    per_epoch = math.ceil(len(fit) / options.batch_size)
+    fit, rng = task.fit, np.random.default_rng(seed)
+    sizes, per_epoch = lengths(fit), math.ceil(len(fit) / options.batch_size)
     total = per_epoch * options.epochs
-    run = TrainingRun(model, plan, selection, task, options, accelerator, total)
+    run = TrainingRun(model, plan, task, options, accelerator, total)
     found = checkpoint.load() if checkpoint else None
     done = run.resume(*found) if found else 0
     if not found:
@@ -77,6 +79,15 @@ def train(
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
+
+
+def _check_ready(model: Classifier, task: TokenisedTask) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise AttachError("the model has nothing to train; allowed: one from `plan_model`")
+    task.check(model.source.limits)
+    for name, part in (("fit", task.fit), ("selection", task.selection)):
+        if not len(part):
+            raise DataError(f"task {task.facts.name}: {name} is empty; allowed: one row or more")
 
 
 def _accelerator(options: TrainOptions, seed: int) -> Accelerator:

@@ -60,7 +60,7 @@ def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
     """On one thread, as cells are trained: so seconds compare, and cores change no digit."""
     torch.set_num_threads(1)
     data = load_data(task, size)
-    encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
+    encoder, pooling = load_encoder(ARTIFACTS.encoder), load_pooling(ARTIFACTS.encoder)
     head = start_head(encoder, pooling, data.facts, data.fit, params.head)
     return measure_fisher(
         encoder,

@@ -17,7 +17,7 @@ from tests.project.closure import ROOT
 
 WRITERS = {
     "json": "from fishpal.common.files import write_json; write_json('out', list(range(9000)))",
-    "arrow": "from fishpal.records.examples import write_split;"
+    "arrow": "from fishpal.records.arrow import write_split;"
     " write_split('out', iter([{'input_ids': [[1] * 9000], 'label': [0]}]), False)",
     "safetensors": "import numpy as np; from fishpal.records.grams import Grams;"
     " Grams(np.zeros((9000, 2), 'f4'), np.zeros(9000, 'i8')).save('out')",

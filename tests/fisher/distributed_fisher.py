@@ -11,15 +11,16 @@ from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import is_main_process, measure_fisher
 from fishpal.models.head import start_head
 from fishpal.params.options import FisherOptions, HeadOptions
+from fishpal.records.task import TokenisedTask
 from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL
 
 if __name__ == "__main__":
     encoder = load_encoder(sys.argv[1])
-    facts, examples = task_facts(3), random_examples(13, classes=3)
-    head = start_head(encoder, "mean", facts, examples, HeadOptions())
+    task = TokenisedTask(task_facts(3), random_examples(13, classes=3))
+    head = start_head(encoder, task, HeadOptions())
     options = FisherOptions(batch_size=2, device="cpu")
-    table, grams = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     if is_main_process():
         folder = Path(sys.argv[2])
         table.save(folder / "table.json")

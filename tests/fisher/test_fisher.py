@@ -25,6 +25,7 @@ from fishpal.modules.attach import build_modules
 from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, PrefixOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
+from fishpal.records.task import TokenisedTask
 from tests.conftest import (
     HIDDEN,
     LAYERS,
@@ -48,11 +49,11 @@ def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
 
 def setup(tiny_encoder, kind="bert", classes=3, count=7):
     encoder = tiny_encoder(kind, double=True)
-    examples, facts = random_examples(count, classes), task_facts(classes)
-    head = double_copy(start_head(tiny_encoder(kind), "mean", facts, examples, HeadOptions()))
+    task = TokenisedTask(task_facts(classes), random_examples(count, classes))
+    head = double_copy(start_head(tiny_encoder(kind), task, HeadOptions()))
     with torch.no_grad():
         head.weight *= 20  # far from uniform, so that the estimators differ
-    return encoder, head, examples, facts
+    return encoder, head, task
 
 
 def drawn_labels(model, sample, classes):
@@ -82,11 +83,11 @@ def test_two_classes_and_regression_equal_the_loop(tiny_encoder, estimator, clas
 
 
 def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
-    encoder, head, examples, facts = setup(tiny_encoder, kind, classes)
+    encoder, head, task = setup(tiny_encoder, kind, classes)
     kinds = kinds_of(kind)
     options = FisherOptions(kinds=kinds, examples=7, estimator=estimator, gram=gram, batch_size=3)
-    table, _ = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
-    sample = draw_sample(examples, facts, options)
+    table, _ = measure_fisher(encoder, head, task, SMALL, options, progress=False)
+    sample = draw_sample(task, options)
     for candidate in kinds:
         model = Classifier(encoder, head)
         modules = [
@@ -96,13 +97,13 @@ def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
         draws = drawn_labels(model, sample, classes)
         for module in modules:
             row = table.row(module.layer, candidate)
-            diagonal = fisher_by_loop(model, module, examples, estimator, draws)
+            diagonal = fisher_by_loop(model, module, task.fit, estimator, draws)
             for name, expected in diagonal.items():
                 assert row.tensor_traces[name] == pytest.approx(expected.sum().item(), rel=1e-5)
             trace = sum(d.sum().item() for d in diagonal.values())
             assert row.trace == pytest.approx(trace, rel=1e-5)
             assert row.mean == pytest.approx(trace / row.parameters, rel=1e-5)
-            gradients = [example_gradient(model, module, e, e.label) for e in examples]
+            gradients = [example_gradient(model, module, e, e.label) for e in task.fit]
             means = [torch.stack([g[n] for g in gradients]).mean(0) for n in diagonal]
             l1 = sum(m.abs().sum().item() for m in means)
             assert row.gradient_l1 == pytest.approx(l1, rel=1e-5)
@@ -112,11 +113,11 @@ def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
 
 
 def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):
-    encoder, head, examples, facts = setup(tiny_encoder)
+    encoder, head, task = setup(tiny_encoder)
 
     def traces(**options):
         given = FisherOptions(batch_size=4, **options)
-        table, _ = measure_fisher(encoder, head, examples, facts, SMALL, given, progress=False)
+        table, _ = measure_fisher(encoder, head, task, SMALL, given, progress=False)
         return [row.trace for row in table.rows]
 
     dropped = traces(dropout=True)
@@ -128,28 +129,26 @@ def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):
 
 
 def test_joint_mode_attaches_all_kinds(tiny_encoder):
-    encoder, head, examples, facts = setup(tiny_encoder)
+    encoder, head, task = setup(tiny_encoder)
     options = FisherOptions(mode=FisherMode.JOINT, batch_size=4)
-    table, _ = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    table, _ = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     model = Classifier(encoder, head)
     modules = [m.double() for kind in ALL for m in build_modules([kind] * LAYERS, HIDDEN, SMALL, 0)]
     model.attach(modules)
     for module in modules:
-        diagonal = fisher_by_loop(model, module, examples, Estimator.EMPIRICAL)
+        diagonal = fisher_by_loop(model, module, task.fit, Estimator.EMPIRICAL)
         expected = sum(d.sum().item() for d in diagonal.values())
         assert table.row(module.layer, module.kind).trace == pytest.approx(expected, rel=1e-5)
     model.detach()
-    isolated, _ = measure_fisher(
-        encoder, head, examples, facts, SMALL, FisherOptions(), progress=False
-    )
+    isolated, _ = measure_fisher(encoder, head, task, SMALL, FisherOptions(), progress=False)
     assert isolated.row(0, K.LORA).trace != pytest.approx(table.row(0, K.LORA).trace, rel=1e-4)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_kernels_equal_inner_products(tiny_encoder, classes):
-    encoder, head, examples, facts = setup(tiny_encoder, "distilbert", classes)
+    encoder, head, task = setup(tiny_encoder, "distilbert", classes)
     options = FisherOptions(batch_size=3)
-    _, grams = measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)
+    _, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     basis = torch.from_numpy(contrasts(classes))
     for kind in ALL:
         model = Classifier(encoder, head)
@@ -157,7 +156,7 @@ def test_kernels_equal_inner_products(tiny_encoder, classes):
         model.attach(modules)
         for module in modules:
             rows = []
-            for example in examples:
+            for example in task.fit:
                 logits = model(**single(example))[0]
                 for column in basis.T:
                     g = torch.autograd.grad(
@@ -179,12 +178,13 @@ def test_contrasts_are_orthonormal_and_sum_to_zero():
 
 @pytest.mark.parametrize("gram", [False, True])
 def test_batch_size_changes_no_row(tiny_encoder, gram):
-    encoder, examples, facts = tiny_encoder("roberta"), random_examples(20), task_facts()
-    head = start_head(encoder, "cls", facts, examples, HeadOptions())
+    encoder = tiny_encoder("roberta", pooling="cls")
+    task = TokenisedTask(task_facts(), random_examples(20))
+    head = start_head(encoder, task, HeadOptions())
     tables = [
         measure_fisher(
-            encoder, head, examples, facts, SMALL, FisherOptions(batch_size=size, gram=gram),
-            pooling="cls", progress=False,
+            encoder, head, task, SMALL, FisherOptions(batch_size=size, gram=gram),
+            progress=False,
         )[0]
         for size in (1, 3, 20)
     ]  # fmt: skip
@@ -199,11 +199,11 @@ def test_perturbing_a_layer_changes_only_its_row(tiny_encoder, monkeypatch):
     """LoRA's A and the adapter's D do nothing at the start, so only their own row can see them."""
     import fishpal.fisher.engine as engine
 
-    encoder, head, examples, facts = setup(tiny_encoder)
+    encoder, head, task = setup(tiny_encoder)
     options = FisherOptions(kinds=(K.ADAPTER, K.LORA), gram=False)
 
     def measure() -> FisherTable:
-        return measure_fisher(encoder, head, examples, facts, SMALL, options, progress=False)[0]
+        return measure_fisher(encoder, head, task, SMALL, options, progress=False)[0]
 
     before = measure()
     original = engine.build_module
@@ -226,23 +226,21 @@ def test_perturbing_a_layer_changes_only_its_row(tiny_encoder, monkeypatch):
 
 
 def test_measuring_leaves_the_encoder_as_it_was(tiny_encoder):
-    encoder, head, examples, facts = setup(tiny_encoder)
-    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    logits = encoder(**single(examples[0])).last_hidden_state
-    measure_fisher(encoder, head, examples, facts, SMALL, FisherOptions(), progress=False)
-    assert torch.equal(encoder(**single(examples[0])).last_hidden_state, logits)
-    assert all(torch.equal(before[name], t) for name, t in encoder.state_dict().items())
-    assert not any(p.requires_grad for p in encoder.parameters())
+    encoder, head, task = setup(tiny_encoder)
+    before = {name: tensor.clone() for name, tensor in encoder.model.state_dict().items()}
+    logits = encoder.model(**single(task.fit[0])).last_hidden_state
+    measure_fisher(encoder, head, task, SMALL, FisherOptions(), progress=False)
+    assert torch.equal(encoder.model(**single(task.fit[0])).last_hidden_state, logits)
+    assert all(torch.equal(before[name], t) for name, t in encoder.model.state_dict().items())
+    assert not any(p.requires_grad for p in encoder.model.parameters())
 
 
 def test_same_seed_same_bytes_and_round_trip(tiny_encoder, tmp_path):
-    encoder, examples, facts = tiny_encoder(), random_examples(30), task_facts()
-    head = start_head(encoder, "mean", facts, examples, HeadOptions())
+    encoder, task = tiny_encoder(), TokenisedTask(task_facts(), random_examples(30))
+    head = start_head(encoder, task, HeadOptions())
     options = FisherOptions(examples=12)
     for name in ("a", "b"):
-        table, grams = measure_fisher(
-            encoder, head, examples, facts, SMALL, options, progress=False
-        )
+        table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
         table.save(tmp_path / f"{name}.json")
         grams.save(tmp_path / f"{name}.safetensors")
     for suffix in ("json", "safetensors"):
@@ -256,13 +254,13 @@ def test_same_seed_same_bytes_and_round_trip(tiny_encoder, tmp_path):
 
 @pytest.mark.parametrize("estimator", list(Estimator))
 def test_bfloat16_is_close(tiny_encoder, estimator):
-    encoder, examples, facts = tiny_encoder(), random_examples(24), task_facts()
-    head = start_head(encoder, "mean", facts, examples, HeadOptions())
+    encoder, task = tiny_encoder(), TokenisedTask(task_facts(), random_examples(24))
+    head = start_head(encoder, task, HeadOptions())
     traces = [
         [
             row.trace
             for row in measure_fisher(
-                encoder, head, examples, facts, SMALL,
+                encoder, head, task, SMALL,
                 FisherOptions(precision=precision, estimator=estimator, gram=False),
                 progress=False,
             )[0].rows
@@ -275,11 +273,11 @@ def test_bfloat16_is_close(tiny_encoder, estimator):
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_probe_head_equals_scikit_learn_on_pooled_features(tiny_encoder, classes):
-    encoder, facts = tiny_encoder(), task_facts(classes)
-    examples = random_examples(60, classes)
-    head = start_head(encoder, "mean", facts, examples, HeadOptions(init=HeadInit.PROBE))
+    encoder, examples = tiny_encoder(), random_examples(60, classes)
+    task = TokenisedTask(task_facts(classes), examples)
+    head = start_head(encoder, task, HeadOptions(init=HeadInit.PROBE))
     with torch.no_grad():
-        states = [encoder(**single(e)).last_hidden_state[0] for e in examples]
+        states = [encoder.model(**single(e)).last_hidden_state[0] for e in examples]
         features = np.array([state.mean(dim=0).double().numpy() for state in states])
         logits = head(torch.tensor(features).float()).double()
     labels = [example.label for example in examples]
@@ -293,19 +291,21 @@ def test_probe_head_equals_scikit_learn_on_pooled_features(tiny_encoder, classes
 
 
 def test_too_little_data_and_wrong_kinds_are_errors(tiny_encoder):
-    encoder, head, examples, facts = setup(tiny_encoder)
+    encoder, head, task = setup(tiny_encoder)
     with pytest.raises(DataError, match="fit has 1 examples; allowed: 2"):
-        measure_fisher(encoder, head, examples[:1], facts, SMALL, FisherOptions())
+        measure_fisher(
+            encoder, head, TokenisedTask(task.facts, task.fit[:1]), SMALL, FisherOptions()
+        )
     mpnet = tiny_encoder("mpnet", double=True)
     with pytest.raises(AttachError, match="prefix cannot attach"):
-        measure_fisher(mpnet, head, examples, facts, SMALL, FisherOptions(), progress=False)
+        measure_fisher(mpnet, head, task, SMALL, FisherOptions(), progress=False)
 
 
 def test_reparameterised_prefix_is_measured_at_keys_and_values(tiny_encoder):
-    encoder, head, examples, facts = setup(tiny_encoder)
+    encoder, head, task = setup(tiny_encoder)
     modules = ModuleOptions(prefix=PrefixOptions(3, reparameterize=True, mid=5))
     options = FisherOptions(kinds=(K.PREFIX,), gram=False)
-    table, _ = measure_fisher(encoder, head, examples, facts, modules, options, progress=False)
+    table, _ = measure_fisher(encoder, head, task, modules, options, progress=False)
     assert {row.parameters for row in table.rows} == {2 * 3 * HIDDEN}
     assert set(table.rows[0].tensor_traces) == {"key", "value"}
 
@@ -332,10 +332,8 @@ def test_two_processes_measure_the_same_table(tmp_path, tiny_encoder):
 
 
 def test_broken_tables_are_errors(tiny_encoder, tmp_path):
-    encoder, head, examples, facts = setup(tiny_encoder)
-    table, _ = measure_fisher(
-        encoder, head, examples, facts, SMALL, FisherOptions(gram=False), progress=False
-    )
+    encoder, head, task = setup(tiny_encoder)
+    table, _ = measure_fisher(encoder, head, task, SMALL, FisherOptions(gram=False), progress=False)
     path = tmp_path / "table.json"
     table.save(path)
     good = json.loads(path.read_text())
@@ -343,7 +341,7 @@ def test_broken_tables_are_errors(tiny_encoder, tmp_path):
         ({"version": 9}, "version is 9"),
         ({"rows": good["rows"][1:]}, "rows hold 8 candidates"),
         ({"estimator": "empiric"}, "estimator is 'empiric' .did you mean 'empirical'"),
-        ({"surplus": 1}, "key is 'surplus'"),
+        ({"surplus": 1}, "surplus is unknown"),
         ({"examples": "7"}, "examples is '7'; allowed: an integer"),
     ]:
         path.write_text(json.dumps(good | change))

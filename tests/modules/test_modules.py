@@ -10,7 +10,7 @@ from torch import nn
 
 from fishpal.common.errors import AttachError, EncoderError
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import ports_of
+from fishpal.encoders.encoder import Encoder, ports_of
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attached, build_module, build_modules
@@ -49,10 +49,10 @@ def hidden_states(encoder: nn.Module, batch: dict[str, torch.Tensor]) -> torch.T
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_lora_equals_peft(tiny_encoder, kind):
+def test_lora_equals_peft(tiny_model, kind):
     if kind == "modernbert":
         pytest.skip("one linear makes query, key and value: test_export holds it to peft")
-    ours, theirs = tiny_encoder(kind), tiny_encoder(kind)
+    ours, theirs = tiny_model(kind), tiny_model(kind)
     modules = build_modules([K.LORA] * LAYERS, HIDDEN, SMALL, seed=3)
     shake(modules)
     ports = ports_of(theirs)
@@ -72,8 +72,8 @@ def test_lora_equals_peft(tiny_encoder, kind):
 
 @pytest.mark.parametrize("options", [SMALL, PARALLEL], ids=["sequential", "parallel"])
 @pytest.mark.parametrize("kind", TYPES)
-def test_adapter_equals_numpy(tiny_encoder, kind, options):
-    encoder = tiny_encoder(kind, double=True)
+def test_adapter_equals_numpy(tiny_model, kind, options):
+    encoder = tiny_model(kind, double=True)
     modules = [m.double() for m in build_modules([K.ADAPTER] * LAYERS, HIDDEN, options, seed=3)]
     shake(modules)
     seen = {}
@@ -99,8 +99,8 @@ def test_adapter_equals_numpy(tiny_encoder, kind, options):
 
 @pytest.mark.parametrize("reparameterize", [False, True])
 @pytest.mark.parametrize("kind", PREFIX_TYPES)
-def test_prefix_equals_plain_attention(tiny_encoder, kind, reparameterize):
-    ours, theirs = tiny_encoder(kind, double=True), tiny_encoder(kind, double=True)
+def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
+    ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
     theirs.set_attn_implementation("oracle")
     options = ModuleOptions(prefix=PrefixOptions(3, reparameterize, mid=5, std=0.5))
     modules = [m.double() for m in build_modules([K.PREFIX] * LAYERS, HIDDEN, options, seed=3)]
@@ -120,12 +120,12 @@ def test_prefix_equals_plain_attention(tiny_encoder, kind, reparameterize):
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_padding_changes_nothing(tiny_encoder, kind):
-    encoder = tiny_encoder(kind, double=True)
+def test_padding_changes_nothing(tiny_model, kind):
+    encoder = tiny_model(kind, double=True)
     plan = [K.ADAPTER, K.LORA, K.PREFIX if kind in PREFIX_TYPES else K.LORA]
     modules = [m.double() for m in build_modules(plan, HIDDEN, SMALL, seed=3)]
     shake(modules)
-    model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
+    model = Classifier(Encoder.of(encoder), nn.Linear(HIDDEN, 2).double()).eval()
     model.attach(modules)
     examples = random_examples(5)
     together = collate(examples, pad_id=0)
@@ -139,8 +139,8 @@ def test_padding_changes_nothing(tiny_encoder, kind):
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_start_and_detach_are_exact(tiny_encoder, kind):
-    encoder, batch = tiny_encoder(kind), batch_of()
+def test_start_and_detach_are_exact(tiny_model, kind):
+    encoder, batch = tiny_model(kind), batch_of()
     before, names = hidden_states(encoder, batch), set(encoder.state_dict())
     for candidate in (K.LORA, K.ADAPTER):
         with attached(encoder, build_modules([candidate] * LAYERS, HIDDEN, SMALL, seed=0)):
@@ -154,8 +154,8 @@ def test_start_and_detach_are_exact(tiny_encoder, kind):
     assert set(encoder.state_dict()) == names
 
 
-def test_lora_a_has_no_gradient_at_the_start(tiny_encoder):
-    encoder = tiny_encoder()
+def test_lora_a_has_no_gradient_at_the_start(tiny_model):
+    encoder = tiny_model()
     modules = build_modules([K.LORA] * LAYERS, HIDDEN, SMALL, seed=0)
     with attached(encoder, modules):
         encoder(**batch_of()).last_hidden_state.pow(2).sum().backward()
@@ -175,8 +175,8 @@ def test_a_candidate_starts_the_same_in_every_plan():
 
 
 @pytest.mark.parametrize("kind", OWN_ATTENTION)
-def test_prefix_on_own_attention_is_an_error(tiny_encoder, kind):
-    encoder, batch = tiny_encoder(kind), batch_of()
+def test_prefix_on_own_attention_is_an_error(tiny_model, kind):
+    encoder, batch = tiny_model(kind), batch_of()
     before = hidden_states(encoder, batch)
     modules = build_modules([K.LORA, K.PREFIX, None], HIDDEN, SMALL, seed=0)
     shake(modules)
@@ -195,15 +195,17 @@ def test_albert_is_an_error(tmp_path):
         load_encoder(folder)
 
 
-def test_attaching_to_nothing_is_an_error(tiny_encoder):
-    encoder = tiny_encoder()
+def test_attaching_to_nothing_is_an_error(tiny_model):
+    encoder = tiny_model()
     with pytest.raises(AttachError, match="modules is empty"):
         attached(encoder, []).__enter__()
     with pytest.raises(AttachError, match="layer is 7; allowed: 0 to 2"):
         attached(encoder, [build_module(K.LORA, 7, HIDDEN, SMALL, 0)]).__enter__()
-    module = build_module(K.PREFIX, 0, HIDDEN, SMALL, 0)
+    module, second = (build_module(K.PREFIX, 0, HIDDEN, SMALL, seed) for seed in (0, 1))
+    with pytest.raises(AttachError, match="has a prefix already"):
+        attached(encoder, [module, second]).__enter__()
     with attached(encoder, [module]):
         with pytest.raises(AttachError, match="attached already"):
-            attached(encoder, [module]).__enter__()
-        with pytest.raises(AttachError, match="has a prefix already"):
-            attached(encoder, [build_module(K.PREFIX, 0, HIDDEN, SMALL, 1)]).__enter__()
+            attached(tiny_model(), [module]).__enter__()
+        with pytest.raises(AttachError, match=r"has 1 modules attached \(prefix\).*detach"):
+            attached(encoder, [second]).__enter__()

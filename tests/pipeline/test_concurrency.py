@@ -48,7 +48,7 @@ def test_two_runs_at_once_in_one_clone(clone, tmp_path):
     clone.git("add", "-A")
     clone.git("commit", "-qm", "run")
     # Plain `dvc` does not wait: it says who is in the way, or has nothing left to do.
-    shutil.rmtree(clone.root / ARTIFACTS)
+    shutil.rmtree(clone.root / ARTIFACTS.root)
     runs = [start(clone.root, "-m", "dvc", "repro") for _ in range(2)]
     said = [run.communicate(timeout=500)[0] for run in runs]
     for run, text in zip(runs, said, strict=True):

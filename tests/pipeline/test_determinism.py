@@ -14,11 +14,13 @@ from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, TrainOptions
 from fishpal.records.plan import Plan, Reason
-from fishpal.training.train import facts_of, train
+from fishpal.records.task import TokenisedTask
+from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
 
 P, A, L = ModuleKind
 FIT = random_examples(40, seed=3)
+TASK = TokenisedTask(task_facts(), FIT, FIT[:12])
 THREADS = 1e-5  # relative: sums of float32 in another order
 
 
@@ -31,21 +33,17 @@ def threads():
 
 
 def measured(encoder):
-    facts = task_facts()
-    head = start_head(encoder, "mean", facts, FIT, HeadOptions())
-    return measure_fisher(
-        encoder, head, FIT, facts, ModuleOptions(), FisherOptions(examples=32, batch_size=8),
-        pooling="mean", head_options=HeadOptions(), progress=False,
-    )  # fmt: skip
+    head = start_head(encoder, TASK, HeadOptions())
+    options = FisherOptions(examples=32, batch_size=8)
+    return measure_fisher(encoder, head, TASK, ModuleOptions(), options, progress=False)
 
 
 def trained(encoder):
-    facts = task_facts()
-    plan = Plan("toy", "test", facts_of(encoder), (P, A, L), Reason("uniform"))
-    head = start_head(encoder, "mean", facts, FIT, HeadOptions())
-    model = plan_model(encoder, head, plan, "mean", 0, train_head=True)
+    plan = Plan("toy", "test", encoder.facts, (P, A, L), Reason("uniform"))
+    head = start_head(encoder, TASK, HeadOptions())
+    model = plan_model(encoder, head, plan, 0)
     options = TrainOptions(epochs=3, batch_size=8, device="cpu")
-    result = train(model, plan, FIT, FIT[:12], facts, options, 0, progress=False)
+    result = train(model, plan, TASK, options, 0, progress=False)
     weights = [p.detach().double().numpy() for p in model.parameters() if p.requires_grad]
     return np.concatenate([w.ravel() for w in weights]), result.best_loss
 

@@ -16,13 +16,13 @@ from fishpal.common.errors import FishpalError
 from fishpal.encoders.pooling import load_pooling
 from fishpal.models.trained import load_card
 from fishpal.params.load import load_params
-from fishpal.records.card import read_card, read_counts
-from fishpal.records.examples import ArrowSplit, TaskFacts
-from fishpal.records.facts import Limits
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.card import Card, Counts
+from fishpal.records.facts import Limits, TaskFacts
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import Plan
-from fishpal.records.results import read_curve, read_metrics, read_predictions, read_seconds
+from fishpal.records.results import CellMetrics, Curve, Predictions, Seconds
 from fishpal.training.checkpoint import Checkpoint
 from tests.conftest import VOCAB
 
@@ -39,14 +39,14 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "fisher/toy.safetensors": Grams.load,
     "tokens/toy/task.json": TaskFacts.load,
     "tokens/toy/fit.arrow": read_rows,
-    "tokens/toy/counts.json": read_counts,
-    "raw/toy/card.json": read_card,
+    "tokens/toy/counts.json": Counts.load,
+    "raw/toy/card.json": Card.load,
     "encoder/fishpal.json": lambda path: load_pooling(path.parent),
     "trained/toy/lora/0/card.json": lambda path: load_card(path.parent),
-    "metrics/toy/lora/0.json": read_metrics,
-    "curves/toy/lora/0.csv": read_curve,
-    "predictions/toy/lora/0.parquet": read_predictions,
-    "seconds/train/toy/lora/0.json": read_seconds,
+    "metrics/toy/lora/0.json": CellMetrics.load,
+    "curves/toy/lora/0.csv": Curve.load,
+    "predictions/toy/lora/0.parquet": Predictions.load,
+    "seconds/train/toy/lora/0.json": Seconds.load,
     "../params.yaml": load_params,
 }
 VALUES = st.recursive(

@@ -15,7 +15,7 @@ from transformers.integrations import hub_kernels
 
 from fishpal.common.errors import FishpalError
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import facts_of, fingerprint, load_encoder
+from fishpal.encoders.encoder import load_encoder
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.models.trained import load, save
@@ -24,6 +24,7 @@ from fishpal.params.options import HeadOptions
 from fishpal.params.sections import FolderEncoder
 from fishpal.records.grams import Grams
 from fishpal.records.plan import Plan, Reason
+from fishpal.records.task import TokenisedTask
 from fishpal.sources.encoder_files import fetch_encoder
 from fishpal.training.checkpoint import Checkpoint
 from tests.conftest import random_examples, task_facts, tiny_folder
@@ -97,11 +98,9 @@ def trap(tmp_path):
 
 
 def trained_folder(encoder, folder):
-    plan = Plan("toy", "test", facts_of(encoder), (ModuleKind.LORA,) * 3, Reason("uniform"))
-    head = start_head(encoder, "mean", task_facts(), random_examples(4), HeadOptions())
-    sha256 = fingerprint(encoder)
-    model = plan_model(encoder, head, plan, "mean", 0, train_head=True)
-    save(model, plan, folder, task=task_facts(), seed=0, encoder_sha256=sha256, best_update=0)
+    plan = Plan("toy", "test", encoder.facts, (ModuleKind.LORA,) * 3, Reason("uniform"))
+    head = start_head(encoder, TokenisedTask(task_facts(), random_examples(4)), HeadOptions())
+    save(plan_model(encoder, head, plan, 0), plan, folder, task=task_facts(), seed=0, best=0)
 
 
 @pytest.mark.parametrize("name", ["head.safetensors", "modules.safetensors", "card.json"])
@@ -148,7 +147,7 @@ def test_code_beside_a_model_is_neither_copied_nor_run(tmp_path):
     fetch_encoder(FolderEncoder(type="folder", folder=str(folder)), tmp_path / "fetched")
     assert [p.name for p in (tmp_path / "fetched").iterdir() if p.suffix == ".py"] == []
     for place in (folder, tmp_path / "fetched"):
-        encoder = load_encoder(place)
+        encoder = load_encoder(place).model
         assert isinstance(encoder, torch.nn.Module)
         assert type(encoder).__module__.startswith("transformers.models.bert")
     assert not sprung.exists()
@@ -167,7 +166,7 @@ def test_an_index_of_shards_that_names_pickles(tmp_path, outside):
         name = f"../x.{ending}" if outside else f"x.{ending}"
         index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, name)}))
         if ending == "safetensors" and not outside:
-            assert facts_of(load_encoder(folder)).layers == 3
+            assert load_encoder(folder).facts.layers == 3
             continue
         with pytest.raises(FishpalError, match="allowed: names of .safetensors files beside it"):
             load_encoder(folder)
@@ -189,7 +188,7 @@ def test_a_config_that_names_foreign_kernels_fetches_none(tmp_path, monkeypatch,
     config = json.loads((folder / "config.json").read_text())
     config[key] = "attacker/kernels"
     (folder / "config.json").write_text(json.dumps(config))
-    implementation = load_encoder(folder).config._attn_implementation
+    implementation = load_encoder(folder).model.config._attn_implementation
     assert asked == [] and implementation in ("fishpal", "eager")
 
 

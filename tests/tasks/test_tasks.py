@@ -11,7 +11,7 @@ import pytest
 
 from fishpal.common.errors import DataError
 from fishpal.params.catalog import Split
-from fishpal.records.card import read_card
+from fishpal.records.card import Card
 from fishpal.tasks.clean import build_splits, write_task
 from tests.tasks.data_helpers import table, task
 
@@ -146,7 +146,7 @@ def test_files_are_the_same_bytes_and_the_card_reads_back(tmp_path: Path) -> Non
     assert files == ["card.json", "test.parquet", "train.parquet"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    card = read_card(tmp_path / "one/card.json")
+    card = Card.load(tmp_path / "one/card.json")
     assert card.splits["train"].labels == {"no": 1, "yes": 1} and card.labels == ("no", "yes")
     source = json.loads((tmp_path / "one/card.json").read_text())["source"]
     files_of = {"train": "a.csv", "test": "b.csv"}

@@ -14,7 +14,8 @@ from transformers import BertConfig
 from fishpal.common.errors import DataError, EncoderError, ParamsError
 from fishpal.params.catalog import Sizes
 from fishpal.params.sections import Tokenize
-from fishpal.records.examples import ArrowSplit, TaskFacts
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.facts import TaskFacts
 from fishpal.tasks.clean import build_splits, write_task
 from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
 from fishpal.tokens.tokenization import BATCH, load_tokenizer, tokenize_task

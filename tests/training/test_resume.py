@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import facts_of
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.options import (
@@ -21,6 +20,7 @@ from fishpal.params.options import (
     TrainOptions,
 )
 from fishpal.records.plan import Plan, Reason
+from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key
 from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
@@ -53,7 +53,7 @@ class Fragile(Sequence):
             raise Killed
         return self.examples[index]
 
-    def __iter__(self):  # lengths are taken before anything is trained
+    def __iter__(self):  # lengths are taken, and rows checked, before anything is trained
         return iter(self.examples)
 
 
@@ -61,14 +61,12 @@ def run(tiny_encoder, checkpoint=None, fit=FIT, seed=0, options=OPTIONS, full=Fa
     """Trained weights by name, and what happened."""
     encoder = tiny_encoder()
     layers = (None,) * 3 if full else (P, A, L)
-    plan = Plan("toy", "test", facts_of(encoder), layers, Reason("uniform"), full=full,
+    plan = Plan("toy", "test", encoder.facts, layers, Reason("uniform"), full=full,
                 modules=MODULES)  # fmt: skip
-    facts = task_facts()
-    head = start_head(encoder, "mean", facts, FIT, HeadOptions())
-    model = plan_model(encoder, head, plan, "mean", seed, options.train_head)
-    result = train(
-        model, plan, fit, SELECTION, facts, options, seed, checkpoint=checkpoint, progress=False
-    )
+    head = start_head(encoder, TokenisedTask(task_facts(), FIT), HeadOptions())
+    model = plan_model(encoder, head, plan, seed, options.train_head)
+    task = TokenisedTask(task_facts(), fit, SELECTION)
+    result = train(model, plan, task, options, seed, checkpoint=checkpoint, progress=False)
     return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}, result
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from fishpal.common.errors import AttachError, EncoderError, PlanError, TrainingError
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import facts_of, fingerprint, load_encoder
+from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.encoders.pooling import pool
 from fishpal.export import export_peft, merge_lora
 from fishpal.models.batching import by_length, collate, shuffled_by_length
@@ -27,6 +27,7 @@ from fishpal.modules.attach import build_modules
 from fishpal.params.options import HeadOptions, LearningRates, PrefixOptions, TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.plan import Plan, Reason
+from fishpal.records.task import TokenisedTask
 from fishpal.training.run import parameter_groups
 from fishpal.training.train import train
 from tests.conftest import HIDDEN, OWN_ATTENTION, PREFIX_TYPES, random_examples, task_facts
@@ -38,8 +39,8 @@ OPTIONS = TrainOptions(epochs=2, batch_size=4, device="cpu", weight_decay=0.1)
 RATES = LearningRates(prefix=1e-2, adapter=1e-2, lora=1e-2, head=1e-2, full=1e-3)
 
 
-def plan_for(encoder: nn.Module, *layers: ModuleKind | None, full: bool = False) -> Plan:
-    return Plan("toy", "test", facts_of(encoder), layers, Reason("uniform"), full=full,
+def plan_for(encoder: Encoder, *layers: ModuleKind | None, full: bool = False) -> Plan:
+    return Plan("toy", "test", encoder.facts, layers, Reason("uniform"), full=full,
                 modules=SMALL, learning_rate=RATES)  # fmt: skip
 
 
@@ -55,9 +56,10 @@ def learnable(count: int, seed: int = 0) -> list[Example]:
 def trained(encoder, plan, classes=2, options=OPTIONS, seed=0, examples=None):
     facts = task_facts(classes)
     fit = examples or random_examples(24, classes)
-    head = start_head(encoder, "mean", facts, fit, HeadOptions())
-    model = plan_model(encoder, head, plan, "mean", seed, options.train_head)
-    result = train(model, plan, fit, fit[:12], facts, options, seed, progress=False)
+    task = TokenisedTask(facts, fit, fit[:12])
+    head = start_head(encoder, task, HeadOptions())
+    model = plan_model(encoder, head, plan, seed, options.train_head)
+    result = train(model, plan, task, options, seed, progress=False)
     return model, result
 
 
@@ -69,15 +71,16 @@ def logits_of(model: Classifier, classes: int = 2) -> np.ndarray:
 def test_only_the_plan_moves(tiny_encoder, train_head):
     encoder = tiny_encoder()
     plan = plan_for(encoder, P, None, L)
-    before = {name: t.clone() for name, t in encoder.state_dict().items()}
+    before = {name: t.clone() for name, t in encoder.model.state_dict().items()}
     facts, fit = task_facts(), random_examples(24)
-    head = start_head(encoder, "mean", facts, fit, HeadOptions())
-    model = plan_model(encoder, head, plan, "mean", 0, train_head)
+    task = TokenisedTask(facts, fit, fit[:12])
+    head = start_head(encoder, task, HeadOptions())
+    model = plan_model(encoder, head, plan, 0, train_head)
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
     options = replace(OPTIONS, epochs=1, batch_size=24, train_head=train_head, warmup=0.0)
-    result = train(model, plan, fit, fit[:12], facts, options, 0, progress=False)
+    result = train(model, plan, task, options, 0, progress=False)
     assert result.best_update == 1, "one step lowered the loss, so its weights were kept"
-    assert all(torch.equal(before[name], t) for name, t in encoder.state_dict().items())
+    assert all(torch.equal(before[name], t) for name, t in encoder.model.state_dict().items())
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, start[n])}
     modules = {n for n, _ in model.named_parameters() if n.startswith("modules_")}
     # LoRA's A cannot move in the first step but by weight decay, which it is under
@@ -88,7 +91,7 @@ def test_each_kind_gets_its_rate_and_biases_do_not_decay(tiny_encoder):
     encoder = tiny_encoder()
     rates = LearningRates(prefix=1.0, adapter=2.0, lora=3.0, head=4.0)
     plan = replace(plan_for(encoder, P, A, L), learning_rate=rates)
-    model = plan_model(encoder, nn.Linear(HIDDEN, 2), plan, "mean", 0, True)
+    model = plan_model(encoder, nn.Linear(HIDDEN, 2), plan, 0, True)
     groups = parameter_groups(model, plan, 0.1)
     rate_of = {id(p): g["lr"] for g in groups for p in g["params"]}
     decay_of = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
@@ -110,7 +113,7 @@ def test_training_learns(tiny_encoder, layers):
     assert result.best_loss < 0.9 * result.curve[0].selection_loss
     held_out = learnable(100, seed=9)
     labels = np.array([e.label for e in held_out])
-    hits = decide(predict(model, held_out, task_facts()), regression=False) == labels
+    hits = decide(predict(model, held_out, task_facts()), task_facts()) == labels
     assert hits.mean() > 0.9
 
 
@@ -139,7 +142,8 @@ def test_best_weights_are_kept_and_patience_stops(tiny_encoder):
     best = next(p for p in result.curve if p.update == result.best_update)
     assert best.selection_loss == min(losses) == result.best_loss
     assert result.curve.index(best) == len(result.curve) - 3, "stopped after two worse ones"
-    assert mean_loss(predict(model, fit[:12], task_facts()), fit[:12]) == result.best_loss
+    labels = [example.label for example in fit[:12]]
+    assert mean_loss(predict(model, fit[:12], task_facts()), labels) == result.best_loss
 
 
 def test_evaluations_within_an_epoch(tiny_encoder):
@@ -170,20 +174,19 @@ def test_divergence_is_an_error(tiny_encoder):
 def test_nothing_to_train_and_wrong_encoder_are_errors(tiny_encoder):
     encoder, head = tiny_encoder(), nn.Linear(HIDDEN, 2)
     with pytest.raises(AttachError, match="nothing to train"):
-        plan_model(encoder, head, plan_for(encoder, None, None, None), "mean", 0, False)
+        plan_model(encoder, head, plan_for(encoder, None, None, None), 0, False)
     other = tiny_encoder("roberta")
     with pytest.raises(AttachError, match="encoder with type bert; this one has roberta"):
-        plan_model(other, head, plan_for(encoder, L, L, L), "mean", 0, True)
+        plan_model(other, head, plan_for(encoder, L, L, L), 0, True)
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_trained_folder_gives_bit_equal_logits(tiny_encoder, tmp_path, kind):
     encoder = tiny_encoder(kind)
-    sha256 = fingerprint(encoder)
     plan = plan_for(encoder, A, L, P if kind in PREFIX_TYPES else None)
     options = replace(SMALL, prefix=PrefixOptions(length=3, reparameterize=True, mid=5, std=0.5))
     model, result = trained(encoder, replace(plan, modules=options))
-    save_to(model, replace(plan, modules=options), tmp_path / "t", sha256)
+    save_to(model, replace(plan, modules=options), tmp_path / "t")
     restored = load(tiny_encoder(kind), tmp_path / "t")
     assert np.array_equal(logits_of(restored), logits_of(model))
     names = set(load_file(tmp_path / "t" / "modules.safetensors"))
@@ -191,22 +194,21 @@ def test_a_trained_folder_gives_bit_equal_logits(tiny_encoder, tmp_path, kind):
     assert "1.lora.query_a" in names
 
 
-def save_to(model, plan, folder, sha256, classes=2):
+def save_to(model, plan, folder, classes=2):
     facts = task_facts(classes)
-    save(model, plan, folder, task=facts, seed=0, encoder_sha256=sha256, best_update=1)
+    save(model, plan, folder, task=facts, seed=0, best=1)
 
 
 def test_full_and_head_only_folders(tiny_encoder, tmp_path):
     for name, full in (("full", True), ("head", False)):
         encoder = tiny_encoder()
-        sha256 = fingerprint(encoder)
         plan = plan_for(encoder, None, None, None, full=full)
         model, _ = trained(encoder, plan)
-        save_to(model, plan, tmp_path / name, sha256)
+        save_to(model, plan, tmp_path / name)
         restored = load(tiny_encoder(), tmp_path / name)
         assert np.array_equal(logits_of(restored), logits_of(model))
         counts = json.loads((tmp_path / name / "card.json").read_text())["parameters"]
-        head, body = 2 * HIDDEN + 2, sum(p.numel() for p in encoder.parameters())
+        head, body = 2 * HIDDEN + 2, sum(p.numel() for p in encoder.model.parameters())
         assert counts["trainable"] == (head + body if full else head)
         assert counts["total"] == head + body
         assert counts["kept"] == (head + body if full else head)
@@ -215,10 +217,10 @@ def test_full_and_head_only_folders(tiny_encoder, tmp_path):
 
 def test_folders_of_something_else_are_errors(tiny_encoder, encoder_folders, tmp_path):
     encoder = tiny_encoder()
-    sha256, plan = fingerprint(encoder), plan_for(encoder, L, A, P)
+    plan = plan_for(encoder, L, A, P)
     model, _ = trained(encoder, plan)
     folder = tmp_path / "trained"
-    save_to(model, plan, folder, sha256)
+    save_to(model, plan, folder)
 
     def fails(message, encoder=None):
         with pytest.raises(PlanError, match=message):
@@ -227,7 +229,8 @@ def test_folders_of_something_else_are_errors(tiny_encoder, encoder_folders, tmp
     fails("trained in another encoder", tiny_encoder("roberta"))
     sibling = tiny_encoder()
     with torch.no_grad():
-        next(sibling.parameters())[0, 0] += 1
+        next(sibling.model.parameters())[0, 0] += 1
+    sibling = Encoder.of(sibling.model)
     fails("trained in another encoder", sibling)
     good = (folder / "plan.json").read_text()
     (folder / "plan.json").write_text(good.replace('"rank": 2', '"rank": 3'))
@@ -295,7 +298,7 @@ def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind):
     model.attach(modules)
     expected = logits_of(model)
     export_peft(model, tmp_path / "peft")
-    theirs = peft.PeftModel.from_pretrained(tiny_encoder(kind), str(tmp_path / "peft")).eval()
+    theirs = peft.PeftModel.from_pretrained(tiny_encoder(kind).model, str(tmp_path / "peft")).eval()
     head = load_file(tmp_path / "peft" / "head.safetensors")
     for example, logits in zip(random_examples(9, seed=5), expected, strict=True):
         batch = collate([example], 0)

@@ -32,8 +32,9 @@ from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.modules.attach import detach
 from fishpal.params.load import Params, load_params
 from fishpal.params.options import LearningRates, ModuleOptions, TrainOptions
-from fishpal.records.examples import ArrowSplit, Example, TaskFacts
-from fishpal.records.facts import EncoderFacts
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.examples import Example
+from fishpal.records.facts import EncoderFacts, TaskFacts
 from fishpal.records.plan import Plan, Reason
 from fishpal.training.train import train
 from studies.criteria.design.plans import Layers

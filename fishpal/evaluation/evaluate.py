@@ -1,0 +1,50 @@
+"""Scores and predictions of a trained model on a task's evaluation splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fishpal.common.errors import DataError
+from fishpal.evaluation.metric_classes import compute_metrics
+from fishpal.models.classifier import Classifier
+from fishpal.models.predict import decide, mean_loss, predict
+from fishpal.records.examples import Example
+from fishpal.records.facts import TaskFacts
+from fishpal.records.results import Predictions
+
+
+def evaluate(
+    model: Classifier,
+    splits: Iterable[tuple[str, Sequence[Example]]],
+    task: TaskFacts,
+    metrics: Sequence[str],
+    batch_size: int = 64,
+    *,
+    progress: bool = False,
+) -> tuple[dict[str, dict[str, float]], Predictions]:
+    """Numbers by split (`n`, `loss`, then the metrics in their order), and the predictions.
+
+    Args:
+        splits: name and examples of each, a regression's labels in their own unit; read one
+            after the other.
+        metrics: names of `fishpal.metrics.METRICS`.
+
+    Raises:
+        DataError: logits that are not finite, or what a metric refuses.
+        ParamsError: an unknown metric.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    found = Predictions({}, {})
+    for name, split in splits:
+        labels = np.array([example.label for example in split])
+        standard = [task.standardise(label) for label in labels.tolist()]
+        logits = predict(model, split, task, batch_size, progress=progress)
+        if not np.isfinite(logits).all():
+            raise DataError(f"logits of {name} are not finite; allowed: finite weights")
+        predicted = decide(logits, task)
+        scores[name] = {"n": len(split), "loss": mean_loss(logits, standard)}
+        scores[name] |= compute_metrics(metrics, labels, predicted, task.outputs)
+        found.labels[name], found.predictions[name] = labels, predicted
+    return scores, found

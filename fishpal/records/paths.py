@@ -1,0 +1,61 @@
+"""Where every artifact lies: the one place that knows, beside dvc.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The paths below `root`; a cell is task, method, seed."""
+
+    root: Path = Path("artifacts")
+
+    @property
+    def encoder(self) -> Path:
+        return self.root / "encoder"
+
+    def raw(self, task: str) -> Path:
+        """Folder of the clean splits (`<split>.parquet`) and `card.json`."""
+        return self.root / "raw" / task
+
+    def tokens(self, task: str) -> Path:
+        """Folder of the tokenised splits (layout: `records.examples`)."""
+        return self.root / "tokens" / task
+
+    def fisher(self, task: str) -> Path:
+        """The Fisher table."""
+        return self._file("fisher", task)
+
+    def grams(self, task: str) -> Path:
+        """What criteria need beyond the table."""
+        return self._file("fisher", task, suffix=".safetensors")
+
+    def plan(self, task: str, method: str) -> Path:
+        return self._file("plans", task, method)
+
+    def trained(self, task: str, method: str, seed: int | str) -> Path:
+        """A trained folder (layout: `models.trained`)."""
+        return self.root / "trained" / task / method / str(seed)
+
+    def checkpoint(self, task: str, method: str, seed: int | str) -> Path:
+        """Of a training under way: beside the outputs, which DVC removes before a stage runs."""
+        return self._file("checkpoints", task, method, seed, suffix=".safetensors")
+
+    def curve(self, task: str, method: str, seed: int | str) -> Path:
+        return self._file("curves", task, method, seed, suffix=".csv")
+
+    def metrics(self, task: str, method: str, seed: int | str) -> Path:
+        return self._file("metrics", task, method, seed)
+
+    def predictions(self, task: str, method: str, seed: int | str) -> Path:
+        return self._file("predictions", task, method, seed, suffix=".parquet")
+
+    def seconds(self, stage: str, *names: int | str) -> Path:
+        """Wall clock of `fisher` (task), `select` (task, method) or `train` (a cell)."""
+        return self._file("seconds", stage, *names)
+
+    def _file(self, folder: str, *names: int | str, suffix: str = ".json") -> Path:
+        *folders, name = map(str, names)
+        return self.root.joinpath(folder, *folders, name + suffix)

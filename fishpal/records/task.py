@@ -1,0 +1,50 @@
+"""A tokenised task as training and measuring take it.
+
+Layout of `artifacts/tokens/<task>/`, cut so that each later stage depends on what it reads:
+`task.json` (`TaskFacts`), `fit.arrow`, `selection.arrow`, `evaluation/<split>.arrow`,
+`counts.json` (rows and truncated rows, for the report).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fishpal.records.arrow import ArrowSplit
+from fishpal.records.examples import Example, check_examples
+from fishpal.records.facts import Limits, TaskFacts
+
+TASK, FIT, SELECTION = "task.json", "fit.arrow", "selection.arrow"
+
+
+@dataclass(frozen=True)
+class TokenisedTask:
+    """A task's facts and the two parts of its train split.
+
+    Attributes:
+        fit: what is measured and trained on; a regression's labels standardised.
+        selection: what checkpoints are picked on; empty where nothing is trained.
+    """
+
+    facts: TaskFacts
+    fit: Sequence[Example]
+    selection: Sequence[Example] = ()
+
+    @classmethod
+    def load(cls, folder: str | Path, limits: Limits, selection: bool = True) -> TokenisedTask:
+        """Read what stage `tokenize` wrote.
+
+        Raises:
+            DataError: naming the file, where a row is not the task's or beyond `limits`.
+        """
+        folder = Path(folder)
+        facts = TaskFacts.load(folder / TASK)
+        parts = [FIT, SELECTION] if selection else [FIT]
+        splits = [ArrowSplit(folder / part, standardised=True) for part in parts]
+        return cls(facts, *(split.check(facts, limits) for split in splits))
+
+    def check(self, limits: Limits) -> None:
+        """Raise `DataError` where an example is not the task's or beyond the encoder's limits."""
+        check_examples(self.fit, self.facts, limits, "fit")
+        check_examples(self.selection, self.facts, limits, "selection")
