@@ -31,7 +31,7 @@ class Card:
     task: str
     source: dict[str, Any]
     columns: dict[str, Any]
-    labels: tuple[Any, ...] | None
+    labels: tuple[str, ...] | None
     splits: dict[str, SplitCard]
     dropped: dict[str, int]
     overlap: dict[str, int]

@@ -11,27 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
-from fishpal.common.files import read_json, replacing, write_json
+from fishpal.common.files import replacing, write_json
 from fishpal.encoders.specs import limits_of, load_config
+from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
+from fishpal.records.card import read_card
 from fishpal.records.examples import ArrowSplit, TaskFacts, write_split
 from fishpal.records.facts import Limits
 from fishpal.tokens.splitting import Parts, Rows, cut_evaluation, split_train
 
 BATCH = 1_000  # rows tokenised at a time
 TEXTS = ("text", "text_pair")
-
-
-@dataclass
-class _Counts:
-    """Filled while a split streams by."""
-
-    rows: int = 0
-    truncated: int = 0
-    max_tokens: int = 0
 
 
 def tokenize_task(
@@ -71,45 +63,12 @@ def tokenize_task(
 
 def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
     """The class names (None: a regression) and the names of the evaluation splits."""
-    card = decode(dict[str, Any], read_json(path), str(path))
-    for key in ("labels", "splits"):
-        if key not in card:
-            raise DataError(f"{path}: {key} is missing")
-    labels = decode(tuple[str, ...] | None, card["labels"], f"{path}: labels")
-    splits = list(decode(dict[str, Any], card["splits"], f"{path}: splits"))
+    card = read_card(path)
     try:
-        check_split_names("splits", splits)
+        check_split_names("splits", card.splits)
     except ParamsError as error:
         raise DataError(f"{path}: {error}") from error
-    return labels, [split for split in splits if split != "train"]
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer.
-
-    Raises:
-        EncoderError: none there, a slow one, or one without a padding token.
-    """
-    from transformers import AutoTokenizer  # here: slow to import
-
-    if not folder.is_dir():
-        raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,  # the default asks on a terminal
-        )
-    except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
-        raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        # transformers makes one without words where the vocabulary's file is missing
-        raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
-    if not tokenizer.is_fast:
-        raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
-    if tokenizer.pad_token_id is None:
-        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
-    return tokenizer
+    return card.labels, [split for split in card.splits if split != "train"]
 
 
 def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
@@ -135,8 +94,8 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
+    numbers = pa.float64() if labels is None else pa.int64()
     for column in (column for column in (*TEXTS, "label") if column in table.column_names):
-        numbers = pa.float64() if labels is None else pa.int64()
         allowed = pa.large_string() if column in TEXTS else numbers
         kind, nulls = table[column].type, table[column].null_count
         if kind != allowed or nulls:
@@ -166,9 +125,8 @@ class _Writer:
         Raises:
             EncoderError: the tokenizer made what the encoder does not know.
         """
-        counts = _Counts()
-        write_split(path, self._batches(table, rows, counts, path.stem), self.facts.labels is None)
-        self.counts[path.stem] = dict(vars(counts))
+        self.counts[path.stem] = {"rows": 0, "truncated": 0, "max_tokens": 0}
+        write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
             ArrowSplit(path).check(self.facts, self.limits)
         except DataError as error:
@@ -176,10 +134,9 @@ class _Writer:
             found = str(error).replace(str(path), path.stem)  # the draft is gone by then
             raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
 
-    def _batches(
-        self, table: pa.Table, rows: Rows, counts: _Counts, name: str
-    ) -> Iterator[dict[str, list[Any]]]:
+    def _batches(self, table: pa.Table, rows: Rows, name: str) -> Iterator[dict[str, list[Any]]]:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
+        counts = self.counts[name]
         columns = [column for column in TEXTS if column in table.column_names]
         # One type is no type: the encoder adds the same to every token.
         typed = "token_type_ids" in self.tokenizer.model_input_names and self.limits.types > 1
@@ -195,10 +152,10 @@ class _Writer:
                     return_attention_mask=False,
                 )
                 ids = encoded["input_ids"]
-                counts.rows += len(ids)
-                counts.max_tokens = max(counts.max_tokens, *map(len, ids))
-                self._check_tokens(name, counts.max_tokens)
-                counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+                counts["rows"] += len(ids)
+                counts["max_tokens"] = max(counts["max_tokens"], *map(len, ids))
+                self._check_tokens(name, counts["max_tokens"])
+                counts["truncated"] += sum(bool(one.overflowing) for one in encoded.encodings)
                 yield {
                     "input_ids": ids,
                     "label": batch["label"].to_pylist(),
