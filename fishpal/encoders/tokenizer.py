@@ -18,8 +18,8 @@ def load_tokenizer(folder: Path) -> Any:
 
     if not folder.is_dir():
         raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
-    own = {"local_files_only": True, "trust_remote_code": False}  # unsaid, it asks on a terminal
-    try:
+    own = {"local_files_only": True, "trust_remote_code": False}
+    try:  # trust_remote_code is said, since the default asks on a terminal
         tokenizer = AutoTokenizer.from_pretrained(folder, **own)
     except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
         raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error

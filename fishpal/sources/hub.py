@@ -28,7 +28,7 @@ def hub_access(where: str, instead: str) -> Iterator[None]:
     except Exception as error:  # the libraries leak dozens of types, down to those of parsers
         said = (reason or f"{type(error).__name__}: {error}").partition("\n")[0]
         allowed = f"a network, or a filled cache with HF_HUB_OFFLINE=1; or source.type {instead}"
-        why = f"cannot be fetched ({brief(said, 160)}); allowed: {allowed}"
-        raise SourceError(f"{where}: {why}") from error
+        where += f": cannot be fetched ({brief(said, 160)})"
+        raise SourceError(f"{where}; allowed: {allowed}") from error
     finally:
         constants.HF_HUB_OFFLINE = offline

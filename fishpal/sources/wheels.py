@@ -57,10 +57,9 @@ def _download(name: str, requirements: Path, target: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--require-hashes", "--disable-pip-version-check", "--no-input"]
     command += ["-r", str(requirements), "-d", str(target)]
-    shown = sys.stdout.isatty()  # pip's own progress bar on a terminal, nothing in a log
-    quiet = None if shown else subprocess.DEVNULL
+    bar = None if sys.stdout.isatty() else subprocess.DEVNULL  # on a terminal, not in a log
     done = subprocess.run(
-        command, stdout=quiet, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+        command, stdout=bar, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
     if done.returncode != 0:
         raise SourceError(f"{name}: {_reason(done.stderr)}")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fishpal.common.errors import DataError, SourceError, one_of
 from fishpal.params.catalog import Columns, FilesTask, HubTask, PackageTask
+from fishpal.params.sections import REVISION
 from fishpal.sources.hub import hub_access
 from fishpal.sources.wheels import extract_file, fetched_wheel
 from fishpal.tasks.frames import check_columns, read_frame
@@ -49,6 +50,11 @@ def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]
 
     with hub_access(where, "files"):
         found = datasets.load_dataset(source.path, source.name, revision=source.revision)
+    files = [Path(file["filename"]) for table in found.values() for file in table.cache_files]
+    for held in {file.parent.name for file in files} - {source.revision}:
+        if REVISION.fullmatch(held):  # without the hub `datasets` takes whatever it has cached
+            allowed = f"{source.revision}, which needs a network"
+            raise SourceError(f"{where}: the cache holds revision {held}; allowed: {allowed}")
     return frames_of_hub(found, source.splits, needed, where)
 
 

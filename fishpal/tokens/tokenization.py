@@ -20,7 +20,7 @@ from fishpal.params.sections import Tokenize
 from fishpal.records.card import read_card
 from fishpal.records.examples import ArrowSplit, TaskFacts, write_split
 from fishpal.records.facts import Limits
-from fishpal.tokens.splitting import Parts, Rows, cut_evaluation, split_train
+from fishpal.tokens.splitting import Rows, cut_evaluation, split_train
 
 BATCH = 1_000  # rows tokenised at a time
 TEXTS = ("text", "text_pair")
@@ -46,7 +46,9 @@ def tokenize_task(
     train = _read_split(raw / "train.parquet", labels)
     texts = [column for column in TEXTS if column in train.column_names]
     _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
-    parts = _split(train, texts, sizes, options.split_seed, name)
+    texts_of = zip(*(train[column].to_pylist() for column in texts), strict=True)
+    numbers, seed = train["label"].to_numpy(), options.split_seed
+    parts = split_train(numbers, list(texts_of), sizes, seed, name)
     writer = _Writer(tokenizer, limits, TaskFacts(name, labels, tokenizer.pad_token_id), options)
     with replacing(target) as draft:
         draft.mkdir()
@@ -55,7 +57,7 @@ def tokenize_task(
             writer.write(draft / f"{part}.arrow", train, rows)
         for split in splits:
             table = _read_split(raw / f"{split}.parquet", labels)
-            rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
+            rows = cut_evaluation(table.num_rows, sizes.evaluation, seed)
             writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
         counts = writer.counts | {"removed_duplicates": parts.duplicates}
         write_json(draft / "counts.json", counts)
@@ -101,12 +103,6 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
         if kind != allowed or nulls:
             raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
     return table
-
-
-def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str) -> Parts:
-    labels = train["label"].to_numpy()
-    keys = list(zip(*(train[column].to_pylist() for column in texts), strict=True))
-    return split_train(labels, keys, sizes, seed, name)
 
 
 @dataclass
