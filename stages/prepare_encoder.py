@@ -6,6 +6,7 @@ from fishpal.common.errors import EncoderError
 from fishpal.common.files import replacing
 from fishpal.encoders.encoder import load_encoder
 from fishpal.encoders.pooling import save_pooling
+from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.params.load import Params
 from fishpal.sources.encoder_files import fetch_encoder
 from stages.runner import ARTIFACTS, run
@@ -17,6 +18,7 @@ def main(params: Params) -> None:
         fetch_encoder(params.encoder.source, draft)
         try:
             load_encoder(draft)
+            load_tokenizer(draft)
         except EncoderError as error:  # which names a folder that is gone when this is read
             raise EncoderError(str(error).replace(str(draft), "encoder.source")) from error
         save_pooling(draft, params.encoder.pooling)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Discriminator
+from pydantic import BeforeValidator, Discriminator
 
 from fishpal.common.checks import check, check_choice
 from fishpal.common.kinds import MetricName
@@ -15,6 +15,8 @@ from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_patter
 
 # keys of counts.json beside the splits'
 RESERVED = ("fit", "selection", "removed_duplicates")
+# A table without a header has columns "0", "1", …, and YAML spells these as numbers.
+Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Split:
 
     __pydantic_config__ = STRICT
     shares: dict[str, float]
-    by: str | None = None
+    by: Column | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,7 +55,16 @@ class TaskSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageTask(TaskSource):
+class TableSource(TaskSource):
+    """Tables in files; `format` and `quoting` null: as the ending says (`fishpal.tasks.frames`)."""
+
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    header: bool = True
+    quoting: Literal["minimal", "none"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageTask(TableSource):
     """A table inside a wheel of the package index; never installed, never imported."""
 
     type: Literal["package"]
@@ -90,7 +101,7 @@ class HubTask(TaskSource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesTask(TaskSource):
+class FilesTask(TableSource):
     """CSV, TSV, JSON Lines or Parquet files, one a split (or one, cut by `split`)."""
 
     type: Literal["files"]
@@ -123,8 +134,8 @@ class Columns:
     """One or two text columns, in the order in which they are paired, and the label's."""
 
     __pydantic_config__ = STRICT
-    text: tuple[str, ...]
-    label: str
+    text: tuple[Column, ...]
+    label: Column
 
     def __post_init__(self) -> None:
         check(len(self.text) in (1, 2), "text", list(self.text), "one or two columns")

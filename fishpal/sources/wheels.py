@@ -23,15 +23,8 @@ from fishpal.common.files import replacing
 # A few kB of zip can claim to unfold into petabytes; the largest encoders in use are below this.
 MAX_UNZIPPED = 4 * 2**30
 NO_NETWORK = ("NewConnectionError", "Failed to establish", "ConnectTimeoutError", "ProxyError")
-BROKEN_ZIP = (
-    BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,  # an encrypted member
-    NotImplementedError,  # an unknown compression
-    UnicodeDecodeError,  # a member's name
-)
+# RuntimeError: an encrypted member or an unknown compression; UnicodeDecodeError: a member's name
+BROKEN_ZIP = (BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError)
 
 
 @contextmanager
@@ -64,14 +57,9 @@ def _download(name: str, requirements: Path, target: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--require-hashes", "--disable-pip-version-check", "--no-input"]
     command += ["-r", str(requirements), "-d", str(target)]
-    shown = sys.stdout.isatty()  # pip's own progress bar on a terminal, nothing in a log
+    bar = None if sys.stdout.isatty() else subprocess.DEVNULL  # on a terminal, not in a log
     done = subprocess.run(
-        command,
-        stdout=None if shown else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
+        command, stdout=bar, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
     if done.returncode != 0:
         raise SourceError(f"{name}: {_reason(done.stderr)}")

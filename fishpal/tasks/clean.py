@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,8 @@ from fishpal.records.card import Card, SplitCard
 from fishpal.tasks.frames import check_columns
 
 TEXTS = ("text", "text_pair")
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no file can hold, or no C library
+Frames = dict[str, pd.DataFrame]  # by split
 ROWS_PER_GROUP = 65_536  # of a Parquet file: small enough to stream, large enough to compress
 
 
@@ -32,11 +37,11 @@ class CleanTask:
         card: what was read, dropped and found.
     """
 
-    splits: dict[str, pd.DataFrame]
+    splits: Frames
     card: Card
 
 
-def build_splits(task: Task, frames: dict[str, pd.DataFrame], name: str) -> CleanTask:
+def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     """Drop, check, cut and count a task's rows.
 
     Args:
@@ -50,8 +55,7 @@ def build_splits(task: Task, frames: dict[str, pd.DataFrame], name: str) -> Clea
     dropped = {"labels": 0, "duplicates": 0}
     clean, conflicts = {}, 0
     for split, frame in frames.items():
-        where = f"{name}/{split}"
-        table = _clean_frame(task, frame, where)
+        table = _clean_frame(task, frame, f"{name}/{split}")
         dropped["labels"] += len(frame) - len(table)
         if split == "train":
             conflicts = _conflicts(table)
@@ -64,7 +68,7 @@ def build_splits(task: Task, frames: dict[str, pd.DataFrame], name: str) -> Clea
         clean = _cut(clean["train"], task.source.split, name)
     wanted = [column for column in (*TEXTS, "label") if column in clean["train"]]
     splits = {split: table[wanted].reset_index(drop=True) for split, table in clean.items()}
-    _check_splits(splits, name)
+    _check_splits(task, splits, name)
     return CleanTask(splits, _card(task, name, splits, dropped, conflicts))
 
 
@@ -76,9 +80,8 @@ def write_task(task: CleanTask, folder: Path) -> None:
     with replacing(folder) as draft:
         draft.mkdir()
         for split, frame in task.splits.items():
-            columns = {name: pa.array(frame[name].tolist()) for name in frame.columns}
-            path = draft / f"{split}.parquet"
-            pq.write_table(pa.table(columns), path, row_group_size=ROWS_PER_GROUP)
+            rows = pa.table({name: pa.array(frame[name].tolist()) for name in frame.columns})
+            pq.write_table(rows, draft / f"{split}.parquet", row_group_size=ROWS_PER_GROUP)
         task.card.save(draft / "card.json")
 
 
@@ -86,86 +89,94 @@ def _clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Columns `text`, `text_pair`, `label` and, for a cut by group, `group`."""
     columns, by = task.columns, task.source.split.by if task.source.split else None
     needed = [*columns.text, columns.label, *([by] if by else [])]
-    check_columns(where, needed, [str(column) for column in frame.columns])
+    frame = frame.rename(columns=str)
+    check_columns(where, needed, list(frame.columns))
+    labels = {str(label): number for number, label in enumerate(task.labels or ())}
+    whole = all(re.fullmatch("-?[0-9]+", label) for label in labels)  # or a regression's numbers
     if task.source.drop_labels:
         # Before the checks: rows that nobody uses may well have no text.
-        unwanted = {str(label) for label in task.source.drop_labels}
-        frame = frame[[str(value) not in unwanted for value in frame[columns.label]]]
+        unwanted = {_label(label, whole) for label in task.source.drop_labels}
+        frame = frame[[_label(value, whole) not in unwanted for value in frame[columns.label]]]
     clean = pd.DataFrame(index=frame.index)
     for target, column in zip(TEXTS, columns.text, strict=False):
-        clean[target] = pd.Series(_texts_of(frame, column, where), frame.index, dtype=object)
+        clean[target] = _converted(frame[column], _text, object, where)
     if task.labels is None:
-        clean["label"] = pd.Series(_targets(frame, columns.label, where), frame.index, dtype=float)
+        clean["label"] = _converted(frame[columns.label], _target, float, where)
     else:
-        labels = [str(label) for label in task.labels]
-        found = _classes(frame, columns.label, labels, where)
-        clean["label"] = pd.Series(found, frame.index, dtype="int64")
+        alike = {_plain(label): label for label in labels}
+        convert = partial(_class, labels=labels, alike=alike, whole=whole)
+        clean["label"] = _converted(frame[columns.label], convert, "int64", where)
     if by:
-        clean["group"] = pd.Series(_texts_of(frame, by, where), frame.index, dtype=object)
+        clean["group"] = _converted(frame[by], _text, object, where)
     return clean
 
 
-def _texts_of(frame: pd.DataFrame, column: str, where: str) -> list[str]:
-    """A column as texts; whole numbers count as texts, since JSON writes `7` for the text 7."""
+def _converted(cells: pd.Series, convert: Callable[[Any], Any], dtype: Any, where: str) -> Any:
+    """Every cell through `convert`, which raises `DataError` with its words on a bad one."""
     found, bad = [], []
-    for row, value in zip(frame.index, frame[column], strict=True):
-        if isinstance(value, int | np.integer) and not isinstance(value, bool):
-            value = str(value)
-        problem = _text_problem(value)
-        if problem:
-            bad.append((row, problem))
-        found.append(value)
-    if bad:
-        row, problem = bad[0]
-        more = f" and {len(bad) - 1} more rows" if len(bad) > 1 else ""
-        allowed = "text or a whole number"
-        raise DataError(
-            f"{where}: column '{column}' row {row + 1}{more} is {problem}; allowed: {allowed}"
-        )
-    return found
-
-
-def _text_problem(value: Any) -> str:
-    if not isinstance(value, str):
-        missing = (
-            value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-        )
-        return "no text (null)" if missing else f"{type(value).__name__} {brief(value)}"
-    if not value.strip():
-        return "empty text"
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return "no UTF-8 text (a lone surrogate)"
-    return ""
-
-
-def _classes(frame: pd.DataFrame, column: str, labels: Sequence[str], where: str) -> list[int]:
-    index = {label: number for number, label in enumerate(labels)}
-    found = []
-    for row, value in zip(frame.index, frame[column], strict=True):
-        if str(value) not in index:
-            what = f"{where}: column '{column}' row {row + 1} is '{brief(value)}'"
-            raise DataError(f"{what}; allowed: {', '.join(labels)} (labels, drop_labels)")
-        found.append(index[str(value)])
-    return found
-
-
-def _targets(frame: pd.DataFrame, column: str, where: str) -> list[float]:
-    found = []
-    for row, value in zip(frame.index, frame[column], strict=True):
+    for row, cell in cells.items():
         try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number):
-            what = f"{where}: column '{column}' row {row + 1} is '{brief(value)}'"
-            raise DataError(f"{what}; allowed: finite numbers, since labels is null")
-        found.append(number)
-    return found
+            found.append(convert(cell))
+        except DataError as error:
+            bad.append((row + 1, str(error)))  # not the error, which holds on to its frames
+    if bad:
+        more = f" and {len(bad) - 1} more rows" if len(bad) > 1 else ""
+        raise DataError(f"{where}: column '{cells.name}' row {bad[0][0]}{more} is {bad[0][1]}")
+    return pd.Series(found, cells.index, dtype=dtype)
 
 
-def _cut(table: pd.DataFrame, split: Split, name: str) -> dict[str, pd.DataFrame]:
+def _text(value: Any) -> str:
+    """A cell as text; whole numbers count as texts, since JSON writes `7` for the text 7."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return str(value)
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        problem = "no text (null)"
+    elif not isinstance(value, str):
+        problem = f"{type(value).__name__} {brief(value)}"
+    elif not value.strip():
+        problem = "empty text"
+    elif bad := NO_TEXT.search(value):
+        problem = f"text with {ascii(bad[0])} (NUL or a lone surrogate)"
+    else:
+        return value
+    raise DataError(f"{problem}; allowed: text or a whole number")
+
+
+def _label(value: Any, whole: bool) -> str:
+    """A raw label's text; where `whole`, 1.0 is 1: one missing cell makes pandas write it so."""
+    text = str(value)
+    return text.split(".")[0] if whole and re.fullmatch(r"-?[0-9]+\.0+", text) else text
+
+
+def _class(value: Any, labels: dict[str, int], alike: dict[str, str], whole: bool) -> int:
+    """The class index of a raw label; `alike`: each label by its `_plain` form, for messages."""
+    text, hint = _label(value, whole), ""
+    if text in labels:
+        return labels[text]
+    if near := alike.get(_plain(text)):
+        same = normalize("NFC", text) == normalize("NFC", near)
+        what = "Unicode form (NFC, NFD)" if same else "case, spaces or width"
+        hint = f" ({ascii(brief(text))}, which differs from {ascii(near)} in {what} alone)"
+    allowed = f"{', '.join(labels)} (labels, drop_labels)"
+    raise DataError(f"'{brief(value)}'{hint}; allowed: {allowed}")
+
+
+def _plain(text: str) -> str:
+    return normalize("NFKC", text).strip().lower()
+
+
+def _target(value: Any) -> float:
+    """A regression's target."""
+    try:
+        number = math.nan if isinstance(value, bool | np.bool_) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"'{brief(value)}'; allowed: finite numbers, since labels is null")
+    return number
+
+
+def _cut(table: pd.DataFrame, split: Split, name: str) -> Frames:
     """Deal shuffled groups (or rows) to the splits in order, until each has its share of rows."""
     groups = table["group"].to_numpy() if split.by else np.arange(len(table))
     names, members = np.unique(groups.astype(str) if split.by else groups, return_inverse=True)
@@ -184,13 +195,14 @@ def _cut(table: pd.DataFrame, split: Split, name: str) -> dict[str, pd.DataFrame
     return {key: table[owners == number] for number, key in enumerate(split.shares)}
 
 
-def _check_splits(splits: dict[str, pd.DataFrame], name: str) -> None:
+def _check_splits(task: Task, splits: Frames, name: str) -> None:
     for split, frame in splits.items():
         if frame.empty:
             what = "holds no rows once labels and duplicates are dropped and the table is cut"
             raise DataError(f"{name}/{split}: {what}; allowed: one or more")
         if frame["label"].nunique() < 2:
             value = frame["label"].iloc[0]
+            value = value if task.labels is None else brief(task.labels[value])
             raise DataError(f"{name}/{split}: every label is {value}; allowed: two labels or more")
 
 
@@ -209,19 +221,15 @@ def _conflicts(frame: pd.DataFrame) -> int:
     return len(_keys(repeated)) if len(repeated) else 0
 
 
-def _card(
-    task: Task,
-    name: str,
-    splits: dict[str, pd.DataFrame],
-    dropped: dict[str, int],
-    conflicts: int,
-) -> Card:
+def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], conflicts: int) -> Card:
     cleaning = ("drop_labels", "drop_duplicates", "split")
+    usual = {"format": None, "header": True, "quoting": None}  # so are not worth a word
+    source = {k: v for k, v in asdict(task.source).items() if usual.get(k, ...) != v}
     keys = {split: _keys(frame) for split, frame in splits.items()}
     pairs = combinations(splits, 2)
     return Card(
         task=name,
-        source={key: v for key, v in asdict(task.source).items() if key not in cleaning},
+        source={key: value for key, value in source.items() if key not in cleaning},
         columns=asdict(task.columns),
         labels=None if task.labels is None else tuple(map(str, task.labels)),
         splits={split: _split_card(task, frame) for split, frame in splits.items()},

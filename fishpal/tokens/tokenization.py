@@ -16,13 +16,14 @@ from tqdm import tqdm
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
 from fishpal.common.files import replacing
 from fishpal.encoders.specs import limits_of, load_config
+from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit, write_split
 from fishpal.records.card import Card, Counts, SplitCounts
 from fishpal.records.facts import Limits, Scale, TaskFacts
 from fishpal.records.task import FIT, SELECTION, TASK
-from fishpal.tokens.splitting import Parts, Rows, cut_evaluation, split_train
+from fishpal.tokens.splitting import Rows, cut_evaluation, split_train
 
 FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
 BATCH = 1_000  # rows tokenised at a time
@@ -49,8 +50,10 @@ def tokenize_task(
     train = _read_split(raw / "train.parquet", labels)
     texts = [column for column in TEXTS if column in train.column_names]
     _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
-    parts = _split(train, texts, sizes, options.split_seed, name)
-    scale = None if labels else _scale(train["label"].to_numpy()[parts.fit], name)
+    texts_of = zip(*(train[column].to_pylist() for column in texts), strict=True)
+    numbers, seed = train["label"].to_numpy(), options.split_seed
+    parts = split_train(numbers, list(texts_of), sizes, seed, name)
+    scale = None if labels else _scale(numbers[parts.fit], name)
     facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale)
     writer = _Writer(tokenizer, limits, facts, options)
     with replacing(target) as draft:
@@ -60,7 +63,7 @@ def tokenize_task(
         writer.write(draft / SELECTION, train, parts.selection)
         for split in splits:
             table = _read_split(raw / f"{split}.parquet", labels)
-            rows = cut_evaluation(table.num_rows, sizes.evaluation, options.split_seed)
+            rows = cut_evaluation(table.num_rows, sizes.evaluation, seed)
             writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
         Counts(writer.counts, parts.duplicates).save(draft / "counts.json")
 
@@ -73,34 +76,6 @@ def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
     except ParamsError as error:
         raise DataError(f"{path}: {error}") from error
     return card.labels, [split for split in card.splits if split != "train"]
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer.
-
-    Raises:
-        EncoderError: none there, a slow one, or one without a padding token.
-    """
-    from transformers import AutoTokenizer  # here: slow to import
-
-    if not folder.is_dir():
-        raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,  # the default asks on a terminal
-        )
-    except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
-        raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        # transformers makes one without words where the vocabulary's file is missing
-        raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
-    if not tokenizer.is_fast:
-        raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
-    if tokenizer.pad_token_id is None:
-        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
-    return tokenizer
 
 
 def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
@@ -126,19 +101,13 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
+    numbers = pa.float64() if labels is None else pa.int64()
     for column in (column for column in (*TEXTS, "label") if column in table.column_names):
-        numbers = pa.float64() if labels is None else pa.int64()
         allowed = pa.large_string() if column in TEXTS else numbers
         kind, nulls = table[column].type, table[column].null_count
         if kind != allowed or nulls:
             raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
     return table
-
-
-def _split(train: pa.Table, texts: list[str], sizes: Sizes, seed: int, name: str) -> Parts:
-    labels = train["label"].to_numpy()
-    keys = list(zip(*(train[column].to_pylist() for column in texts), strict=True))
-    return split_train(labels, keys, sizes, seed, name)
 
 
 def _scale(labels: NDArray[np.float64], name: str) -> Scale:
@@ -147,8 +116,8 @@ def _scale(labels: NDArray[np.float64], name: str) -> Scale:
         scale = Scale.of(labels)
     except DataError as error:
         raise DataError(f"{name}: fit: {error}") from error
-    farthest = labels[np.argmax(np.abs(labels - scale.mean))]
-    if abs(scale.standardise(float(farthest))) > FAR:
+    farthest = float(labels[np.argmax(np.abs(labels - scale.mean))])
+    if abs(scale.standardise(farthest)) > FAR:
         caution(
             f"{name}: label {farthest:g} is more than {FAR} standard deviations from the mean of"
             f" fit, {scale.mean:g} ± {abs(scale.sd):g}: it rules the loss"
@@ -172,8 +141,8 @@ class _Writer:
         Raises:
             EncoderError: the tokenizer made what the encoder does not know.
         """
-        counts = self.counts[path.stem] = SplitCounts()
-        write_split(path, self._batches(table, rows, counts, path.stem), self.facts.labels is None)
+        self.counts[path.stem] = SplitCounts()
+        write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
             ArrowSplit(path).check(self.facts, self.limits)
         except DataError as error:
@@ -181,10 +150,9 @@ class _Writer:
             found = str(error).replace(str(path), path.stem)  # the draft is gone by then
             raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
 
-    def _batches(
-        self, table: pa.Table, rows: Rows, counts: SplitCounts, name: str
-    ) -> Iterator[dict[str, list[Any]]]:
+    def _batches(self, table: pa.Table, rows: Rows, name: str) -> Iterator[dict[str, list[Any]]]:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
+        counts = self.counts[name]
         columns = [column for column in TEXTS if column in table.column_names]
         # One type is no type: the encoder adds the same to every token.
         typed = "token_type_ids" in self.tokenizer.model_input_names and self.limits.types > 1

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from fishpal import metrics
 from fishpal.common.errors import DataError, ParamsError
-from fishpal.params.catalog import METRICS
+from fishpal.common.kinds import MetricName
 
 ORACLES = {
     "accuracy": sk.accuracy_score,
@@ -24,7 +24,7 @@ ORACLES = {
 
 
 def test_registry_holds_exactly_the_names_that_params_allow():
-    assert set(metrics.METRICS) == set(METRICS)
+    assert set(metrics.METRICS) == set(MetricName)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -65,17 +66,61 @@ BAD: list[tuple[dict[str, list[Any]], dict[str, Any], str]] = [
     ({"text": ["a", 1.5], "label": OK}, {}, "row 2 is float 1.5; allowed: text or a whole number"),
     ({"text": ["a", True], "label": OK}, {}, "row 2 is bool True"),
     ({"text": ["a", ["b"]], "label": OK}, {}, "row 2 is list ['b']"),
-    ({"text": ["a", "\ud800"], "label": OK}, {}, "row 2 is no UTF-8 text (a lone surrogate)"),
-    ({"txt": ["a", "b"], "label": OK}, {}, "no column 'text'; allowed: txt, label"),
+    ({"text": ["a", "\ud800"], "label": OK}, {}, r"row 2 is text with '\ud800' (NUL or a lone"),
+    ({"text": ["a", "b\0"], "label": OK}, {}, r"'text' row 2 is text with '\x00' (NUL or a lone"),
+    ({"txt": ["a", "b"], "label": OK}, {}, "no column 'text' (did you mean 'txt'?); allowed"),
     ({"text": ["a", "b"], "label": ["no", "yse"]}, {}, "row 2 is 'yse'; allowed: no, yes"),
     ({"text": ["a", "b"], "label": ["no", None]}, {}, "column 'label' row 2 is 'None'"),
-    ({"text": ["a", "b"], "label": ["yes", "yes"]}, {}, "demo/train: every label is 1"),
+    ({"text": ["a", "b"], "label": ["yes", "yes"]}, {}, "demo/train: every label is yes; allowed"),
     ({"text": ["a", "b"], "label": ["x", "x"]}, {"drop_labels": ("x",)}, "train: holds no rows"),
     ({"text": ["a", "b"], "label": [1, "x"]}, {"labels": None}, "row 2 is 'x'; allowed: finite"),
     ({"text": ["a", "b"], "label": [1, "inf"]}, {"labels": None}, "row 2 is 'inf'"),
     ({"text": ["a", "b"], "label": [1, 10**400]}, {"labels": None}, "row 2 is '1000"),
     ({"text": ["a", "b"], "label": [1, True]}, {"labels": None}, "row 2 is 'True'"),
+    ({"text": ["a", "b"], "label": [1, np.True_]}, {"labels": None}, "row 2 is 'True'"),
+    ({"text": ["a", "b"], "label": ["1.0", 0.5]}, {"labels": (0, 1)}, "row 2 is '0.5'; allowed"),
+    (
+        {"text": ["a", "b"], "label": ["1.0", 0.0]},
+        {"labels": (0, "1.0")},
+        "row 2 is '0.0'; allowed",
+    ),
 ]
+
+
+LOOKALIKES = [
+    ("caf\u00e9", "cafe\u0301", r"('cafe\u0301', which differs from 'caf\xe9' in Unicode form"),
+    ("cafe\u0301", "caf\u00e9", r"('caf\xe9', which differs from 'cafe\u0301' in Unicode form"),
+    ("good", "Good ", "('Good ', which differs from 'good' in case, spaces or width alone)"),
+    ("no", "n\u00f6", "is 'n\u00f6'; allowed: no, other (labels, drop_labels)"),
+]
+
+
+@pytest.mark.parametrize(("label", "raw", "expected"), LOOKALIKES)
+def test_a_label_that_looks_like_another_is_told_from_it(
+    label: str, raw: str, expected: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        build(table(text=["a", "b"], label=["other", raw]), labels=(label, "other"))
+    assert expected in str(caught.value)
+
+
+def test_floats_that_pandas_makes_of_whole_labels() -> None:
+    """A column of 0, 1 and a hole becomes 0.0, 1.0 and NaN, in a CSV too."""
+    rows = table(text=["a", "b", "c", "d"], label=[0.0, "1.0", -1.0, "-1.00"])
+    built = build(rows, rows, labels=(1, 0), drop_labels=(-1,))
+    assert built.splits["train"]["label"].tolist() == [1, 0]
+    assert built.card["dropped"]["labels"] == 4
+    built = build(rows, rows, labels=None, drop_labels=(-1,))  # -1 as a target would be wrong
+    assert built.splits["train"]["label"].tolist() == [0.0, 1.0]
+    exact = table(text=["a", "b"], label=["0.0", 1.0])
+    built = build(exact, exact, labels=("0.0", "1.0"))
+    assert built.splits["train"]["label"].tolist() == [0, 1]
+
+
+def test_a_frame_with_numbers_for_names() -> None:
+    frame = table(text=["a", "b"], label=OK).rename(columns={"text": 3})
+    built = build(frame, frame, text=("3",))
+    assert built.splits["train"]["text"].tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(("columns", "options", "expected"), BAD, ids=[row[2] for row in BAD])

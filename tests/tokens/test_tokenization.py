@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from transformers import BertConfig
 
-from fishpal.common.errors import DataError, EncoderError, ParamsError
+from fishpal.common.errors import DataError, ParamsError
 from fishpal.params.catalog import Sizes
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
 from fishpal.tasks.clean import build_splits, write_task
 from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
-from fishpal.tokens.tokenization import BATCH, load_tokenizer, tokenize_task
+from fishpal.tokens.tokenization import BATCH, tokenize_task
 from tests.tasks.data_helpers import SPECIAL, WORDS, save_tokenizer, table, task
 
 LABELS = np.array([0] * 600 + [1] * 300 + [2] * 100)
@@ -225,21 +225,6 @@ def test_texts_have_to_suit_the_encoder(tmp_path: Path, encoder: Path) -> None:
         with pytest.raises(ParamsError, match=expected):
             run(raw, own, tmp_path / "none", length=64)
         assert not (tmp_path / "none").exists()
-
-
-def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="none: is no folder"):
-        load_tokenizer(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="empty: no usable tokenizer"):
-        load_tokenizer(tmp_path / "empty")
-    broken = save_tokenizer(tmp_path / "broken")
-    (broken / "tokenizer.json").write_text('{"version": 1}')
-    with pytest.raises(EncoderError, match="broken: no usable tokenizer"):
-        load_tokenizer(broken)
-    bare = save_tokenizer(tmp_path / "bare", pad_token=None)
-    with pytest.raises(EncoderError, match="bare: tokenizer has no pad token"):
-        load_tokenizer(bare)
 
 
 def test_broken_split_leaves_what_was_there(tmp_path: Path, encoder: Path) -> None:

@@ -1,0 +1,33 @@
+"""The encoder's own tokenizer, out of the encoder's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fishpal.common.errors import EncoderError, brief
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer.
+
+    Raises:
+        EncoderError: none there, a slow one, or one without a padding token.
+    """
+    from transformers import AutoTokenizer  # here: slow to import
+
+    if not folder.is_dir():
+        raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
+    own = {"local_files_only": True, "trust_remote_code": False}
+    try:  # trust_remote_code is said, since the default asks on a terminal
+        tokenizer = AutoTokenizer.from_pretrained(folder, **own)
+    except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
+        raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # transformers makes one without words where the vocabulary's file is missing
+        raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
+    if not tokenizer.is_fast:
+        raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
+    return tokenizer
