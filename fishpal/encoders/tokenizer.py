@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import EncoderError, brief
+from fishpal.records.facts import Limits
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: str | Path) -> Any:
     """The folder's fast tokenizer.
 
     Raises:
@@ -16,6 +18,7 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer  # here: slow to import
 
+    folder = Path(folder)
     if not folder.is_dir():
         raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
     own = {"local_files_only": True, "trust_remote_code": False}
@@ -31,3 +34,22 @@ def load_tokenizer(folder: Path) -> Any:
     if tokenizer.pad_token_id is None:
         raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
     return tokenizer
+
+
+def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits: Limits) -> Any:
+    """Token ids, and token types where tokenizer and encoder have them, of texts or pairs.
+
+    Args:
+        columns: the texts, or the first and the second texts of pairs.
+        max_length: tokens that a text or pair is cut to, the longer text first.
+    """
+    # One type is no type: the encoder adds the same to every token.
+    typed = "token_type_ids" in tokenizer.model_input_names and limits.types > 1
+    return tokenizer(
+        *columns,
+        truncation="longest_first",
+        max_length=max_length,
+        padding=False,
+        return_token_type_ids=typed,
+        return_attention_mask=False,
+    )

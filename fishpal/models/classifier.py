@@ -14,6 +14,7 @@ from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.pooling import pool
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import attach, check_free, check_own, detach
+from fishpal.records.facts import TaskFacts
 from fishpal.records.results import Parameters
 
 Batch = dict[str, Tensor]
@@ -27,9 +28,10 @@ class Classifier(nn.Module):
         encoder: its model.
         modules_: the attached modules, by layer (`modules` is taken by torch).
         head: linear, (C, d).
+        task: what a trained model was trained for.
     """
 
-    def __init__(self, source: Encoder, head: nn.Linear) -> None:
+    def __init__(self, source: Encoder, head: nn.Linear, task: TaskFacts | None = None) -> None:
         super().__init__()
         if head.in_features != source.facts.hidden:
             allowed = f"the encoder's width, {source.facts.hidden}"
@@ -38,6 +40,7 @@ class Classifier(nn.Module):
         self.source = source
         self.encoder = source.model
         self.head = head
+        self.task = task
         self.modules_ = nn.ModuleList()
 
     def attach(self, modules: Sequence[CandidateModule]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fishpal.common.errors import PlanError
+from fishpal.encoders.tokenizer import encode
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.records.examples import Example, check_examples
@@ -48,3 +51,29 @@ def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:
     if task.labels is not None:
         return logits.argmax(axis=1)
     return logits[:, 0] if task.scale is None else task.scale.restore(logits[:, 0])
+
+
+def label_texts(
+    model: Classifier, tokenizer: Any, *texts: list[str], max_length: int = 128
+) -> list[str] | list[float]:
+    """Class names, or numbers of a regression, of raw texts or of pairs of texts.
+
+    Args:
+        model: from `load`, which knows its task.
+        tokenizer: the encoder's own, from `load_tokenizer`.
+        texts: one list of texts, or two of equal length: the pairs' first and second ones.
+        max_length: tokens that a text is cut to; `tokenize.max_length` of params.yaml.
+
+    Raises:
+        PlanError: where the model knows no task.
+    """
+    if model.task is None:
+        raise PlanError("the model knows no task; allowed: one that `load` gave")
+    if not texts[0]:
+        return []
+    encoded = encode(tokenizer, texts, max_length, model.source.limits)
+    types = encoded.get("token_type_ids") or [None] * len(texts[0])
+    unknown = 0 if model.task.labels else 0.0
+    examples = [Example(i, unknown, t) for i, t in zip(encoded["input_ids"], types, strict=True)]
+    found = decide(predict(model, examples, model.task), model.task).tolist()
+    return [model.task.labels[i] for i in found] if model.task.labels else found

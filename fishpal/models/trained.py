@@ -111,7 +111,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
             f"{folder}: was trained in another encoder (sha256 {card.encoder_sha256[:12]}…,"
             f" {card.pooling} pooling); allowed: that one"
         )
-    model = Classifier(encoder, head)
+    model = Classifier(encoder, head, card.task)
     _restore(folder / "head.safetensors", "head", head.load_state_dict)
     modules = build_modules(plan.layers, plan.encoder.hidden, plan.modules, seed=0)
     if modules:

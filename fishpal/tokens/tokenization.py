@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
 from fishpal.common.files import replacing
 from fishpal.encoders.specs import limits_of, load_config
-from fishpal.encoders.tokenizer import load_tokenizer
+from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit, write_split
@@ -154,29 +154,18 @@ class _Writer:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""
         counts = self.counts[name]
         columns = [column for column in TEXTS if column in table.column_names]
-        # One type is no type: the encoder adds the same to every token.
-        typed = "token_type_ids" in self.tokenizer.model_input_names and self.limits.types > 1
         with tqdm(total=len(rows), desc=f"tokenize {name}", unit="row", disable=None) as bar:
             for start in range(0, len(rows), BATCH):
                 batch = table.take(pa.array(rows[start : start + BATCH]))
-                encoded = self.tokenizer(
-                    *(batch[column].to_pylist() for column in columns),
-                    truncation="longest_first",
-                    max_length=self.options.max_length,
-                    padding=False,
-                    return_token_type_ids=typed,
-                    return_attention_mask=False,
-                )
+                texts = [batch[column].to_pylist() for column in columns]
+                encoded = encode(self.tokenizer, texts, self.options.max_length, self.limits)
                 ids = encoded["input_ids"]
                 counts.rows += len(ids)
                 counts.max_tokens = max(counts.max_tokens, *map(len, ids))
                 self._check_tokens(name, counts.max_tokens)
                 counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
-                yield {
-                    "input_ids": ids,
-                    "label": batch["label"].to_pylist(),
-                    **({"token_type_ids": encoded["token_type_ids"]} if typed else {}),
-                }
+                types = {key: encoded[key] for key in ("token_type_ids",) if key in encoded}
+                yield {"input_ids": ids, "label": batch["label"].to_pylist(), **types}
                 bar.update(len(ids))
 
     def _check_tokens(self, split: str, tokens: int) -> None:
