@@ -16,8 +16,8 @@ def main(params: Params, task: str, method: str) -> None:
         table, grams = FisherTable.load(ARTIFACTS.fisher(task)), Grams.load(ARTIFACTS.grams(task))
         if len(grams.logits) != table.examples:
             raise PlanError(
-                f"{ARTIFACTS.grams(task)}: is of {len(grams.logits)} examples; allowed: those of the table,"
-                f" {table.examples}"
+                f"{ARTIFACTS.grams(task)}: is of {len(grams.logits)} examples; allowed: those of the"
+                f" table, {table.examples}"
             )
         plan = select_plan(
             table,

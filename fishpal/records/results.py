@@ -116,7 +116,7 @@ class Curve:
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0
-            finite = all(math.isfinite(value) for value in astuple(point) if value is not None)
+            finite = all(math.isfinite(v) for v in astuple(point) if isinstance(v, float))
             if not finite or not least <= point.update < 2**63:
                 raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
             points.append(point)
@@ -160,10 +160,8 @@ class Predictions:
             if len(set(rows.tolist())) != len(rows):
                 found = f"split '{brief(split)}' holds a row twice"
                 raise PlanError(f"{path}: {found}; allowed: each once")
-            labels[split], predictions[split] = (
-                columns["label"][order],
-                columns["prediction"][order],
-            )
+            labels[split] = columns["label"][order]
+            predictions[split] = columns["prediction"][order]
         if not labels:
             raise PlanError(f"{path}: holds no rows; allowed: one or more")
         return cls(labels, predictions)
