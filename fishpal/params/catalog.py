@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator
@@ -48,6 +49,10 @@ class TaskSource:
     drop_duplicates: bool = False
     split: Split | None = None
 
+    def describe(self) -> str:
+        """Where the rows come from, for the report."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackageTask(TaskSource):
@@ -62,6 +67,9 @@ class PackageTask(TaskSource):
     def __post_init__(self) -> None:
         check_wheel(self.package, self.version, self.sha256)
         check(self.split is not None, "split", "null", "a split, since a package holds one table")
+
+    def describe(self) -> str:
+        return f"{self.file} of package {self.package} {self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,10 @@ class HubTask(TaskSource):
         check_pattern("revision", REVISION, self.revision, "a commit of 40 hex digits")
         check_split_names("splits", self.splits, self.split)
 
+    def describe(self) -> str:
+        name = f"{self.path} {self.name}" if self.name else self.path
+        return f"{name} at revision {self.revision[:8]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilesTask(TaskSource):
@@ -92,6 +104,11 @@ class FilesTask(TaskSource):
 
     def __post_init__(self) -> None:
         check_split_names("files", self.files, self.split)
+
+    def describe(self) -> str:
+        """With each file's folder, but not the machine's path to it."""
+        paths = [Path(file) for file in self.files.values()]
+        return "files " + ", ".join(str(Path(path.parent.name, path.name)) for path in paths)
 
 
 def check_split_name(key: str, name: str) -> None:

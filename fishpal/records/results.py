@@ -88,6 +88,11 @@ class Curve:
         """On the selection part."""
         return [point.selection_loss for point in self.points]
 
+    @property
+    def best_update(self) -> int:
+        """Whose weights were kept: the first of the lowest losses; 0 is the untrained start."""
+        return min(self.points, key=lambda point: point.selection_loss).update
+
     def save(self, path: str | Path) -> None:
         rows = [
             (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)

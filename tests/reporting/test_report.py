@@ -28,6 +28,7 @@ from tests.reporting.artifact_tree import (
     edit,
     make_params,
     make_predictions,
+    reports_of,
     rows_below,
     score,
     text_of,
@@ -103,8 +104,8 @@ def test_intervals_are_those_of_the_bootstrap(run):
     def accuracy(y, p, classes):
         return float(np.mean(y == p))
 
-    options = vars(ReportOptions(resamples=200, confidence=0.9, seed=3))
-    found = paired_difference(accuracy, labels, arrays["fishpal"], arrays[best], 3, **options)
+    options = ReportOptions(resamples=200, confidence=0.9, seed=3)
+    found = paired_difference(accuracy, labels, arrays["fishpal"], arrays[best], 3, options)
     expected = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     assert expected in rows_below(text, "### accuracy on matched")["fishpal"][1]
 
@@ -215,7 +216,7 @@ def test_one_seed_has_no_standard_deviation(run):
 def test_settings_of_the_user_do_not_change_figures(run, tmp_path):
     import matplotlib
 
-    results = read_results(*run)[1]
+    results = reports_of(run)[1]
     for draw in (draw_scores, draw_curves, draw_parameters):
         draw(tmp_path / f"first/{draw.__name__}.png", results)
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20}):
