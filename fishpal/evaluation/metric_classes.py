@@ -20,7 +20,7 @@ from fishpal import metrics
 class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
     """A metric of `fishpal.metrics` under the interface of `evaluate.Metric`.
 
-    Subclasses set `function`, and `value_type`, the Arrow type of labels and predictions.
+    Subclasses have a `function`, and `value_type`, the Arrow type of labels and predictions.
     `compute(predictions=..., references=..., classes=...)` returns `{name: score}`.
     """
 
@@ -42,35 +42,13 @@ class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
         return {self.function.__name__: score}
 
 
-class Accuracy(NumpyMetric):
-    function = staticmethod(metrics.accuracy)
+def _class_of(name: str, function: metrics.Metric) -> type[NumpyMetric]:
+    value_type = "float64" if name in ("pearson", "spearman") else "int64"
+    members = {"function": staticmethod(function), "value_type": value_type}
+    return type(name, (NumpyMetric,), members)
 
 
-class F1(NumpyMetric):
-    function = staticmethod(metrics.f1)
-
-
-class MacroF1(NumpyMetric):
-    function = staticmethod(metrics.macro_f1)
-
-
-class Matthews(NumpyMetric):
-    function = staticmethod(metrics.matthews)
-
-
-class Pearson(NumpyMetric):
-    function = staticmethod(metrics.pearson)
-    value_type = "float64"
-
-
-class Spearman(NumpyMetric):
-    function = staticmethod(metrics.spearman)
-    value_type = "float64"
-
-
-CLASSES: dict[str, type[NumpyMetric]] = {
-    kind.function.__name__: kind for kind in (Accuracy, F1, MacroF1, Matthews, Pearson, Spearman)
-}
+CLASSES = {name: _class_of(name, function) for name, function in metrics.METRICS.items()}
 
 
 def compute_metrics(

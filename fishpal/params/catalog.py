@@ -49,10 +49,6 @@ class TaskSource:
     drop_duplicates: bool = False
     split: Split | None = None
 
-    def describe(self) -> str:
-        """Where the rows come from, for the report."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, kw_only=True)
 class PackageTask(TaskSource):
@@ -69,6 +65,7 @@ class PackageTask(TaskSource):
         check(self.split is not None, "split", "null", "a split, since a package holds one table")
 
     def describe(self) -> str:
+        """Where the rows come from, for the report."""
         return f"{self.file} of package {self.package} {self.version}"
 
 
@@ -109,6 +106,9 @@ class FilesTask(TaskSource):
         """With each file's folder, but not the machine's path to it."""
         paths = [Path(file) for file in self.files.values()]
         return "files " + ", ".join(str(Path(path.parent.name, path.name)) for path in paths)
+
+
+Source = PackageTask | HubTask | FilesTask
 
 
 def check_split_name(key: str, name: str) -> None:
@@ -168,7 +168,7 @@ class Task:
     """
 
     __pydantic_config__ = STRICT
-    source: Annotated[PackageTask | HubTask | FilesTask, Discriminator("type")]
+    source: Annotated[Source, Discriminator("type")]
     columns: Columns
     labels: tuple[str | int, ...] | None
     sizes: Sizes

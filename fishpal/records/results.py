@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.decode import decode
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import read_json, replacing, write_csv, write_json
+from fishpal.common.files import replacing, write_csv
+from fishpal.records.record import JsonRecord
 
 Values = NDArray[Any]
 PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
@@ -32,34 +32,18 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class CellMetrics:
+class CellMetrics(JsonRecord):
     """`artifacts/metrics/<cell>.json`: numbers by split, `n` and `loss` among them."""
 
     splits: dict[str, dict[str, float]]
     parameters: Parameters
 
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> CellMetrics:
-        metrics: CellMetrics = decode(cls, read_json(path), str(path))
-        return metrics
-
 
 @dataclass(frozen=True)
-class Seconds:
+class Seconds(JsonRecord):
     """`artifacts/seconds/…`: wall clock of a stage."""
 
     seconds: float
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, {"seconds": round(self.seconds, 3)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Seconds:
-        found: Seconds = decode(cls, read_json(path), str(path))
-        return found
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,35 +64,23 @@ def _truncated(results: TaskResults) -> Iterator[str]:
             yield f"{100 * counts.truncated / counts.rows:.1f} % of {escape(split)}"
 
 
-def _majority(results: TaskResults) -> Iterator[str]:
-    """Against the most frequent class of the split itself, which no constant answer beats."""
-    for split in results.headline if results.task.labels is not None else ():
+def _no_better(results: TaskResults) -> Iterator[str]:
+    """Against the most frequent class, or the mean, of the split itself: no constant beats it."""
+    regression = results.task.labels is None
+    for split in results.headline:
         labels = results.labels[split]
-        majority = np.bincount(labels).max() / len(labels)
-        right = {m.name: np.mean(m.predictions(split) == labels) for m in results.methods}
-        # equal shares may differ in the last bit
-        low = {name: share for name, share in right.items() if share <= majority + 1e-12}
-        yield from _against(low, majority, split, results)
 
+        def error(answers: Any, labels: Any = labels) -> float:
+            return float(np.mean((answers - labels) ** 2 if regression else answers != labels))
 
-def _mean_prediction(results: TaskResults) -> Iterator[str]:
-    """Against the mean of the split's own labels, which no constant prediction beats."""
-    for split in results.headline if results.task.labels is None else ():
-        labels = results.labels[split]
-        variance = np.mean((labels - labels.mean()) ** 2)
-        errors = {m.name: np.mean((m.predictions(split) - labels) ** 2) for m in results.methods}
-        high = {name: error for name, error in errors.items() if error >= variance * (1 - 1e-12)}
-        yield from _against(high, variance, split, results)
-
-
-def _against(
-    found: Mapping[str, float], floor: float, split: str, results: TaskResults
-) -> Iterator[str]:
-    if len(found) == len(results.methods) > 1:
-        yield f"all methods on {escape(split)}"
-    elif found:
-        listed = ", ".join(f"{code(name)} {value:.4g}" for name, value in found.items())
-        yield f"on {escape(split)} {listed} against {floor:.4g}"
+        floor = error(labels.mean() if regression else np.bincount(labels).argmax())
+        found = {m.name: error(m.predictions(split)) for m in results.methods}
+        # equal means may differ in the last bit
+        high = [f"{code(n)} {e:.4g}" for n, e in found.items() if e >= floor * (1 - 1e-12)]
+        if len(high) == len(found) > 1:
+            yield f"all methods on {escape(split)}"
+        elif high:
+            yield f"{', '.join(high)} against {floor:.4g} on {escape(split)}"
 
 
 def _kept_start(results: TaskResults) -> Iterator[str]:
@@ -123,8 +112,8 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Texts of the raw table with two labels or more": _conflicts,
     f"Classes with fewer than {FEWEST_EXAMPLES} examples": _rare_classes,
     "Texts cut at `max_length`": _truncated,
-    "Accuracy not above that of the majority class": _majority,
-    "Squared error not below that of the mean prediction": _mean_prediction,
+    "Not better than the majority class (share of errors), or than the mean prediction (squared"
+    " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
 }

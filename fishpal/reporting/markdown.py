@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Sequence
+from statistics import stdev
 
 from fishpal.common.kinds import ModuleKind
 
@@ -76,10 +77,4 @@ def mean_sd(values: Sequence[float]) -> str:
     mean = sum(values) / len(values)
     if len(values) == 1:
         return f"{mean:.4f}"
-    return f"{mean:.4f} ± {standard_deviation(values):.4f}"
-
-
-def standard_deviation(values: Sequence[float]) -> float:
-    """With n - 1 in the denominator; needs two values or more."""
-    mean = sum(values) / len(values)
-    return float((sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5)
+    return f"{mean:.4f} ± {stdev(values):.4f}"

@@ -64,19 +64,18 @@ def _learnt(report: TaskReport, comparison: Comparison) -> str:
     if not comparison.learnt:
         return f"Nothing was learnt: {comparison.nothing}."
     floor = f"{comparison.constant} ({comparison.floor.mean:.4f})"
-    text = _above(comparison.learnt, names, "methods", floor)
+    text = f"Above {floor}: {_share(comparison.learnt, names, 'methods')}"
     if comparison.above_head:
-        text += f"; {_above(comparison.above_head, others, 'others', '`head`')}"
+        text += f"; above `head`: {_share(comparison.above_head, others, 'others')}"
     elif comparison.above_head is not None and others:
-        text += "; none is shown to be above `head`, so that comparing them compares nothing"
-    return f"{text[0].upper()}{text[1:]}."
+        text += f"; above `head`: none of {len(others)} others, so that comparing them says nothing"
+    return f"{text}."
 
 
-def _above(found: Sequence[str], names: Sequence[str], noun: str, what: str) -> str:
-    missing = [name for name in names if name not in found]
-    share = f"{len(found)} of {len(names)}" if missing else f"all {len(names)}"
-    tail = f", not {codes(missing)}" if missing else ""
-    return f"{share} {noun} are above {what}{tail}"
+def _share(found: Sequence[str], names: Sequence[str], noun: str) -> str:
+    missing = codes([name for name in names if name not in found])
+    some = f"{len(found)} of {len(names)} {noun}, not {missing}"
+    return some if missing else f"all {len(names)} {noun}"
 
 
 def _over_all(rows: Sequence[tuple[TaskReport, Comparison]]) -> str:

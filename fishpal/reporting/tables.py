@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from fishpal.records.plan import Plan
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
@@ -77,20 +75,6 @@ def plan_lines(report: TaskReport) -> str:
     return "\n".join(lines)
 
 
-def score_tables(results: TaskResults) -> Iterator[tuple[str, str]]:
-    """A caption and a table of scores, layer × kind, for each method that has scores."""
-    for method in results.methods:
-        scores = method.plan.reason.scores
-        if scores:
-            kinds = list(dict.fromkeys(kind for row in scores for kind in row.scores))
-            rows = [
-                [str(row.layer), *(_score(row.scores, kind, row.chosen) for kind in kinds)]
-                for row in scores
-            ]
-            header = ["layer", *(escape(kind) for kind in kinds)]
-            yield f"Scores of {code(method.name)} ({_rule(method.plan)}):", table(header, rows)
-
-
 def _rule(plan: Plan) -> str:
     criterion = plan.reason.criterion
     rule = escape(plan.reason.rule)
@@ -101,10 +85,3 @@ def _layers(plan: Plan) -> str:
     if plan.full:
         return "the whole encoder is trained"
     return code(" ".join(LETTERS[kind] for kind in plan.layers))
-
-
-def _score(scores: dict[str, float], kind: str, chosen: str | None) -> str:
-    if kind not in scores:
-        return "–"
-    text = f"{scores[kind]:.4g}"
-    return f"**{text}**" if kind == chosen else text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from fishpal.common.files import write_csv, write_json, write_text
-from fishpal.params.catalog import TaskSource
+from fishpal.params.catalog import Source
 from fishpal.params.load import Params
 from fishpal.params.options import ReportOptions
 from fishpal.params.sections import EncoderSource
@@ -15,9 +16,9 @@ from fishpal.reporting.cautions import cautions
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import MethodResults, TaskResults
-from fishpal.reporting.markdown import code, codes, compact, count, escape, standard_deviation
+from fishpal.reporting.markdown import code, codes, compact, count, escape
 from fishpal.reporting.overview import MARKS, overview_table, verdict, verdicts
-from fishpal.reporting.tables import comparison_table, metrics_table, plan_lines, score_tables
+from fishpal.reporting.tables import comparison_table, metrics_table, plan_lines
 
 DIGITS = 6
 LONGEST_SOURCE = 200  # characters
@@ -92,7 +93,7 @@ def _metrics_of(results: TaskResults, method: MethodResults) -> dict[str, float 
         key = f"{split}_{results.metric}"
         found[key] = round(sum(scores) / len(scores), DIGITS)
         if len(scores) > 1:
-            found[f"{key}_sd"] = round(standard_deviation(scores), DIGITS)
+            found[f"{key}_sd"] = round(stdev(scores), DIGITS)
     return found | {"kept": method.parameters.kept}
 
 
@@ -111,7 +112,7 @@ def _grid(params: Params, results: TaskResults) -> str:
     )
 
 
-def _source(source: TaskSource | EncoderSource) -> str:
+def _source(source: Source | EncoderSource) -> str:
     return f"{escape(source.describe(), LONGEST_SOURCE)} (licence {escape(source.licence)})"
 
 
@@ -122,8 +123,6 @@ def _task_parts(report: TaskReport) -> list[str]:
         parts.append(f"### {results.metric} on {escape(comparison.split)}")
         parts += [_baseline(comparison), comparison_table(report, comparison)]
     parts += [_image(results, "parameters"), "### Plans", plan_lines(report), LEGEND]
-    for caption, scores in score_tables(results):
-        parts += [f"{caption} the chosen kind in bold.", scores]
     parts += [_image(results, "scores"), "### Learning curves", _image(results, "curves")]
     return [*parts, "### All metrics", f"The loss is {results.loss}.", metrics_table(results)]
 
@@ -176,7 +175,7 @@ def _notes(options: ReportOptions) -> list[str]:
         "trainable: parameters updated in training. kept: those that stay at inference beyond the"
         " frozen encoder, head included. total: encoder and kept. Shares are of the encoder's"
         " parameters.",
-        "Scores of candidates have their criterion's unit and compare within one table.",
+        "Scores of candidates have their criterion's unit and compare within one picture.",
         "Seconds are wall clock on the machine that ran the stage, mean over seeds for training;"
         " they differ between runs. selection: measuring the Fisher table (once a task) and"
         " choosing the plan; 0 for methods that measure nothing.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,7 @@ from fishpal.reporting.write import report_text, write_report
 EVIL = "<script>alert(1)</script>|x\n# not a heading `[a](b)"
 ENCODER = EncoderFacts("bert", layers=4, hidden=8, parameters=10_000)
 METHODS = ("fishpal", "adapter", "lora")
+FIVE = (*METHODS, "prefix", "head")
 KEPT = {"fishpal": 150, "adapter": 300, "lora": 40, "prefix": 60, "head": 20}
 RIGHT = {"fishpal": 0.9, "adapter": 0.75, "lora": 0.7, "prefix": 0.72, "head": 0.2}
 PLANS = {
@@ -164,6 +167,24 @@ def make_run(root, **grid):
             for seed in params.grid.seeds:
                 write_cell(root, params, task, method, seed)
     return params, root
+
+
+def keep_start(run, task, methods, seeds=(0, 1)):
+    """As training leaves it where no update lowers the loss on the selection part."""
+    for method in methods:
+        for seed in seeds:
+            path = run[1] / f"curves/{task}/{method}/{seed}.csv"
+            path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+
+
+def share_plan(run, method, other, task="pairs"):
+    """As the pipeline leaves it where a method's plan comes out as another's."""
+    path = run[1] / f"plans/{task}/{{}}.json"
+    plan, shared = (Plan.load(str(path).format(name)) for name in (method, other))
+    replace(shared, method=method, reason=plan.reason).save(str(path).format(method))
+    for kind in ("metrics", "predictions", "curves"):
+        shutil.rmtree(run[1] / kind / task / method)
+        shutil.copytree(run[1] / kind / task / other, run[1] / kind / task / method)
 
 
 def edit(path, change):

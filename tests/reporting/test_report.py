@@ -67,7 +67,16 @@ def test_comparison_equals_an_independent_computation(run, task, split, metric):
     text = text_of(run)
     text = text[text.index(f"## Task `{task}`") :]
     rows = rows_below(text, f"### {metric} on {split}")
-    assert list(rows) == list(METHODS)
+    *methods, constant = rows
+    assert methods == list(METHODS)
+    labels = make_predictions(task, "lora", 0, split)[0]
+    if task == "closeness":
+        assert constant == "mean prediction" and rows[constant][0] == "0.0000"
+    else:
+        counts = np.bincount(labels)
+        assert constant == f"constant answer “{['no', EVIL, 'maybe'][counts.argmax()]}”"
+        assert rows[constant][0] == f"{counts.max() / len(labels):.4f}"
+    assert set(rows.pop(constant)[1:]) == {"—"}
     scores = {
         m: [score(metric, *make_predictions(task, m, seed, split)) for seed in (0, 1)]
         for m in METHODS
@@ -168,7 +177,7 @@ def test_text_of_users_cannot_break_the_report(run):
     assert "&lt;script&gt;alert" in text
     assert "\n# not a heading" not in text
     assert text.count("# Results") == 1
-    assert re.search(r"class &lt;script&gt;\S*\\\|x \\# not a heading \\`\\\[a\\\]", text)
+    assert re.search(r"Classes .*&lt;script&gt;\S*\\\|x \\# not a heading \\`\\\[a\\\]", text)
     assert "/some/where" not in text  # a path of the machine
 
 
