@@ -6,7 +6,7 @@ from fishpal.common.errors import DataError, PlanError
 from fishpal.encoders.encoder import load_encoder
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.classifier import pick_device
-from fishpal.models.trained import load, load_card
+from fishpal.models.trained import CARD, TrainedCard, load
 from fishpal.params.load import Params
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
@@ -18,7 +18,7 @@ from stages.runner import ARTIFACTS, check_cell, run
 def main(params: Params, task: str, method: str, seed: str) -> None:
     check_cell(params, task, method, seed)
     tokens, trained = ARTIFACTS.tokens(task), ARTIFACTS.trained(task, method, seed)
-    facts, card = TaskFacts.load(tokens / TASK), load_card(trained)
+    facts, card = TaskFacts.load(tokens / TASK), TrainedCard.load(trained / CARD)
     if card.task != facts:
         raise PlanError(f"{trained}: is of task {card.task}; allowed: {facts}")
     encoder = load_encoder(ARTIFACTS.encoder).to(pick_device(params.evaluate.device))

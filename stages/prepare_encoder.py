@@ -5,7 +5,7 @@ from __future__ import annotations
 from fishpal.common.errors import EncoderError
 from fishpal.common.files import replacing
 from fishpal.encoders.encoder import load_encoder
-from fishpal.encoders.pooling import save_pooling
+from fishpal.encoders.pooling import FILE, EncoderCard
 from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.params.load import Params
 from fishpal.sources.encoder_files import fetch_encoder
@@ -21,7 +21,7 @@ def main(params: Params) -> None:
             load_tokenizer(draft)
         except EncoderError as error:  # which names a folder that is gone when this is read
             raise EncoderError(str(error).replace(str(draft), "encoder.source")) from error
-        save_pooling(draft, params.encoder.pooling)
+        EncoderCard(params.encoder.pooling).save(draft / FILE)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def seconds_to(path: Path) -> Iterator[None]:
     """
     start = time.perf_counter()
     yield
-    Seconds(time.perf_counter() - start).save(path)
+    Seconds(round(time.perf_counter() - start, 3)).save(path)
 
 
 def check_cell(params: Params, task: str, method: str, seed: str | None = None) -> int:

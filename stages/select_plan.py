@@ -15,10 +15,8 @@ def main(params: Params, task: str, method: str) -> None:
     with seconds_to(ARTIFACTS.seconds("select", task, method)):
         table, grams = FisherTable.load(ARTIFACTS.fisher(task)), Grams.load(ARTIFACTS.grams(task))
         if len(grams.logits) != table.examples:
-            raise PlanError(
-                f"{ARTIFACTS.grams(task)}: is of {len(grams.logits)} examples; allowed: those of"
-                f" the table, {table.examples}"
-            )
+            found, allowed = len(grams.logits), f"those of the table, {table.examples}"
+            raise PlanError(f"{ARTIFACTS.grams(task)}: is of {found} examples; allowed: {allowed}")
         plan = select_plan(
             table,
             grams,

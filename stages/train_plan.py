@@ -23,7 +23,7 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     with seconds_to(ARTIFACTS.seconds("train", *cell)):
         encoder = load_encoder(ARTIFACTS.encoder)
         task = TokenisedTask.load(tokens, encoder.limits)
-        plan = Plan.load(ARTIFACTS.plan(name, method), name, method)
+        plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
         head = start_head(encoder, task, params.head)
         model = plan_model(encoder, head, plan, seed, params.train.train_head)
         parts = [plan.to_json(), asdict(params.train), asdict(params.head), seed]

@@ -19,7 +19,7 @@ from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION
-from fishpal.encoders.pooling import FILE, load_pooling
+from fishpal.encoders.pooling import FILE, EncoderCard
 from fishpal.encoders.specs import limits_of, load_config, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
 
@@ -164,7 +164,9 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     """
     folder = Path(folder)
     model = _load_model(folder)
-    known = pooling or (load_pooling(folder) if (folder / FILE).is_file() else "mean")
+    known = pooling or (
+        EncoderCard.load(folder / FILE).pooling if (folder / FILE).is_file() else "mean"
+    )
     return Encoder.of(model, known)
 
 

@@ -15,12 +15,13 @@ import evaluate
 import numpy as np
 
 from fishpal import metrics
+from fishpal.common.kinds import MetricName
 
 
 class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
     """A metric of `fishpal.metrics` under the interface of `evaluate.Metric`.
 
-    Subclasses set `function`, and `value_type`, the Arrow type of labels and predictions.
+    Subclasses have a `function`, and `value_type`, the Arrow type of labels and predictions.
     `compute(predictions=..., references=..., classes=...)` returns `{name: score}`.
     """
 
@@ -42,35 +43,13 @@ class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
         return {self.function.__name__: score}
 
 
-class Accuracy(NumpyMetric):
-    function = staticmethod(metrics.accuracy)
+def _class_of(name: MetricName, function: metrics.Metric) -> type[NumpyMetric]:
+    value_type = "float64" if name.of_numbers else "int64"
+    members = {"function": staticmethod(function), "value_type": value_type}
+    return type(name, (NumpyMetric,), members)
 
 
-class F1(NumpyMetric):
-    function = staticmethod(metrics.f1)
-
-
-class MacroF1(NumpyMetric):
-    function = staticmethod(metrics.macro_f1)
-
-
-class Matthews(NumpyMetric):
-    function = staticmethod(metrics.matthews)
-
-
-class Pearson(NumpyMetric):
-    function = staticmethod(metrics.pearson)
-    value_type = "float64"
-
-
-class Spearman(NumpyMetric):
-    function = staticmethod(metrics.spearman)
-    value_type = "float64"
-
-
-CLASSES: dict[str, type[NumpyMetric]] = {
-    kind.function.__name__: kind for kind in (Accuracy, F1, MacroF1, Matthews, Pearson, Spearman)
-}
+CLASSES = {name: _class_of(name, function) for name, function in metrics.METRICS.items()}
 
 
 def compute_metrics(
@@ -91,17 +70,18 @@ def compute_metrics(
     scores: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            _check(name, labels, predictions, classes)
+            metrics.metric(name)  # the error that names the known ones
+            kind = CLASSES[MetricName(name)]
+            _check(kind, labels, predictions, classes)
             # keep_in_memory spares the file, but a folder is made anyway: not under ~/.cache
-            scorer = CLASSES[name](keep_in_memory=True, cache_dir=folder)
+            scorer = kind(keep_in_memory=True, cache_dir=folder)
             scores |= scorer.compute(predictions=predictions, references=labels, classes=classes)
     return scores
 
 
-def _check(name: str, labels: Any, predictions: Any, classes: int) -> None:
+def _check(kind: type[NumpyMetric], labels: Any, predictions: Any, classes: int) -> None:
     """Refuse what the Arrow columns would cast without a word, as 1.5 to class 1."""
-    metrics.metric(name)  # the error that names the known ones
-    if CLASSES[name].value_type == "int64":
+    if kind.value_type == "int64":
         metrics.check_classes(labels, predictions, classes)
     else:
         metrics.check_numbers(labels, predictions)

@@ -8,35 +8,35 @@ fine-tuning, `encoder.safetensors`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fishpal.common.errors import PlanError
-from fishpal.common.files import read_json, replacing, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import build_modules, mark_changed
 from fishpal.records.facts import Pooling, TaskFacts
 from fishpal.records.plan import Plan
+from fishpal.records.record import JsonRecord
 from fishpal.records.results import Parameters
 
-VERSION = 1
+VERSION, CARD = 1, "card.json"
 
 
 @dataclass(frozen=True)
-class TrainedCard:
+class TrainedCard(JsonRecord):
     """What a trained folder belongs to.
 
     Attributes:
         encoder_sha256: `Encoder.sha256` of the frozen encoder that the modules were trained in.
     """
 
-    __pydantic_config__ = STRICT
     version: int
     task: TaskFacts
     seed: int
@@ -44,6 +44,13 @@ class TrainedCard:
     encoder_sha256: str
     best_update: int
     parameters: Parameters
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise PlanError(f"version is {self.version}; allowed: {VERSION}")
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"task": self.task.to_json()}
 
 
 def save(
@@ -66,7 +73,7 @@ def save(
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / "plan.json")
-        write_json(draft / "card.json", asdict(card) | {"task": task.to_json()})
+        card.save(draft / CARD)
         _write(draft / "head.safetensors", dict(model.head.named_parameters()))
         tensors = {
             f"{module.layer}.{module.kind}.{name}": tensor
@@ -103,7 +110,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
         AttachError: where the encoder is in use.
     """
     folder = Path(folder)
-    card, plan = load_card(folder), Plan.load(folder / "plan.json")
+    card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / "plan.json")
     head = nn.Linear(plan.encoder.hidden, card.task.outputs)
     own = encoder.facts == plan.encoder and encoder.sha256 == card.encoder_sha256
     if not own or encoder.pooling != card.pooling:
@@ -126,15 +133,6 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
         mark_changed(encoder.model, "fine-tuned", model)
         _restore(folder / "encoder.safetensors", "encoder", encoder.model.load_state_dict)
     return model.to(next(encoder.model.parameters()).device).eval()
-
-
-def load_card(folder: str | Path) -> TrainedCard:
-    """The card of a trained folder."""
-    path = Path(folder) / "card.json"
-    card: TrainedCard = decode(TrainedCard, read_json(path), str(path))
-    if card.version != VERSION:
-        raise PlanError(f"{path}: version is {card.version}; allowed: {VERSION}")
-    return card
 
 
 def _restore(path: Path, what: str, load_state: Callable[[dict[str, Tensor]], object]) -> None:

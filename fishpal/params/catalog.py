@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator
@@ -77,6 +78,10 @@ class PackageTask(TableSource):
         check_wheel(self.package, self.version, self.sha256)
         check(self.split is not None, "split", "null", "a split, since a package holds one table")
 
+    def describe(self) -> str:
+        """Where the rows come from, for the report."""
+        return f"{self.file} of package {self.package} {self.version}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubTask(TaskSource):
@@ -99,6 +104,10 @@ class HubTask(TaskSource):
     def tables(self) -> Collection[str]:
         return self.splits
 
+    def describe(self) -> str:
+        name = f"{self.path} {self.name}" if self.name else self.path
+        return f"{name} at revision {self.revision[:8]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilesTask(TableSource):
@@ -112,6 +121,14 @@ class FilesTask(TableSource):
 
     def tables(self) -> Collection[str]:
         return self.files
+
+    def describe(self) -> str:
+        """With each file's folder, but not the machine's path to it."""
+        paths = [Path(file) for file in self.files.values()]
+        return "files " + ", ".join(str(Path(path.parent.name, path.name)) for path in paths)
+
+
+Source = PackageTask | HubTask | FilesTask
 
 
 def check_split_name(key: str, name: str) -> None:
@@ -171,7 +188,7 @@ class Task:
     """
 
     __pydantic_config__ = STRICT
-    source: Annotated[PackageTask | HubTask | FilesTask, Discriminator("type")]
+    source: Annotated[Source, Discriminator("type")]
     columns: Columns
     labels: tuple[str | int, ...] | None
     sizes: Sizes

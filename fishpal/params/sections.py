@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator
@@ -66,6 +67,10 @@ class PackageEncoder:
     def __post_init__(self) -> None:
         check_wheel(self.package, self.version, self.sha256)
 
+    def describe(self) -> str:
+        """What the encoder is, for the report."""
+        return f"{self.folder} of package {self.package} {self.version}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubEncoder:
@@ -81,6 +86,9 @@ class HubEncoder:
         check_pattern("name", HUB_NAME, self.name, "owner/name of the hub")
         check_pattern("revision", REVISION, self.revision, "a commit of 40 hex digits")
 
+    def describe(self) -> str:
+        return f"{self.name} at revision {self.revision[:8]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderEncoder:
@@ -91,13 +99,19 @@ class FolderEncoder:
     folder: str
     licence: str = "unknown"
 
+    def describe(self) -> str:
+        return f"the folder {Path(self.folder).name}"
+
+
+EncoderSource = PackageEncoder | HubEncoder | FolderEncoder
+
 
 @dataclass(frozen=True)
 class Encoder:
     """The frozen encoder and how its last hidden states become one vector a text."""
 
     __pydantic_config__ = STRICT
-    source: Annotated[PackageEncoder | HubEncoder | FolderEncoder, Discriminator("type")]
+    source: Annotated[EncoderSource, Discriminator("type")]
     pooling: Literal["mean", "cls"] = "mean"
 
 

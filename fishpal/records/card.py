@@ -9,6 +9,7 @@ from typing import Any
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.validate import STRICT, decode
+from fishpal.records.record import JsonRecord
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class SplitCard:
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(JsonRecord):
     """`artifacts/raw/<task>/card.json`: what was read and what was wrong with it.
 
     Attributes:
@@ -32,7 +33,6 @@ class Card:
             before duplicates go and before a cut.
     """
 
-    __pydantic_config__ = STRICT
     task: str
     source: dict[str, Any]
     columns: dict[str, Any]
@@ -41,14 +41,6 @@ class Card:
     dropped: dict[str, int]
     overlap: dict[str, int]
     conflicts: int
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Card:
-        card: Card = decode(cls, read_json(path), str(path))
-        return card
 
 
 @dataclass

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from fishpal.common.checks import check_positive
 from fishpal.common.errors import DataError, FishpalError
-from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import HeadInit
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import STRICT
+from fishpal.records.record import JsonRecord
 
 Pooling = Literal["mean", "cls"]
 """How hidden states become one vector a text: over all tokens, or the first one's."""
@@ -72,7 +71,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class TaskFacts:
+class TaskFacts(JsonRecord):
     """What a model has to know of a task.
 
     Attributes:
@@ -81,7 +80,6 @@ class TaskFacts:
         scale: a regression's, whose labels then train standardised; null: as they are.
     """
 
-    __pydantic_config__ = STRICT
     name: str
     labels: tuple[str, ...] | None
     pad_id: int
@@ -103,16 +101,8 @@ class TaskFacts:
         return label if self.scale is None else self.scale.standardise(label)
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        return data if self.scale else {key: v for key, v in data.items() if key != "scale"}
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: str | Path) -> TaskFacts:
-        facts: TaskFacts = decode(cls, read_json(path), str(path))
-        return facts
+        """Without the scale where there is none."""
+        return {key: v for key, v in super().to_json().items() if (key, v) != ("scale", None)}
 
 
 @dataclass(frozen=True)

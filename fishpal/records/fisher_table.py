@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from fishpal.common.errors import PlanError
-from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import STRICT
 from fishpal.params.options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
+from fishpal.records.record import JsonRecord
 
 VERSION = 1
 
@@ -44,14 +42,13 @@ class CandidateRow:
 
 
 @dataclass(frozen=True)
-class FisherTable:
+class FisherTable(JsonRecord):
     """Every candidate's row and how it was measured.
 
     `kinds` is also the order in which selection breaks ties. `gram` says whether the file of
     per-example kernels lies beside the table.
     """
 
-    __pydantic_config__ = STRICT
     version: int
     task: str
     encoder: EncoderFacts
@@ -85,17 +82,3 @@ class FisherTable:
     def row(self, layer: int, kind: ModuleKind) -> CandidateRow:
         """The row of one candidate."""
         return self.rows[layer * len(self.kinds) + self.kinds.index(kind)]
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> FisherTable:
-        """Read a table.
-
-        Raises:
-            PlanError: naming the file and the key that is missing or wrong.
-        """
-        data: Any = read_json(path)
-        table: FisherTable = decode(cls, data, str(path))
-        return table

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import STRICT
 from fishpal.params.options import LearningRates, ModuleOptions
 from fishpal.records.facts import EncoderFacts
+from fishpal.records.record import JsonRecord
 
 VERSION = 1
 
@@ -47,7 +47,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(JsonRecord):
     """One kind, or none, a layer.
 
     Sizes and learning rates of kinds that the plan does not use are left out of its file, so
@@ -58,7 +58,6 @@ class Plan:
         full: train the whole encoder instead of modules (the baseline `full`).
     """
 
-    __pydantic_config__ = STRICT
     task: str
     method: str
     encoder: EncoderFacts
@@ -88,26 +87,19 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Readable JSON; decoding it gives an equal plan but for what it does not use."""
-        data = asdict(self)
+        data = super().to_json()
         rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
         data["modules"] = {k: v for k, v in data["modules"].items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
         order = ["version", *(key for key in data if key != "version")]
         return {key: data[key] for key in order}
 
-    def save(self, path: str | Path) -> None:
-        write_json(path, self.to_json())
-
     @classmethod
-    def load(cls, path: str | Path, task: str | None = None, method: str | None = None) -> Plan:
-        """Read a plan, of this task and this method where they are given.
-
-        Raises:
-            PlanError: naming the file and the key that is missing or wrong.
-        """
-        plan: Plan = decode(cls, read_json(path), str(path))
+    def read(cls, path: str | Path, task: str, method: str) -> Plan:
+        """`load`; raises `PlanError` unless it is the plan of this task and method."""
+        plan = cls.load(path)
         for key, wanted in (("task", task), ("method", method)):
             found = getattr(plan, key)
-            if wanted not in (None, found):
+            if wanted != found:
                 raise PlanError(f"{path}: {key} is '{brief(found)}'; allowed: {wanted}")
         return plan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import read_json, replacing, write_csv, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.files import replacing, write_csv
+from fishpal.common.validate import STRICT
+from fishpal.records.record import JsonRecord
 
 Values = NDArray[Any]
 PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
@@ -33,36 +34,18 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class CellMetrics:
+class CellMetrics(JsonRecord):
     """`artifacts/metrics/<cell>.json`: numbers by split, `n` and `loss` among them."""
 
-    __pydantic_config__ = STRICT
     splits: dict[str, dict[str, float]]
     parameters: Parameters
 
-    def save(self, path: str | Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> CellMetrics:
-        metrics: CellMetrics = decode(cls, read_json(path), str(path))
-        return metrics
-
 
 @dataclass(frozen=True)
-class Seconds:
+class Seconds(JsonRecord):
     """`artifacts/seconds/…`: wall clock of a stage."""
 
-    __pydantic_config__ = STRICT
     seconds: float
-
-    def save(self, path: str | Path) -> None:
-        write_json(path, {"seconds": round(self.seconds, 3)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Seconds:
-        found: Seconds = decode(cls, read_json(path), str(path))
-        return found
 
 
 @dataclass(frozen=True)
@@ -92,6 +75,11 @@ class Curve:
         """On the selection part."""
         return [point.selection_loss for point in self.points]
 
+    @property
+    def best_update(self) -> int:
+        """Whose weights were kept: the first of the lowest losses; 0 is the untrained start."""
+        return min(self.points, key=lambda point: point.selection_loss).update
+
     def save(self, path: str | Path) -> None:
         rows = [
             (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
@@ -120,7 +108,7 @@ class Curve:
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0
-            finite = all(math.isfinite(value) for value in astuple(point) if value is not None)
+            finite = all(math.isfinite(v) for v in astuple(point) if isinstance(v, float))
             if not finite or not least <= point.update < 2**63:
                 raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
             points.append(point)
@@ -164,10 +152,8 @@ class Predictions:
             if len(set(rows.tolist())) != len(rows):
                 found = f"split '{brief(split)}' holds a row twice"
                 raise PlanError(f"{path}: {found}; allowed: each once")
-            labels[split], predictions[split] = (
-                columns["label"][order],
-                columns["prediction"][order],
-            )
+            labels[split] = columns["label"][order]
+            predictions[split] = columns["prediction"][order]
         if not labels:
             raise PlanError(f"{path}: holds no rows; allowed: one or more")
         return cls(labels, predictions)

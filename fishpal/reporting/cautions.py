@@ -1,107 +1,119 @@
-"""What a reader of the report should know before believing it."""
+"""What a reader of the report should know before believing it: one line a kind of warning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from fishpal.metrics import accuracy
-from fishpal.reporting.grid import MethodResults, TaskResults
+from fishpal.reporting.grid import TaskResults
 from fishpal.reporting.markdown import code, count, escape
 
 FEWEST_EXAMPLES = 10  # of a class in a split, below which its score is noise
 FEWEST_SEEDS = 3
 TRUNCATED_SHARE = 0.01
+MOST_NAMED = 6  # of one kind, in one task
 
 
 def cautions(tasks: Sequence[TaskResults]) -> list[str]:
     """The warnings of a run, each one line of Markdown; empty where there is nothing to say."""
-    found = list(_few_seeds(tasks))
-    for results in tasks:
-        lines = [
-            *_overlaps(results),
-            *_conflicts(results),
-            *_rare_classes(results),
-            *_truncated(results),
-            *_not_above_majority(results),
-            *_ended_early(results),
-        ]
-        found += [f"{code(results.name)}: {line}" for line in lines]
-    return found
-
-
-def _few_seeds(tasks: Sequence[TaskResults]) -> Iterator[str]:
+    lines = []
     seeds = len(tasks[0].methods[0].cells)
     if seeds < FEWEST_SEEDS:
-        yield (
+        lines.append(
             f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: the intervals hold little of the"
             " variance between seeds and are too narrow."
         )
+    for title, details in KINDS.items():
+        found = {results.name: list(details(results)) for results in tasks}
+        listed = "; ".join(f"{code(name)} {_some(each)}" for name, each in found.items() if each)
+        if listed:
+            lines.append(f"{title}: {listed}.")
+    return lines
+
+
+def _some(found: Sequence[str]) -> str:
+    more = [f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
+    return ", ".join([*found[:MOST_NAMED], *more])
 
 
 def _overlaps(results: TaskResults) -> Iterator[str]:
     for pair, number in results.card.overlap.items():
         if number > 0:
             both = " and ".join(escape(split) for split in pair.split("/"))
-            verb = "is" if number == 1 else "are"
-            yield f"{count(number, 'example')} {verb} in both {both}."
+            yield f"{count(number, 'example')} in {both}"
 
 
 def _conflicts(results: TaskResults) -> Iterator[str]:
-    number = results.card.conflicts
-    if number > 0:
-        verb = "occurs" if number == 1 else "occur"
-        yield f"{count(number, 'text')} of the raw table {verb} with two labels or more."
+    if results.card.conflicts > 0:
+        yield count(results.card.conflicts, "text")
 
 
 def _rare_classes(results: TaskResults) -> Iterator[str]:
     for split, card in results.card.splits.items():
         for label in results.card.labels or ():
-            number = (card.labels or {}).get(str(label), 0)
+            number = (card.labels or {}).get(label, 0)
             if number < FEWEST_EXAMPLES:
-                yield (
-                    f"class {escape(label)} has {count(number, 'example')} in {escape(split)},"
-                    f" fewer than {FEWEST_EXAMPLES}."
-                )
+                yield f"{escape(label)} ({number} in {escape(split)})"
 
 
 def _truncated(results: TaskResults) -> Iterator[str]:
     for split, counts in results.counts.splits.items():
         if counts.truncated > TRUNCATED_SHARE * counts.rows:
-            share = 100 * counts.truncated / counts.rows
-            yield f"{share:.1f} % of the texts in {escape(split)} are cut at `max_length`."
+            yield f"{100 * counts.truncated / counts.rows:.1f} % of {escape(split)}"
 
 
-def _not_above_majority(results: TaskResults) -> Iterator[str]:
-    """Against the most frequent class of the split itself, which no constant answer beats."""
-    if results.task.labels is None:
-        return
+def _no_better(results: TaskResults) -> Iterator[str]:
+    """Against the most frequent class, or the mean, of the split itself: no constant beats it."""
+    regression = results.task.labels is None
     for split in results.headline:
         labels = results.labels[split]
-        majority = np.bincount(labels).max() / len(labels)
-        for method in results.methods:
-            predictions = method.predictions(split)
-            mean = np.mean([accuracy(labels, row, results.classes) for row in predictions])
-            if mean <= majority + 1e-12:  # equal shares may differ in the last bit
-                yield (
-                    f"{code(method.name)} is not above the majority class on {escape(split)}:"
-                    f" accuracy {mean:.4f} against {majority:.4f}."
-                )
+
+        def error(answers: Any, labels: Any = labels) -> float:
+            return float(np.mean((answers - labels) ** 2 if regression else answers != labels))
+
+        floor = error(labels.mean() if regression else np.bincount(labels).argmax())
+        found = {m.name: error(m.predictions(split)) for m in results.methods}
+        # equal means may differ in the last bit
+        high = [f"{code(n)} {e:.4g}" for n, e in found.items() if e >= floor * (1 - 1e-12)]
+        if len(high) == len(found) > 1:
+            yield f"all methods on {escape(split)}"
+        elif high:
+            yield f"{', '.join(high)} against {floor:.4g} on {escape(split)}"
+
+
+def _kept_start(results: TaskResults) -> Iterator[str]:
+    return _methods(results, {method.name: method.untrained for method in results.methods})
 
 
 def _ended_early(results: TaskResults) -> Iterator[str]:
-    falling = {method.name: sum(_best_at_end(method)) for method in results.methods}
+    ends = {
+        method.name: sum(c.curve.best_update == c.curve.updates[-1] > 0 for c in method.cells)
+        for method in results.methods
+    }
+    return _methods(results, ends)
+
+
+def _methods(results: TaskResults, cells: Mapping[str, int]) -> Iterator[str]:
+    """The methods with such cells, and how many of its seeds where not all."""
     seeds = len(results.methods[0].cells)
-    found = [f"{code(name)} ({n} of {count(seeds, 'seed')})" for name, n in falling.items() if n]
-    if found:
-        yield (
-            f"the loss was lowest at the last evaluation for {', '.join(found)}; longer training"
-            " may help."
-        )
+    if all(number == seeds for number in cells.values()) and len(cells) > 1:
+        yield "all methods"
+        return
+    for name, number in cells.items():
+        if number:
+            part = f" ({number} of {seeds} seeds)" if number < seeds else ""
+            yield code(name) + part
 
 
-def _best_at_end(method: MethodResults) -> Iterator[bool]:
-    for cell in method.cells:
-        losses = cell.curve.losses
-        yield len(losses) > 1 and losses[-1] < min(losses[:-1])
+KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
+    "Texts that stand in two splits": _overlaps,
+    "Texts of the raw table with two labels or more": _conflicts,
+    f"Classes with fewer than {FEWEST_EXAMPLES} examples": _rare_classes,
+    "Texts cut at `max_length`": _truncated,
+    "Not better than the majority class (share of errors), or than the mean prediction (squared"
+    " error)": _no_better,
+    "Kept the untrained start, as no update lowered the selection loss": _kept_start,
+    "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
+}

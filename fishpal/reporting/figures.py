@@ -16,29 +16,26 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fishpal.common.files import replacing
-from fishpal.common.kinds import ModuleKind
+from fishpal.reporting.markdown import LETTERS, compact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
 
-    from fishpal.reporting.grid import MethodResults, TaskResults
+    from fishpal.reporting.comparison import TaskReport
+    from fishpal.reporting.grid import MethodResults
 
 DPI = 120
+LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes
 # Okabe & Ito 2008: told apart with every common form of colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 DASHES = ("-", "--", "-.", ":")
 KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00", None: "#EEEEEE"}
-LETTERS: dict[ModuleKind | None, str] = {
-    ModuleKind.PREFIX: "P",
-    ModuleKind.ADAPTER: "A",
-    ModuleKind.LORA: "L",
-    None: "·",
-}
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib
     "font.size": 10,
@@ -61,8 +58,9 @@ def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def draw_scores(path: str | Path, results: TaskResults) -> None:
+def draw_scores(path: str | Path, report: TaskReport) -> None:
     """Scores (layer × kind) of every criterion method, its plan marked, beside all the plans."""
+    results = report.results
     scored = [method for method in results.methods if method.plan.reason.scores]
     layers = results.methods[0].plan.encoder.layers
     kinds = max([len(_kinds(method)) for method in scored], default=0)
@@ -78,52 +76,79 @@ def draw_scores(path: str | Path, results: TaskResults) -> None:
         figure.suptitle(f"{results.name}: scores of the candidates (coloured by rank) and plans")
 
 
-def draw_curves(path: str | Path, results: TaskResults) -> None:
+def draw_curves(path: str | Path, report: TaskReport) -> None:
     """Loss on the selection part by update: mean over seeds ± standard deviation."""
-    names = [method.name for method in results.methods]
+    results = report.results
     with figure_file(path, (7.6, 4.4)) as figure:
         axis = figure.subplots()
         for method in results.methods:
             updates, mean, sd = mean_curve(method)
-            style = style_of(method.name, names)
-            axis.plot(updates, mean, label=method.name, markersize=4, **style)
+            style = _style(report, method, 4)
+            axis.plot(updates, mean, **style)
             axis.fill_between(updates, mean - sd, mean + sd, color=style["color"], alpha=0.15, lw=0)
+        _span_at_least(axis, LEAST_LOSSES)
         axis.set_xlabel("update")
-        axis.set_ylabel("loss on the selection part")
+        axis.set_ylabel(f"loss on the selection part\n({results.loss})")
         seeds = len(results.methods[0].cells)
         spread = f", mean ± sd over {seeds} seeds" if seeds > 1 else ", one seed"
         axis.set_title(f"{results.name}: learning curves{spread}")
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def draw_parameters(path: str | Path, results: TaskResults) -> None:
+def draw_parameters(path: str | Path, report: TaskReport) -> None:
     """Main metric against the parameters kept at inference, one panel a headline split."""
-    names = [method.name for method in results.methods]
-    panels = len(results.headline)
+    results, panels = report.results, len(report.comparisons)
     with figure_file(path, (1.8 + 4.6 * panels, 4.2)) as figure:
         axes = figure.subplots(1, panels, squeeze=False, sharey=True)[0]
-        for axis, split in zip(axes, results.headline, strict=True):
+        for axis, comparison in zip(axes, report.comparisons, strict=True):
             for method in results.methods:
-                scores = method.scores(split, results.metric)
-                style = style_of(method.name, names) | {"linestyle": "none"}
-                sd = scores.std(ddof=1) if len(scores) > 1 else 0.0
+                score = comparison.scores[method.name]
+                low, high = score.interval()  # its percentiles may leave out the mean
+                bars = [[max(score.mean - low, 0)], [max(high - score.mean, 0)]]
+                style = _style(report, method, 7) | {"linestyle": "none"}
                 kept = max(method.parameters.kept, 1)  # a logarithm knows no zero
-                axis.errorbar(
-                    kept,
-                    scores.mean(),
-                    yerr=sd,
-                    label=method.name,
-                    capsize=3,
-                    markersize=7,
-                    **style,
-                )
-            axis.set_xscale("log")
+                axis.errorbar(kept, score.mean, yerr=bars, capsize=3, **style)
+            floor = {"color": "#555555", "linestyle": ":", "label": "constant answer"}
+            axis.axhline(comparison.floor.mean, **floor)
+            _count_axis(axis, [method.parameters.kept for method in results.methods])
             axis.margins(x=0.12)
             axis.set_xlabel("parameters kept at inference, beyond the encoder")
-            axis.set_title(split)
+            axis.set_title(comparison.split)
+        fewest = min(len(results.labels[split]) for split in results.headline)
+        _span_at_least(axes[0], max(LEAST_SCORES, 10 / fewest))
         axes[0].set_ylabel(results.metric)
         axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-        figure.suptitle(f"{results.name}: {results.metric} against parameters kept")
+        share = f"{100 * report.comparisons[0].floor.confidence:g} % intervals"
+        figure.suptitle(f"{results.name}: {results.metric} with {share}, by parameters kept")
+
+
+def _style(report: TaskReport, method: MethodResults, size: float) -> dict[str, Any]:
+    """A method whose plan equals another's is a ring around it, and its line is dashed over it."""
+    style = style_of(method.name, [each.name for each in report.results.methods])
+    style |= {"label": method.name, "markersize": size}
+    if method.kept_start:
+        style["label"] += " (untrained)"
+    if method.name in report.equal:
+        ring = {"markersize": 2 * size, "markerfacecolor": "none", "markeredgewidth": 1.6}
+        style |= ring | {"linestyle": (0, (3, 3)), "zorder": 3}
+        style["label"] += f" (plan of {report.equal[method.name]})"
+    return style
+
+
+def _count_axis(axis: Axes, counts: Sequence[int]) -> None:
+    """Logarithmic, with ticks at 1, 2, 5, 10, … where there is room for them."""
+    wide = max(counts) > 100 * max(min(counts), 1)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+    axis.xaxis.set_major_formatter(lambda value, _: compact(round(value)).replace(".0", ""))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _span_at_least(axis: Axes, least: float) -> None:
+    """Keep one example, or the last digit of a loss, from filling the whole height."""
+    low, high = axis.get_ylim()
+    more = max(least - (high - low), 0) / 2
+    axis.set_ylim(low - more, high + more)
 
 
 def mean_curve(method: MethodResults) -> tuple[Any, Any, Any]:

@@ -52,6 +52,10 @@ class MethodResults:
     selection_seconds: float
 
     @property
+    def rule(self) -> str:
+        return self.plan.reason.rule
+
+    @property
     def parameters(self) -> Parameters:
         return self.cells[0].metrics.parameters
 
@@ -62,6 +66,16 @@ class MethodResults:
     def predictions(self, split: str) -> Values:
         """(S, n)."""
         return np.stack([cell.predictions.predictions[split] for cell in self.cells])
+
+    @property
+    def untrained(self) -> int:
+        """Cells whose weights are those of the start: no update lowered the selection loss."""
+        return sum(cell.curve.best_update == 0 for cell in self.cells)
+
+    @property
+    def kept_start(self) -> bool:
+        """Whether all of them are."""
+        return self.untrained == len(self.cells)
 
     @property
     def training_seconds(self) -> float:
@@ -94,6 +108,13 @@ class TaskResults:
     def classes(self) -> int:
         """The number of classes; 1 for a regression."""
         return 1 if self.task.labels is None else len(self.task.labels)
+
+    @property
+    def loss(self) -> str:
+        """What the losses of this task are."""
+        if self.task.labels is None:
+            return "half the squared error of the standardised target"
+        return "cross-entropy in nats"
 
 
 def read_results(params: Params, artifacts: str | Path = "artifacts") -> tuple[TaskResults, ...]:

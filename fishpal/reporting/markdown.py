@@ -6,21 +6,30 @@ import html
 import re
 import unicodedata
 from collections.abc import Sequence
+from statistics import stdev
+
+from fishpal.common.kinds import ModuleKind
 
 LONGEST = 80  # characters of a user's text shown
+LETTERS: dict[ModuleKind | None, str] = {
+    ModuleKind.PREFIX: "P",
+    ModuleKind.ADAPTER: "A",
+    ModuleKind.LORA: "L",
+    None: "·",
+}
 MARKS = re.compile(r"([\\`*_\[\]()#!|~$@:])")
 
 
-def escape(value: object) -> str:
+def escape(value: object, longest: int = LONGEST) -> str:
     """A user's text as one line of plain text, in HTML, Markdown and tables alike.
 
     Control and formatting characters (line breaks, right-to-left overrides) become spaces, runs
-    of white space one space, and what is longer than `LONGEST` is cut with "…".
+    of white space one space, and what is longer than `longest` is cut with "…".
     """
     printable = (" " if unicodedata.category(c) in _UNSEEN else c for c in str(value))
     text = " ".join("".join(printable).split())
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     text = MARKS.sub(r"\\\1", text)
     text = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", text)  # becomes a link
     return html.escape(text, quote=False)
@@ -32,6 +41,10 @@ _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 def code(name: str) -> str:
     """A checked name (of a task, method, metric or split) in code type."""
     return f"`{name}`"
+
+
+def codes(names: Sequence[str]) -> str:
+    return ", ".join(map(code, names))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -64,10 +77,4 @@ def mean_sd(values: Sequence[float]) -> str:
     mean = sum(values) / len(values)
     if len(values) == 1:
         return f"{mean:.4f}"
-    return f"{mean:.4f} ± {standard_deviation(values):.4f}"
-
-
-def standard_deviation(values: Sequence[float]) -> float:
-    """With n - 1 in the denominator; needs two values or more."""
-    mean = sum(values) / len(values)
-    return float((sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5)
+    return f"{mean:.4f} ± {stdev(values):.4f}"

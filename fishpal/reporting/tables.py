@@ -1,14 +1,11 @@
-"""The report's tables, in Markdown."""
+"""The tables of a task, in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from fishpal.records.plan import Plan
-from fishpal.reporting.comparison import Comparison
-from fishpal.reporting.figures import LETTERS
-from fishpal.reporting.grid import TaskResults
-from fishpal.reporting.markdown import code, count, escape, mean_sd, parameters, table
+from fishpal.reporting.comparison import Comparison, TaskReport
+from fishpal.reporting.grid import MethodResults, TaskResults
+from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
 
 COMPARISON_HEADER = [
     "method",
@@ -22,25 +19,36 @@ COMPARISON_HEADER = [
 ]
 
 
-def comparison_table(results: TaskResults, comparison: Comparison) -> str:
-    """Scores, differences, parameters and seconds: one row a method, in the grid's order."""
+def comparison_table(report: TaskReport, comparison: Comparison) -> str:
+    """Scores, differences, parameters and seconds: a row a method in the grid's order, and one
+    for the constant answer."""
     rows = []
-    for method in results.methods:
-        scores = method.scores(comparison.split, results.metric).tolist()
+    for method in report.results.methods:
+        scores = method.scores(comparison.split, report.results.metric).tolist()
         encoder, numbers = method.plan.encoder.parameters, method.parameters
         cells = [parameters(n, encoder) for n in (numbers.trainable, numbers.kept, numbers.total)]
-        score = f"{mean_sd(scores)} ({count(len(scores), 'seed')})"
-        seconds = [f"{method.training_seconds:.1f}", _seconds(method.selection_seconds)]
-        difference = difference_text(comparison, method.name)
-        rows.append([code(method.name), score, difference, *cells, *seconds])
-    return table(COMPARISON_HEADER, rows)
+        score = f"{mean_sd(scores)} ({count(len(scores), 'seed')}{_untrained(method)})"
+        select = method.selection_seconds
+        seconds = [f"{method.training_seconds:.1f}", f"{select:.1f}" if select else "0"]
+        rows.append([code(method.name), score, _difference(report, comparison, method.name)])
+        rows[-1] += [*cells, *seconds]
+    floor = [comparison.constant.removeprefix("the "), f"{comparison.floor.mean:.4f}"]
+    return table(COMPARISON_HEADER, [*rows, [*floor, *("—" for _ in COMPARISON_HEADER[2:])]])
 
 
-def difference_text(comparison: Comparison, method: str) -> str:
-    """A difference with its interval, in bold where it excludes zero; "—" for the baseline."""
-    found = comparison.differences.get(method)
-    if found is None:
+def _untrained(method: MethodResults) -> str:
+    if method.kept_start:
+        return ", untrained"
+    return f", {method.untrained} untrained" if method.untrained else ""
+
+
+def _difference(report: TaskReport, comparison: Comparison, method: str) -> str:
+    """With its interval, in bold where it excludes zero; "—" where nothing is compared."""
+    found, baseline = comparison.differences.get(method), comparison.baseline
+    if found is None or baseline is None:
         return "—"
+    if report.equal.get(method) == baseline:
+        return f"its plan equals {code(baseline)}"
     text = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     return f"**{text}**" if found.excludes_zero else f"{text}, no difference shown"
 
@@ -57,31 +65,14 @@ def metrics_table(results: TaskResults) -> str:
     return table(header, rows)
 
 
-def plan_lines(results: TaskResults) -> str:
+def plan_lines(report: TaskReport) -> str:
     """The plan of each method, from the layer next to the input to the last."""
-    lines = [
-        f"- {code(method.name)} ({_rule(method.plan)}): {_layers(method.plan)}"
-        for method in results.methods
-    ]
+    lines = []
+    for method in report.results.methods:
+        equal = report.equal.get(method.name)
+        line = f"- {code(method.name)} ({_rule(method.plan)}): {_layers(method.plan)}"
+        lines.append(line + (f", which equals {code(equal)}" if equal else ""))
     return "\n".join(lines)
-
-
-def score_tables(results: TaskResults) -> Iterator[tuple[str, str]]:
-    """A caption and a table of scores, layer × kind, for each method that has scores."""
-    for method in results.methods:
-        scores = method.plan.reason.scores
-        if scores:
-            kinds = list(dict.fromkeys(kind for row in scores for kind in row.scores))
-            rows = [
-                [str(row.layer), *(_score(row.scores, kind, row.chosen) for kind in kinds)]
-                for row in scores
-            ]
-            header = ["layer", *(escape(kind) for kind in kinds)]
-            yield f"Scores of {code(method.name)} ({_rule(method.plan)}):", table(header, rows)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f}" if seconds else "0"
 
 
 def _rule(plan: Plan) -> str:
@@ -94,10 +85,3 @@ def _layers(plan: Plan) -> str:
     if plan.full:
         return "the whole encoder is trained"
     return code(" ".join(LETTERS[kind] for kind in plan.layers))
-
-
-def _score(scores: dict[str, float], kind: str, chosen: str | None) -> str:
-    if kind not in scores:
-        return "–"
-    text = f"{scores[kind]:.4g}"
-    return f"**{text}**" if kind == chosen else text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +17,28 @@ from fishpal.common.kinds import ModuleKind
 from fishpal.params.load import parse_params
 from fishpal.records.facts import EncoderFacts
 from fishpal.records.plan import LayerScore, Plan, Reason
+from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.grid import read_results
 from fishpal.reporting.write import report_text, write_report
 
 EVIL = "<script>alert(1)</script>|x\n# not a heading `[a](b)"
 ENCODER = EncoderFacts("bert", layers=4, hidden=8, parameters=10_000)
 METHODS = ("fishpal", "adapter", "lora")
-KEPT = {"fishpal": 150, "adapter": 300, "lora": 40}
-RIGHT = {"fishpal": 0.9, "adapter": 0.75, "lora": 0.7}
+FIVE = (*METHODS, "prefix", "head")
+KEPT = {"fishpal": 150, "adapter": 300, "lora": 40, "prefix": 60, "head": 20}
+RIGHT = {"fishpal": 0.9, "adapter": 0.75, "lora": 0.7, "prefix": 0.72, "head": 0.2}
 PLANS = {
     "fishpal": (ModuleKind.PREFIX, None, ModuleKind.LORA, ModuleKind.ADAPTER),
     "adapter": (ModuleKind.ADAPTER,) * 4,
     "lora": (ModuleKind.LORA,) * 4,
+    "prefix": (ModuleKind.PREFIX,) * 4,
+    "head": (None,) * 4,
 }
+TASKS = ("pairs", "closeness")  # names that begin with closeness are regressions
+SEVEN = (*TASKS, "pairs_b", "closeness_b", "pairs_c", "pairs_d", "closeness_c")
 
 
-def make_params(seeds=(0, 1), tasks=("pairs", "closeness"), methods=METHODS):
+def make_params(seeds=(0, 1), tasks=TASKS, methods=METHODS):
     files = {"type": "files", "files": {"train": "a.csv", "test": "b.csv"}, "licence": EVIL}
     two = {"train": "a.csv", "matched": "b.csv", "mismatched": "c.csv"}
     split = {"selection": 10}
@@ -50,13 +58,12 @@ def make_params(seeds=(0, 1), tasks=("pairs", "closeness"), methods=METHODS):
         "metrics": ["pearson", "spearman"],
     }
     sections = ("tokenize", "modules", "head", "fisher", "select", "train", "evaluate")
-    kinds = {"adapter": "adapter", "lora": "lora"}
-    uniform = {name: {"rule": "uniform", "kind": kind} for name, kind in kinds.items()}
+    uniform = {kind.value: {"rule": "uniform", "kind": kind.value} for kind in ModuleKind}
     return parse_params(
         {
             "grid": {"tasks": list(tasks), "methods": list(methods), "seeds": list(seeds)},
             "encoder": {"source": {"type": "folder", "folder": "/some/where/my_encoder"}},
-            "catalog": {"pairs": pairs, "closeness": closeness},
+            "catalog": {task: closeness if is_regression(task) else pairs for task in tasks},
             "methods": {"fishpal": {"rule": "criterion"}, "head": {"rule": "none"}} | uniform,
             "report": {"resamples": 200, "confidence": 0.9, "seed": 3},
         }
@@ -64,9 +71,14 @@ def make_params(seeds=(0, 1), tasks=("pairs", "closeness"), methods=METHODS):
     )
 
 
+def is_regression(task):
+    return task.startswith("closeness")
+
+
 def make_plan(task, method):
     if method != "fishpal":
-        return Plan(task, method, ENCODER, PLANS[method], Reason("uniform"), kept=KEPT[method])
+        reason = Reason("none" if method == "head" else "uniform")
+        return Plan(task, method, ENCODER, PLANS[method], reason, kept=KEPT[method])
     scores = tuple(
         LayerScore(i, kind, {"prefix": 0.1 * i, "adapter": -2.5e-5, "lora": 300.0 + i})
         for i, kind in enumerate(PLANS[method])
@@ -78,9 +90,10 @@ def make_plan(task, method):
 def make_predictions(task, method, seed, split):
     """Labels (n,), the same for every cell, and predictions (n,)."""
     n = {"matched": 90, "mismatched": 60, "test": 40}[split]
-    truth = np.random.default_rng([n, 1])
-    noise = np.random.default_rng([n, seed, METHODS.index(method)])
-    if task == "closeness":
+    number = 0 if task in TASKS else SEVEN.index(task)
+    truth = np.random.default_rng([n, 1, number] if number else [n, 1])
+    noise = np.random.default_rng([n, seed, list(KEPT).index(method)])
+    if is_regression(task):
         labels = truth.normal(size=n)
         return labels, labels + (1.2 - RIGHT[method]) * noise.normal(size=n)
     labels = truth.integers(3, size=n)
@@ -100,7 +113,7 @@ def score(metric, labels, predictions):
 
 def write_cell(root, params, task, method, seed):
     splits, frames = {}, []
-    for split in ["matched", "mismatched"] if task == "pairs" else ["test"]:
+    for split in ["test"] if is_regression(task) else ["matched", "mismatched"]:
         labels, predictions = make_predictions(task, method, seed, split)
         names = params.task(task).metrics
         scores = {name: score(name, labels, predictions) for name in names}
@@ -114,14 +127,14 @@ def write_cell(root, params, task, method, seed):
     path = root / f"predictions/{cell}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(frames), path)
-    losses = [1.1, 0.8 - 0.1 * METHODS.index(method), 0.6, 0.65 + 0.01 * seed]
+    losses = [1.1, 0.8 - 0.1 * list(KEPT).index(method), 0.6, 0.65 + 0.01 * seed]
     rows = [(40 * i, i, "" if i == 0 else 0.5, loss) for i, loss in enumerate(losses)]
     write_csv(root / f"curves/{cell}.csv", ("update", "epoch", "fit_loss", "selection_loss"), rows)
     write_json(root / f"seconds/train/{cell}.json", {"seconds": 10.0 + seed})
 
 
 def make_card(task):
-    regression = task == "closeness"
+    regression = is_regression(task)
     names = ["no", EVIL, "maybe"]
     splits = ["train", "test"] if regression else ["train", "matched", "mismatched"]
     return {
@@ -139,12 +152,12 @@ def make_card(task):
     }
 
 
-def make_run(root):
-    """Params, and the folder of artifacts filled: 2 tasks × 3 methods × 2 seeds."""
-    params = make_params()
+def make_run(root, **grid):
+    """Params, and the folder of artifacts filled: 2 tasks × 3 methods × 2 seeds, or that grid."""
+    params = make_params(**grid)
     for task in params.grid.tasks:
         write_json(root / f"raw/{task}/card.json", make_card(task))
-        parts = ["fit", "selection"] + (["test"] if task == "closeness" else ["matched"])
+        parts = ["fit", "selection"] + (["test"] if is_regression(task) else ["matched"])
         counts = {part: {"rows": 200, "truncated": 2, "max_tokens": 50} for part in parts}
         write_json(root / f"tokens/{task}/counts.json", counts | {"removed_duplicates": 0})
         write_json(root / f"seconds/fisher/{task}.json", {"seconds": 3.25})
@@ -154,6 +167,24 @@ def make_run(root):
             for seed in params.grid.seeds:
                 write_cell(root, params, task, method, seed)
     return params, root
+
+
+def keep_start(run, task, methods, seeds=(0, 1)):
+    """As training leaves it where no update lowers the loss on the selection part."""
+    for method in methods:
+        for seed in seeds:
+            path = run[1] / f"curves/{task}/{method}/{seed}.csv"
+            path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+
+
+def share_plan(run, method, other, task="pairs"):
+    """As the pipeline leaves it where a method's plan comes out as another's."""
+    path = run[1] / f"plans/{task}/{{}}.json"
+    plan, shared = (Plan.load(str(path).format(name)) for name in (method, other))
+    replace(shared, method=method, reason=plan.reason).save(str(path).format(method))
+    for kind in ("metrics", "predictions", "curves"):
+        shutil.rmtree(run[1] / kind / task / method)
+        shutil.copytree(run[1] / kind / task / other, run[1] / kind / task / method)
 
 
 def edit(path, change):
@@ -169,8 +200,13 @@ def write(run, folder):
 
 
 def text_of(run):
+    params, _ = run
+    return report_text(params, reports_of(run))
+
+
+def reports_of(run):
     params, root = run
-    return report_text(params, read_results(params, root))
+    return [TaskReport.of(results, params.report) for results in read_results(params, root)]
 
 
 def tree(folder):

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from fishpal.common.errors import DataError, ParamsError
+from fishpal.common.errors import DataError
 from fishpal.metrics import METRICS, accuracy, pearson
+from fishpal.params.options import ReportOptions
 from fishpal.reporting.bootstrap import draw_examples, draw_seeds, paired_difference
 
 
@@ -24,9 +25,10 @@ def make(seed, seeds=2, n=60, classes=3, skill=(0.8, 0.6)):
 
 def plain_loop(metric, labels, first, second, classes, resamples, confidence, seed):
     """The definition, one resample, one seed and one example at a time."""
-    examples = itertools.chain.from_iterable(draw_examples(len(labels), resamples, seed))
+    options = ReportOptions(resamples, confidence, seed)
+    examples = itertools.chain.from_iterable(draw_examples(len(labels), options))
     differences = []
-    for drawn_seeds, drawn in zip(draw_seeds(len(first), resamples, seed), examples, strict=True):
+    for drawn_seeds, drawn in zip(draw_seeds(len(first), options), examples, strict=True):
         total = 0.0
         for s in drawn_seeds:
             y = np.array([labels[i] for i in drawn])
@@ -43,9 +45,7 @@ def plain_loop(metric, labels, first, second, classes, resamples, confidence, se
 def test_equals_a_plain_loop_on_the_same_draws(name, seeds):
     labels, first, second = make(seeds, seeds)
     metric = METRICS[name]
-    found = paired_difference(
-        metric, labels, first, second, 3, resamples=40, confidence=0.8, seed=5
-    )
+    found = paired_difference(metric, labels, first, second, 3, ReportOptions(40, 0.8, 5))
     low, high = plain_loop(metric, labels, first, second, 3, 40, 0.8, 5)
     expected = np.mean([metric(labels, a, 3) for a in first])
     expected -= np.mean([metric(labels, b, 3) for b in second])
@@ -58,7 +58,7 @@ def test_equals_a_plain_loop_for_a_regression():
     rng = np.random.default_rng(0)
     labels = rng.normal(size=30)
     first, second = labels + rng.normal(size=(2, 2, 30)) * np.array([0.3, 1.0])[:, None, None]
-    found = paired_difference(pearson, labels, first, second, 1, resamples=30, seed=1)
+    found = paired_difference(pearson, labels, first, second, 1, ReportOptions(30, seed=1))
     low, high = plain_loop(pearson, labels, first, second, 1, 30, 0.95, 1)
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
 
@@ -69,15 +69,16 @@ def test_fast_path_of_accuracy_equals_the_general_one():
     def slow_accuracy(y, p, classes):
         return accuracy(y, p, classes)
 
-    fast = paired_difference(accuracy, labels, first, second, 3, resamples=300)
-    slow = paired_difference(slow_accuracy, labels, first, second, 3, resamples=300)
+    fast = paired_difference(accuracy, labels, first, second, 3, ReportOptions(300))
+    slow = paired_difference(slow_accuracy, labels, first, second, 3, ReportOptions(300))
     assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=1e-12)
 
 
 def test_blocks_do_not_change_the_draws(monkeypatch):
-    whole = np.concatenate(list(draw_examples(50, 20, 3)))
+    options = ReportOptions(20, seed=3)
+    whole = np.concatenate(list(draw_examples(50, options)))
     monkeypatch.setattr("fishpal.reporting.bootstrap.BLOCK_VALUES", 150)
-    blocks = list(draw_examples(50, 20, 3))
+    blocks = list(draw_examples(50, options))
     assert len(blocks) == 7
     assert np.array_equal(np.concatenate(blocks), whole)
 
@@ -90,7 +91,7 @@ def test_is_deterministic_antisymmetric_and_seeded():
     assert (swapped.difference, swapped.low, swapped.high) == pytest.approx(
         (-once.difference, -once.high, -once.low)
     )
-    other = paired_difference(accuracy, labels, first, second, 3, seed=1)
+    other = paired_difference(accuracy, labels, first, second, 3, ReportOptions(seed=1))
     assert (other.low, other.high) != (once.low, once.high)
 
 
@@ -120,7 +121,7 @@ def test_intervals_hold_the_true_difference(seeds, least, most):
     truth, hits, runs = (0.8 - 0.6) * 2 / 3, 0, 200
     for run in range(runs):
         labels, first, second = make(1000 + run, seeds, n=150)
-        found = paired_difference(accuracy, labels, first, second, 3, resamples=400, seed=run)
+        found = paired_difference(accuracy, labels, first, second, 3, ReportOptions(400, seed=run))
         hits += found.low <= truth <= found.high
     assert least <= hits / runs <= most
 
@@ -134,7 +135,9 @@ def test_two_seeds_cover_less_than_the_confidence_of_the_seeds_variance():
             skill = np.clip(rng.normal(0.7, 0.08, size=(2, seeds)), 0, 1)
             labels = np.zeros(400, dtype=int)
             first, second = (rng.random((2, seeds, 400)) > skill[:, :, None]).astype(int)
-            found = paired_difference(accuracy, labels, first, second, 2, resamples=300, seed=run)
+            found = paired_difference(
+                accuracy, labels, first, second, 2, ReportOptions(300, seed=run)
+            )
             hits[seeds] += found.low <= 0 <= found.high
     assert hits[2] / 150 < 0.9 < hits[8] / 150 + 0.06
 
@@ -150,11 +153,5 @@ SHAPES = [
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_other_shapes_are_named(shapes):
     labels, first, second = (np.zeros(shape, dtype=int) for shape in shapes)
-    with pytest.raises(DataError, match="allowed: .n,., .seeds, n. and"):
+    with pytest.raises(DataError, match=r"allowed: .*\(seeds, n\)"):
         paired_difference(accuracy, labels, first, second, 2)
-
-
-@pytest.mark.parametrize("option", [{"resamples": 0}, {"confidence": 1.0}])
-def test_options_out_of_range_are_named(option):
-    with pytest.raises(ParamsError, match=next(iter(option))):
-        paired_difference(accuracy, *make(0), 3, **option)

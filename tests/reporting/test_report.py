@@ -28,6 +28,7 @@ from tests.reporting.artifact_tree import (
     edit,
     make_params,
     make_predictions,
+    reports_of,
     rows_below,
     score,
     text_of,
@@ -66,7 +67,16 @@ def test_comparison_equals_an_independent_computation(run, task, split, metric):
     text = text_of(run)
     text = text[text.index(f"## Task `{task}`") :]
     rows = rows_below(text, f"### {metric} on {split}")
-    assert list(rows) == list(METHODS)
+    *methods, constant = rows
+    assert methods == list(METHODS)
+    labels = make_predictions(task, "lora", 0, split)[0]
+    if task == "closeness":
+        assert constant == "mean prediction" and rows[constant][0] == "0.0000"
+    else:
+        counts = np.bincount(labels)
+        assert constant == f"constant answer “{['no', EVIL, 'maybe'][counts.argmax()]}”"
+        assert rows[constant][0] == f"{counts.max() / len(labels):.4f}"
+    assert set(rows.pop(constant)[1:]) == {"—"}
     scores = {
         m: [score(metric, *make_predictions(task, m, seed, split)) for seed in (0, 1)]
         for m in METHODS
@@ -103,8 +113,8 @@ def test_intervals_are_those_of_the_bootstrap(run):
     def accuracy(y, p, classes):
         return float(np.mean(y == p))
 
-    options = vars(ReportOptions(resamples=200, confidence=0.9, seed=3))
-    found = paired_difference(accuracy, labels, arrays["fishpal"], arrays[best], 3, **options)
+    options = ReportOptions(resamples=200, confidence=0.9, seed=3)
+    found = paired_difference(accuracy, labels, arrays["fishpal"], arrays[best], 3, options)
     expected = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     assert expected in rows_below(text, "### accuracy on matched")["fishpal"][1]
 
@@ -167,7 +177,7 @@ def test_text_of_users_cannot_break_the_report(run):
     assert "&lt;script&gt;alert" in text
     assert "\n# not a heading" not in text
     assert text.count("# Results") == 1
-    assert re.search(r"class &lt;script&gt;\S*\\\|x \\# not a heading \\`\\\[a\\\]", text)
+    assert re.search(r"Classes .*&lt;script&gt;\S*\\\|x \\# not a heading \\`\\\[a\\\]", text)
     assert "/some/where" not in text  # a path of the machine
 
 
@@ -215,7 +225,7 @@ def test_one_seed_has_no_standard_deviation(run):
 def test_settings_of_the_user_do_not_change_figures(run, tmp_path):
     import matplotlib
 
-    results = read_results(*run)[1]
+    results = reports_of(run)[1]
     for draw in (draw_scores, draw_curves, draw_parameters):
         draw(tmp_path / f"first/{draw.__name__}.png", results)
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 20}):

@@ -12,8 +12,10 @@ from fishpal.reporting.cautions import cautions
 from fishpal.reporting.grid import read_results
 from tests.reporting.artifact_tree import (
     METHODS,
+    SEVEN,
     edit,
     make_params,
+    make_run,
     text_of,
     write,
     write_cell,
@@ -77,28 +79,88 @@ def fall_to_the_end(root):
     path.write_text(path.read_text().replace("0.66", "0.59"))
 
 
+def keep_start(root):
+    for seed in (0, 1):
+        path = root / f"curves/pairs/lora/{seed}.csv"
+        path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+    path = root / "curves/pairs/adapter/1.csv"
+    path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.6"))  # as low as the best
+
+
+def far_predictions(root):
+    """In another unit: the order is kept, and so is the correlation."""
+    path = root / "predictions/closeness/lora/1.parquet"
+    table = pq.read_table(path)
+    far = table["prediction"].to_numpy() + 3
+    pq.write_table(table.set_column(3, "prediction", pa.array(far)), path)
+
+
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "title", "detail"),
     [
-        (change_card("overlap", {"train/matched": 2}), "2 examples are in both train and matched."),
-        (change_card("overlap", {"train/matched": 1}), "1 example is in both train and matched."),
-        (change_card("conflicts", 4), "4 texts of the raw table occur with two labels or more."),
-        (make_rare, "class maybe has 0 examples in mismatched, fewer than 10."),
-        (truncate, "1.5 % of the texts in fit are cut at `max_length`."),
-        (constant_predictions, "`lora` is not above the majority class on matched"),
+        (
+            change_card("overlap", {"train/matched": 2, "train/mismatched": 1}),
+            "Texts that stand in two splits",
+            "`pairs` 2 examples in train and matched, 1 example in train and mismatched",
+        ),
+        (
+            change_card("conflicts", 4),
+            "Texts of the raw table with two labels or more",
+            "`pairs` 4 texts",
+        ),
+        (make_rare, "Classes with fewer than 10 examples", "`pairs` maybe (0 in mismatched)"),
+        (truncate, "Texts cut at `max_length`", "`closeness` 1.5 % of fit"),
+        (
+            constant_predictions,
+            "Not better than the majority class",
+            "`pairs` `lora` 0.5778 against",
+        ),
+        (far_predictions, "or than the mean prediction", "`closeness` `lora` "),
+        (
+            keep_start,
+            "Kept the untrained start, as no update lowered the selection loss",
+            "`pairs` `adapter` (1 of 2 seeds), `lora`",
+        ),
         (
             fall_to_the_end,
-            "the loss was lowest at the last evaluation for `fishpal` (1 of 2 seeds); longer",
+            "Lowest loss at the last evaluation, so that longer training may help",
+            "`closeness` `fishpal` (1 of 2 seeds)",
         ),
     ],
 )
-def test_each_warning_appears_when_it_should(run, change, expected):
+def test_each_warning_appears_when_it_should(run, change, title, detail):
     before = found_cautions(run)
     change(run[1])
     new = [line for line in found_cautions(run) if line not in before]
     assert len(new) == 1
-    assert expected in new[0]
+    assert title in new[0] and f": {detail}" in new[0]
     assert f"- {new[0]}\n" in text_of(run)
+
+
+def test_warnings_of_seven_tasks_are_a_line_a_kind(tmp_path):
+    params, root = make_run(tmp_path, tasks=SEVEN, seeds=(0,))
+    for task in SEVEN:
+        edit(
+            root / f"raw/{task}/card.json",
+            lambda card: card.update(conflicts=1, overlap={"a/b": 2}),
+        )
+        edit(root / f"tokens/{task}/counts.json", lambda c: c["fit"].update(truncated=9))
+        for method in METHODS:
+            path = root / f"curves/{task}/{method}/0.csv"
+            path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+    lines = found_cautions((params, root))
+    assert len(lines) == 5
+    assert all(f"`{task}`" in line for line in lines[1:] for task in SEVEN)
+    assert lines[-1].endswith("; ".join(f"`{task}` all methods" for task in SEVEN) + ".")
+
+
+def test_many_rare_classes_are_not_all_named(run):
+    names = [f"c{i}" for i in range(40)]
+    splits = {"train": {"rows": 90, "labels": dict.fromkeys(names, 1)}}
+    change_card("labels", names)(run[1])
+    change_card("splits", splits)(run[1])
+    (line,) = [line for line in found_cautions(run) if line.startswith("Classes")]
+    assert line.count("(1 in train)") == 6 and line.endswith("and 34 more.")
 
 
 NAMED_FILES = [
