@@ -164,10 +164,9 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     """
     folder = Path(folder)
     model = _load_model(folder)
-    known = pooling or (
-        EncoderCard.load(folder / FILE).pooling if (folder / FILE).is_file() else "mean"
-    )
-    return Encoder.of(model, known)
+    if pooling is None and (folder / FILE).is_file():
+        pooling = EncoderCard.load(folder / FILE).pooling
+    return Encoder.of(model, pooling or "mean")
 
 
 def _load_model(folder: Path) -> nn.Module:

@@ -114,7 +114,8 @@ def test_unknown_key_lists_the_keys_of_its_own_type() -> None:
     with pytest.raises(ParamsError) as caught:
         parse_params(changed(SOURCE, FILES | {"sha256": "0"}))
     allowed = str(caught.value).split("allowed: ")[1]
-    assert allowed == "drop_duplicates, drop_labels, files, licence, split, type"
+    own = "drop_duplicates, drop_labels, files, format, header, licence, quoting, split, type"
+    assert allowed == own
 
 
 def test_values_get_their_types() -> None:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fishpal.common.errors import FishpalError
-from fishpal.encoders.pooling import load_pooling
-from fishpal.models.trained import load_card
+from fishpal.encoders.pooling import EncoderCard
+from fishpal.models.trained import TrainedCard
 from fishpal.params.load import load_params
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.card import Card, Counts
@@ -41,8 +41,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "tokens/toy/fit.arrow": read_rows,
     "tokens/toy/counts.json": Counts.load,
     "raw/toy/card.json": Card.load,
-    "encoder/fishpal.json": lambda path: load_pooling(path.parent),
-    "trained/toy/lora/0/card.json": lambda path: load_card(path.parent),
+    "encoder/fishpal.json": EncoderCard.load,
+    "trained/toy/lora/0/card.json": TrainedCard.load,
     "metrics/toy/lora/0.json": CellMetrics.load,
     "curves/toy/lora/0.csv": Curve.load,
     "predictions/toy/lora/0.parquet": Predictions.load,

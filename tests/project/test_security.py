@@ -16,6 +16,7 @@ from transformers.integrations import hub_kernels
 from fishpal.common.errors import FishpalError
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import load_encoder
+from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.models.trained import load, save
@@ -29,6 +30,7 @@ from fishpal.sources.encoder_files import fetch_encoder
 from fishpal.training.checkpoint import Checkpoint
 from tests.conftest import random_examples, task_facts, tiny_folder
 from tests.params.test_params import changed
+from tests.pipeline.clone import save_tokenizer
 from tests.project.closure import ROOT
 
 SOURCES = sorted(
@@ -128,6 +130,7 @@ def test_a_trapped_encoder(tmp_path, trap, name):
     folder = tiny_folder("bert", tmp_path / "encoder")
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(content)
+    save_tokenizer(folder)
     with pytest.raises(FishpalError):
         fetch_encoder(FolderEncoder(type="folder", folder=str(folder)), tmp_path / "fetched")
         load_encoder(tmp_path / "fetched")
@@ -144,12 +147,17 @@ def test_code_beside_a_model_is_neither_copied_nor_run(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "trap.Trap", "AutoConfig": "trap.TrapConfig"}
     (folder / "config.json").write_text(json.dumps(config))
+    save_tokenizer(folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["auto_map"] = {"AutoTokenizer": ["trap.Trap", "trap.Trap"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     fetch_encoder(FolderEncoder(type="folder", folder=str(folder)), tmp_path / "fetched")
     assert [p.name for p in (tmp_path / "fetched").iterdir() if p.suffix == ".py"] == []
     for place in (folder, tmp_path / "fetched"):
         encoder = load_encoder(place).model
         assert isinstance(encoder, torch.nn.Module)
         assert type(encoder).__module__.startswith("transformers.models.bert")
+        assert type(load_tokenizer(place)).__module__.startswith("transformers.")
     assert not sprung.exists()
 
 
