@@ -17,16 +17,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import torch
 from tqdm import tqdm
 
 from fishpal.common.files import write_text
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import facts_of, load_encoder
-from fishpal.encoders.pooling import load_pooling
+from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import draw_sample, measure_fisher
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
@@ -34,11 +32,11 @@ from fishpal.models.head import start_head
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_module
 from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
-from fishpal.records.arrow import ArrowSplit
-from fishpal.records.examples import Example
-from fishpal.records.facts import TaskFacts
+from fishpal.records.paths import Artifacts
+from fishpal.records.task import TokenisedTask
+from fishpal.reporting.markdown import table as markdown_table
 
-ARTIFACTS = Path("artifacts")
+ARTIFACTS = Artifacts()
 THESIS_LENGTH = 128  # the thesis pads every example to this many tokens
 Traces = dict[str, float]
 RIVALS = {
@@ -53,21 +51,18 @@ RIVALS = {
 class Setting:
     """The embedded encoder, its head and the first examples of a task."""
 
-    def __init__(self, task: str, examples: int) -> None:
-        tokens, folder = ARTIFACTS / "tokens" / task, ARTIFACTS / "encoder"
-        self.facts = TaskFacts.load(tokens / "task.json")
+    def __init__(self, name: str, examples: int) -> None:
+        self.encoder = load_encoder(ARTIFACTS.encoder)
+        task = TokenisedTask.load(ARTIFACTS.tokens(name), self.encoder.limits, selection=False)
         self.options = FisherOptions(examples=examples, gram=False, device="cpu")
-        self.examples: Sequence[Example]
-        fit = ArrowSplit(tokens / "fit.arrow")
-        self.examples = draw_sample(fit, self.facts, self.options).examples
-        self.encoder, self.pooling = load_encoder(folder), load_pooling(folder)
-        self.head = start_head(self.encoder, self.pooling, self.facts, fit, HeadOptions())
+        self.examples = draw_sample(task, self.options).examples
+        self.facts, self.head = task.facts, start_head(self.encoder, task, HeadOptions())
 
     def models(self) -> Iterator[tuple[Classifier, list[CandidateModule]]]:
         """The model with each kind attached, its parameters alone requiring gradients."""
-        facts = facts_of(self.encoder)
+        facts = self.encoder.facts
         for kind in ModuleKind:
-            model = Classifier(self.encoder, self.head, self.pooling).requires_grad_(False).eval()
+            model = Classifier(self.encoder, self.head).requires_grad_(False).eval()
             modules = [
                 build_module(kind, layer, facts.hidden, ModuleOptions(), seed=0)
                 for layer in range(facts.layers)
@@ -79,11 +74,11 @@ class Setting:
 
 def run_engine(setting: Setting, gram: bool = False) -> Traces:
     options = FisherOptions(examples=len(setting.examples), gram=gram, device="cpu")
-    table, _ = measure_fisher(
-        setting.encoder, setting.head, setting.examples, setting.facts, ModuleOptions(), options,
-        pooling=setting.pooling, progress=False,
-    )  # fmt: skip
-    return {f"{row.kind}.{row.layer}": row.trace for row in table.rows}
+    task = TokenisedTask(setting.facts, setting.examples)
+    found = measure_fisher(
+        setting.encoder, setting.head, task, ModuleOptions(), options, progress=False
+    )
+    return {f"{row.kind}.{row.layer}": row.trace for row in found[0].rows}
 
 
 def run_floor(setting: Setting) -> Traces:
@@ -171,18 +166,17 @@ def table(found: dict[str, list[dict[str, object]]], task: str, examples: int) -
         f" ({platform.machine()}), torch {torch.__version__}; median of {rounds} rounds (range),"
         " every rival in a process of its own.",
         "",
-        "| way | seconds | examples/s | time ÷ engine | peak MiB | above the loaded model |",
-        "|---|---|---|---|---|---|",
     ]
+    rows = []
     for rival, label in RIVALS.items():
         values = seconds[rival]
-        peak = max(float(str(f["mib"])) for f in found[rival])
-        more = max(float(str(f["more"])) for f in found[rival])
-        lines.append(
-            f"| {label} | {middle[rival]:.2f} ({min(values):.2f} to {max(values):.2f})"
-            f" | {examples / middle[rival]:.0f} | {middle[rival] / middle['engine']:.2f}"
-            f" | {peak:.0f} | {more:.0f} |"
-        )
+        peak, more = (max(float(str(run[key])) for run in found[rival]) for key in ("mib", "more"))
+        taken = f"{middle[rival]:.2f} ({min(values):.2f} to {max(values):.2f})"
+        ratio = f"{middle[rival] / middle['engine']:.2f}"
+        rows.append([label, taken, f"{examples / middle[rival]:.0f}", ratio, f"{peak:.0f}"])
+        rows[-1].append(f"{more:.0f}")
+    header = ["way", "seconds", "examples/s", "time ÷ engine", "peak MiB", "above the loaded model"]
+    lines.append(markdown_table(header, rows))
     lines += [
         "",
         f"Largest relative difference of a candidate's trace, engine against (b): {worst:.1e}.",
