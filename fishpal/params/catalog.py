@@ -200,7 +200,8 @@ class Task:
         repeated = len(set(self.metrics)) < len(self.metrics)
         check(not repeated, "metrics", list(self.metrics), "each metric once")
         for metric in self.metrics:
-            fits = metric.of_numbers == (self.labels is None)
+            check_choice("metrics", metric, tuple(MetricName))
+            fits = MetricName(metric).of_numbers == (self.labels is None)
             kind = "a regression" if self.labels is None else "a classification"
             check(fits, "metrics", metric, f"those of {kind}")
         self._check_labels()
