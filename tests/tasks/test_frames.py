@@ -254,9 +254,9 @@ def test_params_say_how_files_are_written(tmp_path: Path) -> None:
     task = parse_params(changed("catalog.movies", entry)).catalog["movies"]
     built = build_splits(task, load_frames(task.source, task.columns), "cola")
     assert built.splits["test"].to_numpy().tolist() == [['The "more', 1], ["He's gone.", 0]]
-    assert built.card["columns"] == {"text": ["3"], "label": "1"}
-    said = {key: built.card["source"][key] for key in ("format", "header")}
-    assert said == {"format": "tsv", "header": False} and "quoting" not in built.card["source"]
+    assert built.card.columns == {"text": ("3",), "label": "1"}
+    said = {key: built.card.source[key] for key in ("format", "header")}
+    assert said == {"format": "tsv", "header": False} and "quoting" not in built.card.source
     for key, value in (("format", "txt"), ("header", "no"), ("quoting", "all")):
         wrong = entry | {"source": source | {key: value}}
         with pytest.raises(ParamsError, match=f"catalog.movies.source.{key} is '{value}'"):

@@ -12,7 +12,7 @@ import pytest
 
 from fishpal.common.errors import DataError
 from fishpal.params.catalog import Split
-from fishpal.records.card import Card
+from fishpal.records.card import Card, SplitCard
 from fishpal.tasks.clean import build_splits, write_task
 from tests.tasks.data_helpers import table, task
 
@@ -39,23 +39,23 @@ def test_pairs_and_regression() -> None:
     assert list(frame.columns) == ["text", "text_pair", "label"]
     assert frame.to_numpy().tolist() == [["p", "x", 0.5], ["7", "y", 2.0]]
     assert frame["label"].dtype == "float64"
-    assert built.card["splits"]["train"] == {"rows": 2, "labels": None}
+    assert built.card.splits["train"] == SplitCard(2)
 
 
 def test_dropped_rows_are_not_checked_but_counted() -> None:
     train = table(text=["a", None, "b", "a", "a"], label=["no", "plot", "yes", "no", "yes"])
     built = build(train, drop_labels=("plot",), drop_duplicates=True)
     assert built.splits["train"]["text"].tolist() == ["a", "b"]
-    assert built.card["dropped"] == {"labels": 1, "duplicates": 2}
-    assert built.card["conflicts"] == 1
+    assert built.card.dropped == {"labels": 1, "duplicates": 2}
+    assert built.card.conflicts == 1
 
 
 def test_overlap_counts_distinct_texts() -> None:
     train = table(text=["a", "a", "b", "c"], label=["no", "no", "yes", "yes"])
     test = table(text=["a", "c", "c", "d"], label=["no", "yes", "yes", "no"])
     card = build(train, test).card
-    assert card["overlap"] == {"train/test": 2} and card["conflicts"] == 0
-    assert card["splits"]["test"] == {"rows": 4, "labels": {"no": 2, "yes": 2}}
+    assert card.overlap == {"train/test": 2} and card.conflicts == 0
+    assert card.splits["test"] == SplitCard(4, {"no": 2, "yes": 2})
 
 
 OK = ["no", "yes"]
@@ -109,7 +109,7 @@ def test_floats_that_pandas_makes_of_whole_labels() -> None:
     rows = table(text=["a", "b", "c", "d"], label=[0.0, "1.0", -1.0, "-1.00"])
     built = build(rows, rows, labels=(1, 0), drop_labels=(-1,))
     assert built.splits["train"]["label"].tolist() == [1, 0]
-    assert built.card["dropped"]["labels"] == 4
+    assert built.card.dropped["labels"] == 4
     built = build(rows, rows, labels=None, drop_labels=(-1,))  # -1 as a target would be wrong
     assert built.splits["train"]["label"].tolist() == [0.0, 1.0]
     exact = table(text=["a", "b"], label=["0.0", 1.0])
