@@ -17,7 +17,7 @@ class Artifacts:
         return self.root / "encoder"
 
     def raw(self, task: str) -> Path:
-        """Folder of the clean splits (`<split>.parquet`) and `card.json`."""
+        """The folder of the clean splits and `card.json`."""
         return self.root / "raw" / task
 
     def tokens(self, task: str) -> Path:

@@ -26,7 +26,7 @@ class Comparison:
         scores: of every method.
         constant, floor: the answer that scores best if given to every example, and its score.
         learnt: trained methods that are shown to be above the constant answer.
-        above_head: those above the method that trains the head alone; None: not in the grid.
+        above_head: those above the method that trains the head alone, where the grid has it.
         best: the trained method of the highest mean score; None where none learnt.
         ties: the other trained methods that no difference to the best is shown for.
         baseline: the best uniform method that was trained; None for the reason in `nothing`.
@@ -38,7 +38,7 @@ class Comparison:
     constant: str
     floor: Score
     learnt: tuple[str, ...]
-    above_head: tuple[str, ...] | None
+    above_head: tuple[str, ...]
     best: str | None
     ties: tuple[str, ...]
     baseline: str | None
@@ -101,7 +101,7 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
         constant=constant,
         floor=floor,
         learnt=learnt,
-        above_head=None if head is None else _above({n: scores[n] for n in learnt}, scores[head]),
+        above_head=_above({n: scores[n] for n in learnt}, scores[head]) if head else (),
         best=best,
         ties=tuple(n for n in trained if n in to_best and not to_best[n].excludes_zero),
         baseline=baseline,

@@ -60,15 +60,16 @@ def verdict(report: TaskReport, comparison: Comparison) -> str:
 def _learnt(report: TaskReport, comparison: Comparison) -> str:
     """Which methods are beyond the constant answer, and beyond the head alone."""
     names = [method.name for method in report.results.methods]
-    others = [method.name for method in report.results.methods if method.rule != "none"]
+    heads = [method.name for method in report.results.methods if method.rule == "none"]
+    others = [name for name in names if name not in heads]
     if not comparison.learnt:
         return f"Nothing was learnt: {comparison.nothing}."
     floor = f"{comparison.constant} ({comparison.floor.mean:.4f})"
     text = f"Above {floor}: {_share(comparison.learnt, names, 'methods')}"
-    if comparison.above_head:
-        text += f"; above `head`: {_share(comparison.above_head, others, 'others')}"
-    elif comparison.above_head is not None and others:
-        text += f"; above `head`: none of {len(others)} others, so that comparing them says nothing"
+    if heads and others:
+        some = _share(comparison.above_head, others, "others")
+        none = f"none of {len(others)} others, so that comparing them says nothing"
+        text += f"; above {code(heads[0])}: {some if comparison.above_head else none}"
     return f"{text}."
 
 
@@ -100,9 +101,9 @@ def _against_baselines(name: str, rows: Sequence[tuple[TaskReport, Comparison]])
         difference = comparison.differences.get(name)
         if difference and report.equal.get(name) == comparison.baseline:
             found["the same plan"] += 1
-        elif difference and not difference.excludes_zero:
-            found["no difference shown"] += 1
+        elif difference and difference.excludes_zero:
+            found["above" if difference.low > 0 else "below"] += 1
         elif difference:
-            found["above" if difference.difference > 0 else "below"] += 1
+            found["no difference shown"] += 1
     listed = ", ".join(f"{what} {number}" for what, number in found.items())
     return f"{code(name)} against the best single kind: {listed}."

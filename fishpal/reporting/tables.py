@@ -7,16 +7,8 @@ from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
 
-COMPARISON_HEADER = [
-    "method",
-    "score (mean ± sd)",
-    "difference to the best single kind",
-    "trainable",
-    "kept",
-    "total",
-    "training s",
-    "selection s",
-]
+NUMBERS = ("trainable", "kept", "total", "training s", "selection s")
+COMPARISON_HEADER = ["method", "score (mean ± sd)", "difference to the best single kind", *NUMBERS]
 
 
 def comparison_table(report: TaskReport, comparison: Comparison) -> str:
@@ -30,8 +22,8 @@ def comparison_table(report: TaskReport, comparison: Comparison) -> str:
         score = f"{mean_sd(scores)} ({count(len(scores), 'seed')}{_untrained(method)})"
         select = method.selection_seconds
         seconds = [f"{method.training_seconds:.1f}", f"{select:.1f}" if select else "0"]
-        rows.append([code(method.name), score, _difference(report, comparison, method.name)])
-        rows[-1] += [*cells, *seconds]
+        difference = _difference(report, comparison, method.name)
+        rows.append([code(method.name), score, difference, *cells, *seconds])
     floor = [comparison.constant.removeprefix("the "), f"{comparison.floor.mean:.4f}"]
     return table(COMPARISON_HEADER, [*rows, [*floor, *("—" for _ in COMPARISON_HEADER[2:])]])
 

@@ -10,7 +10,13 @@ import pytest
 from fishpal.common.errors import DataError
 from fishpal.metrics import METRICS, accuracy, pearson
 from fishpal.params.options import ReportOptions
-from fishpal.reporting.bootstrap import draw_examples, draw_seeds, paired_difference
+from fishpal.reporting.bootstrap import (
+    Bootstrap,
+    Difference,
+    draw_examples,
+    draw_seeds,
+    paired_difference,
+)
 
 
 def make(seed, seeds=2, n=60, classes=3, skill=(0.8, 0.6)):
@@ -140,6 +146,29 @@ def test_two_seeds_cover_less_than_the_confidence_of_the_seeds_variance():
             )
             hits[seeds] += found.low <= 0 <= found.high
     assert hits[2] / 150 < 0.9 < hits[8] / 150 + 0.06
+
+
+def test_the_interval_of_one_score_equals_a_plain_loop():
+    labels, predictions, _ = make(4, seeds=3)
+    found = Bootstrap(METRICS["macro_f1"], labels, 3, ReportOptions(40, 0.8, 5)).score(predictions)
+    never = np.full_like(predictions, 0)
+    constant = METRICS["macro_f1"](labels, never[0], 3)
+    assert found.mean == pytest.approx(
+        np.mean([METRICS["macro_f1"](labels, row, 3) for row in predictions])
+    )
+
+    def above_nothing(y, p, classes):
+        return METRICS["macro_f1"](y, p, classes) if p.any() else 0.0
+
+    low, high = plain_loop(above_nothing, labels, predictions, never, 3, 40, 0.8, 5)
+    assert found.interval() == pytest.approx((low, high), abs=1e-12)
+    assert constant < low < found.mean < high
+
+
+def test_what_rounding_leaves_is_no_difference():
+    assert 0.1 + 0.2 - 0.3 > 0
+    assert not Difference(0.0, 0.1 + 0.2 - 0.3, 1e-16).excludes_zero
+    assert Difference(0.1, 1e-9, 0.2).excludes_zero and Difference(-0.1, -0.2, -1e-9).excludes_zero
 
 
 SHAPES = [

@@ -52,6 +52,18 @@ def test_writes_every_file_and_the_same_bytes_again(run, tmp_path):
             assert b"Software" not in first[name] and b"tIME" not in first[name]
 
 
+def test_nothing_is_written_beside_the_reports(run, tmp_path):
+    """README's pictures stand in docs/pictures, whatever tasks come and go."""
+    picture = tmp_path / "docs/pictures/pairs_scores.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"a picture")
+    before = tree(tmp_path)
+    write(run, tmp_path / "reports")
+    write((make_params(tasks=("closeness",)), run[1]), tmp_path / "reports")
+    after = {path: data for path, data in tree(tmp_path).items() if path.parts[0] != "reports"}
+    assert after == before
+
+
 FIGURES = ("scores", "curves", "parameters")
 
 
