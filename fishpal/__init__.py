@@ -7,8 +7,6 @@
 Names load on first use, so that importing the package needs neither torch nor pydantic.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Leaving fishpal: LoRA merged into the encoder, or as a checkpoint that `peft` loads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

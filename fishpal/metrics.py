@@ -10,8 +10,6 @@ and returns a number where higher is better. The confusion matrix N has rows for
 columns for predictions: N[i, j] examples of class i were predicted as class j.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

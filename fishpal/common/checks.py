@@ -1,7 +1,5 @@
 """Checks of one value: each raises `ParamsError` with key, value and what is allowed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 

@@ -1,7 +1,5 @@
 """Turns pydantic's findings into one line: key, value, what is allowed."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum

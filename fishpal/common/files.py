@@ -1,7 +1,5 @@
 """Writing that never leaves half a file, and reading that names the file when it fails."""
 
-from __future__ import annotations
-
 import csv
 import glob
 import json

@@ -1,7 +1,5 @@
 """Parsed JSON or YAML → checked, immutable objects: the one validator of params and records."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from typing import Any

@@ -7,8 +7,6 @@ could fail silently where a model ignores the interface: `fishpal.encoders.specs
 attaching a prefix there is an error.
 """
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 

@@ -1,13 +1,11 @@
 """Pretrained encoders: loading them, and the places in each where a module can attach."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +133,7 @@ class Encoder:
     sha256: str
 
     @classmethod
-    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Encoder:
+    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Self:
         """Freeze a model of transformers and gather its facts.
 
         Raises:
@@ -145,7 +143,7 @@ class Encoder:
         model.requires_grad_(False).eval()
         return cls(model, pooling, facts, limits, fingerprint(model))
 
-    def to(self, device: torch.device | str) -> Encoder:
+    def to(self, device: torch.device | str) -> Self:
         """Move the model, in place."""
         self.model.to(device)
         return self

@@ -3,8 +3,6 @@
 The only file that knows attribute names of Hugging Face models.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The encoder's own tokenizer, out of the encoder's folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@
 takes seconds to import, so that only the stage that scores predictions imports this module.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from typing import Any

@@ -14,11 +14,10 @@ A regression has one logit and unit variance: log p(y|x) = −½ (y − f)², so
 the exact diagonal is J², and a sample has y − f ~ N(0, 1). All sums are float64.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ class Scores:
     sampled: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Scores:
+    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Self:
         """From logits (B, C), labels (B) and uniform numbers (B), one a drawn label."""
         drawn = sampled_vector(logits, uniform, labels.is_floating_point())
         return cls(logits, score_vector(logits, labels), drawn)

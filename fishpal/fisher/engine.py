@@ -1,7 +1,5 @@
 """The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ tensor (see `modules.base`). Gradients of examples do not mix, since an example'
 only its own row of the batch; so one backward pass of a sum over the batch gives all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 

@@ -1,7 +1,5 @@
 """Examples → padded batches of tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any

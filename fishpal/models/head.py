@@ -1,7 +1,5 @@
 """The head's start, the same for measuring and for training."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import nn

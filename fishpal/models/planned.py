@@ -1,7 +1,5 @@
 """A model with a plan's fresh modules: what training starts from."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from fishpal.common.errors import AttachError

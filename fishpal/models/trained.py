@@ -5,8 +5,6 @@
 fine-tuning, `encoder.safetensors`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

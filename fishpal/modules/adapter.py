@@ -1,7 +1,5 @@
 """Bottleneck adapter at the feed-forward block (Houlsby et al. 2019; parallel: He et al. 2022)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

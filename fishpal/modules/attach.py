@@ -4,8 +4,6 @@ An encoder serves one model at a time: modules are hooks in it, so that those of
 would change the first one's logits without a word. What is attached is known here, by encoder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from weakref import ReferenceType, WeakKeyDictionary, ref

@@ -6,8 +6,6 @@ Layout, here and in the Fisher engine: a tensor of a module is (…), and with t
 summed loss with respect to such a leaf holds every example's own gradient.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +68,7 @@ class CandidateModule(nn.Module, ABC):
         finally:
             self._leaves = None
 
-    def attach(self, ports: LayerPorts, held: list[CandidateModule]) -> None:
+    def attach(self, ports: LayerPorts, held: "list[CandidateModule]") -> None:
         """Put the module to work at a layer, and into `held` for as long as it is there.
 
         Raises:

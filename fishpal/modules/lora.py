@@ -1,7 +1,5 @@
 """LoRA on the query and value projections (Hu et al. 2022, §4.2)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

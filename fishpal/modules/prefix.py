@@ -1,7 +1,5 @@
 """Prefix: trained keys and values in front of a layer's own (Li & Liang 2021)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor, nn
 

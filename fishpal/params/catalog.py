@@ -1,7 +1,5 @@
 """The catalog of params.yaml: where a task's rows come from and what is asked of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path

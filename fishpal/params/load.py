@@ -1,7 +1,5 @@
 """params.yaml → one validated, immutable object."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The methods of params.yaml: named rules for getting a plan, told apart by `rule`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -3,8 +3,6 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The sections of params.yaml that only the pipeline reads: grid, encoder, tokenize."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

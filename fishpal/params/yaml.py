@@ -4,8 +4,6 @@ DVC hands stages no parameters; both read params.yaml, and have to read the same
 loader speaks YAML 1.1, where `1e-3` is a text, `yes` is true and `012` is ten.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable
 from typing import Any

@@ -1,10 +1,8 @@
 """Tokenised splits in Arrow files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fishpal.common.errors import DataError, FishpalError, brief
 from fishpal.common.files import replacing
@@ -53,7 +51,7 @@ class ArrowSplit(Stored):
             label = self._facts.standardise(label)
         return Example(self._ids[index].as_py(), label, types)
 
-    def check(self, facts: TaskFacts, limits: Limits) -> ArrowSplit:
+    def check(self, facts: TaskFacts, limits: Limits) -> Self:
         """The split; `DataError` where a row is not the task's or beyond the encoder's limits."""
         import pyarrow.compute as pc
 

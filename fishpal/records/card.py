@@ -1,10 +1,8 @@
 """What `download` and `tokenize` found in a task's rows."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
@@ -69,7 +67,7 @@ class Counts:
         write_json(path, data.pop("splits") | data)
 
     @classmethod
-    def load(cls, path: str | Path) -> Counts:
+    def load(cls, path: str | Path) -> Self:
         data = read_json(path)
         if not isinstance(data, dict):
             raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")

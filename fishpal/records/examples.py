@@ -1,11 +1,10 @@
 """Examples in memory: what a model reads, and whether it can."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from fishpal.common.errors import DataError, brief
 from fishpal.records.facts import Limits, TaskFacts
@@ -24,7 +23,7 @@ class Stored(Sequence[Example], ABC):
     """Examples in a file, which knows of all rows without reading each."""
 
     @abstractmethod
-    def check(self, facts: TaskFacts, limits: Limits) -> Stored:
+    def check(self, facts: TaskFacts, limits: Limits) -> Self:
         """Itself; `DataError` where a row is not the task's or beyond the encoder's limits."""
 
     @abstractmethod

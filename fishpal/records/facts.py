@@ -1,11 +1,9 @@
 """What tables, plans and models need to know of an encoder, a head and a task."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +45,7 @@ class Scale:
     sd: float
 
     @classmethod
-    def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Scale:
+    def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Self:
         """The scale of the fit part's labels.
 
         Raises:

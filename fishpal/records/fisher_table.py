@@ -1,7 +1,5 @@
 """The Fisher table: one row a candidate, and its file format."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fishpal.common.errors import PlanError

@@ -1,9 +1,8 @@
 """Per-example kernels of the candidates: what the kernel criterion needs beyond the table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +55,7 @@ class Grams:
                 raise OSError(str(error)) from error
 
     @classmethod
-    def load(cls, path: str | Path) -> Grams:
+    def load(cls, path: str | Path) -> Self:
         """Read kernels.
 
         Raises:

@@ -1,10 +1,8 @@
 """The plan: which module each layer gets, with everything that training needs of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.kinds import ModuleKind
@@ -95,7 +93,7 @@ class Plan(JsonRecord):
         return {key: data[key] for key in order}
 
     @classmethod
-    def read(cls, path: str | Path, task: str, method: str) -> Plan:
+    def read(cls, path: str | Path, task: str, method: str) -> Self:
         """`load`; raises `PlanError` unless it is the plan of this task and method."""
         plan = cls.load(path)
         for key, wanted in (("task", task), ("method", method)):

@@ -1,7 +1,5 @@
 """What every record that is one JSON file has in common."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self

@@ -3,13 +3,11 @@
 `load` raises `PlanError` with the file's name where it is missing or malformed.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +86,7 @@ class Curve:
         write_csv(path, [field.name for field in fields(CurvePoint)], rows)
 
     @classmethod
-    def load(cls, path: str | Path) -> Curve:
+    def load(cls, path: str | Path) -> Self:
         """Read a curve; a row that is wrong is named."""
         header = [field.name for field in fields(CurvePoint)]
         try:
@@ -141,7 +139,7 @@ class Predictions:
             pd.concat(frames, ignore_index=True).to_parquet(draft, index=False)
 
     @classmethod
-    def load(cls, path: str | Path) -> Predictions:
+    def load(cls, path: str | Path) -> Self:
         """Read predictions; splits by name, examples by row."""
         columns = _read_columns(path)
         labels, predictions = {}, {}

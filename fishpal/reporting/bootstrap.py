@@ -1,10 +1,8 @@
 """Is one method better than another? A paired bootstrap over seeds and examples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +44,7 @@ class Score:
         low, high = np.quantile(self.resampled, [tail, 1 - tail])
         return float(low), float(high)
 
-    def minus(self, other: Score) -> Difference:
+    def minus(self, other: Self) -> Difference:
         """Paired: both are of the same seeds and so of the same resamples."""
         mean, resampled = self.mean - other.mean, self.resampled - other.resampled
         return Difference(mean, *Score(mean, resampled, self.confidence).interval())

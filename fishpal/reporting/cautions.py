@@ -1,7 +1,5 @@
 """What a reader of the report should know before believing it: one line a kind of warning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

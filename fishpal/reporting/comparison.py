@@ -4,10 +4,9 @@ A comparison is worth something where the methods learnt: where they are above t
 answer and above the head alone, and were not left at their untrained start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class TaskReport:
     equal: dict[str, str]
 
     @classmethod
-    def of(cls, results: TaskResults, options: ReportOptions) -> TaskReport:
+    def of(cls, results: TaskResults, options: ReportOptions) -> Self:
         comparisons = (compare(results, split, options) for split in results.headline)
         return cls(results, tuple(comparisons), equal_plans(results.methods))
 

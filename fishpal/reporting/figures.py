@@ -4,30 +4,23 @@
 with matplotlib's own defaults, whatever the user's matplotlibrc says.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import matplotlib.patches
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fishpal.common.files import replacing
+from fishpal.reporting.comparison import TaskReport
+from fishpal.reporting.grid import MethodResults
 from fishpal.reporting.markdown import LETTERS, compact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from matplotlib.axes import Axes
-
-    from fishpal.reporting.comparison import TaskReport
-    from fishpal.reporting.grid import MethodResults
 
 DPI = 120
 LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes

@@ -4,8 +4,6 @@ Every file is opened by the path of its cell, never by listing a folder: cells t
 wider grid left behind are not seen. A file that is missing or malformed raises `PlanError`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Markdown that no text of a user can break, and the report's number formats."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

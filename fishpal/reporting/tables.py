@@ -1,7 +1,5 @@
 """The tables of a task, in Markdown."""
 
-from __future__ import annotations
-
 from fishpal.records.plan import Plan
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults

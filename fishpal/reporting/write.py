@@ -1,7 +1,5 @@
 """The report of a run: text, metrics, plot tables and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev

@@ -6,8 +6,6 @@ a plan's kernel is the sum of its candidates'. Each candidate's is divided by it
 first: the size and scale of a kind drop out, and only the directions that it opens count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Methods: the named ways to get a plan from a Fisher table."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

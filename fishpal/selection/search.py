@@ -1,7 +1,5 @@
 """Finding the best plan under a parameter limit: exactly where scores add, else by ascent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product

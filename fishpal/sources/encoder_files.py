@@ -1,7 +1,5 @@
 """Where tables and encoders come from: a wheel of the package index, the hub, or local files."""
 
-from __future__ import annotations
-
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files out of a wheel of the package index: fetched, checked and unzipped, never installed."""
 
-from __future__ import annotations
-
 import hashlib
 import lzma
 import shutil

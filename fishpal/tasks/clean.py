@@ -1,7 +1,5 @@
 """Raw tables → clean splits: texts that are texts, labels as class indices, a card of counts."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A task's raw rows: out of a wheel, the hub, or local files."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath

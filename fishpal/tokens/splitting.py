@@ -1,7 +1,5 @@
 """Cuts train into its fit and selection parts, and evaluation splits to size."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 

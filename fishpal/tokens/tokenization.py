@@ -1,7 +1,5 @@
 """Clean splits (`artifacts/raw/<task>/`) → tokenised splits (layout: `records.examples`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

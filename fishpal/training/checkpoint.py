@@ -4,8 +4,6 @@ A checkpoint is a convenience, never a result: one that is damaged, or that belo
 params, data, code or another torch, is as good as none, and training starts from the beginning.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -1,7 +1,5 @@
 """The moving parts of one training: updates, looks at the selection part, and its whole state."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
