@@ -9,15 +9,18 @@ from pydantic import TypeAdapter, ValidationError
 from fishpal.common.errors import FishpalError, ParamsError, PlanError
 from fishpal.common.explain import check_plain, explain
 
-STRICT = {"extra": "forbid"}
-"""`__pydantic_config__` of every dataclass that is read: an unknown key is an error, no no-op."""
+
+class Strict:
+    """Base of every dataclass that is read: an unknown key is an error, no no-op."""
+
+    __pydantic_config__ = {"extra": "forbid"}
 
 
 def decode(kind: Any, value: Any, where: str, error: type[FishpalError] = PlanError) -> Any:
     """Build `kind` from parsed JSON, its types taken strictly: "8" and 8.0 are no integers.
 
     Args:
-        kind: a dataclass (with `STRICT`), or any type that pydantic knows.
+        kind: a dataclass (a `Strict` one), or any type that pydantic knows.
         value: what `json.loads` or a safe YAML loader gave, of whatever size and shape.
         where: the file, for messages.
         error: what to raise.

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator
 
 from fishpal.common.checks import check, check_choice
 from fishpal.common.kinds import MetricName
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
 
 # keys of counts.json beside the splits'
@@ -19,10 +19,9 @@ Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is 
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Strict):
     """Cuts one table into splits; rows that share the value of column `by` stay together."""
 
-    __pydantic_config__ = STRICT
     shares: dict[str, float]
     by: Column | None = None
     seed: int = 0
@@ -39,10 +38,9 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSource:
+class TaskSource(Strict):
     """What every source of a task has in common."""
 
-    __pydantic_config__ = STRICT
     licence: str = "unknown"
     drop_labels: tuple[str | int, ...] = ()
     drop_duplicates: bool = False
@@ -145,10 +143,9 @@ def check_split_names(key: str, names: Collection[str], split: Split | None = No
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Strict):
     """One or two text columns, in the order in which they are paired, and the label's."""
 
-    __pydantic_config__ = STRICT
     text: tuple[Column, ...]
     label: Column
 
@@ -159,10 +156,9 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Strict):
     """Examples used of train's two parts and of each evaluation split; null: all (the rest)."""
 
-    __pydantic_config__ = STRICT
     fit: int | None = None
     selection: int | float = 0.1
     evaluation: int | None = None
@@ -178,14 +174,13 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Strict):
     """One data set: where its rows come from and what is asked of them.
 
     `labels` are the raw values in class order; null makes the task a regression.
     `headline` are the splits that the report compares on; null: test, or else all but train.
     """
 
-    __pydantic_config__ = STRICT
     source: Annotated[Source, Discriminator("type")]
     columns: Columns
     labels: tuple[str | int, ...] | None

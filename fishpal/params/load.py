@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import ParamsError, brief, one_of
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 from fishpal.params.catalog import Task
 from fishpal.params.methods import Method
 from fishpal.params.options import (
@@ -22,10 +22,9 @@ from fishpal.params.yaml import parse_yaml
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Strict):
     """All of params.yaml; each field is a section of that name."""
 
-    __pydantic_config__ = STRICT
     grid: Grid
     encoder: Encoder
     catalog: dict[str, Task]

@@ -7,14 +7,13 @@ from pydantic import Discriminator
 
 from fishpal.common.checks import check, check_rate
 from fishpal.common.kinds import CriterionName, ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseMethod:
+class BaseMethod(Strict):
     """`learning_rate`, where set, replaces every kind's own rate in this method's plan."""
 
-    __pydantic_config__ = STRICT
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:

@@ -15,17 +15,16 @@ from fishpal.common.checks import (
     check_size,
 )
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
 Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
-class LoraOptions:
+class LoraOptions(Strict):
     """LoRA: rank r, scale alpha / r, dropout on the module's input."""
 
-    __pydantic_config__ = STRICT
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
@@ -37,10 +36,9 @@ class LoraOptions:
 
 
 @dataclass(frozen=True)
-class AdapterOptions:
+class AdapterOptions(Strict):
     """Bottleneck adapter: width b, after the feed-forward block or in parallel to it."""
 
-    __pydantic_config__ = STRICT
     bottleneck: int = 48
     placement: Literal["sequential", "parallel"] = "sequential"
     activation: Literal["relu", "gelu", "tanh"] = "relu"
@@ -54,14 +52,13 @@ class AdapterOptions:
 
 
 @dataclass(frozen=True)
-class PrefixOptions:
+class PrefixOptions(Strict):
     """Prefix: p positions; optionally reparameterised through an MLP d → mid → 2d.
 
     `std` is the standard deviation of the start of keys and values (without an MLP) or of the
     MLP's input (with one).
     """
 
-    __pydantic_config__ = STRICT
     length: int = 10
     reparameterize: bool = False
     mid: int = 512
@@ -73,20 +70,18 @@ class PrefixOptions:
 
 
 @dataclass(frozen=True)
-class ModuleOptions:
+class ModuleOptions(Strict):
     """The sizes of every kind."""
 
-    __pydantic_config__ = STRICT
     prefix: PrefixOptions = field(default_factory=PrefixOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
 
 
 @dataclass(frozen=True)
-class HeadOptions:
+class HeadOptions(Strict):
     """The head that Fisher scores with and that training starts from."""
 
-    __pydantic_config__ = STRICT
     init: HeadInit = HeadInit.RANDOM
     seed: int = 0
 
@@ -95,13 +90,12 @@ class HeadOptions:
 
 
 @dataclass(frozen=True)
-class FisherOptions:
+class FisherOptions(Strict):
     """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs.
 
     `dropout` leaves the encoder's own dropout on while measuring, as the thesis does.
     """
 
-    __pydantic_config__ = STRICT
     kinds: tuple[ModuleKind, ...] = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
     examples: int = 256
     estimator: Estimator = Estimator.EMPIRICAL
@@ -125,10 +119,9 @@ class FisherOptions:
 
 
 @dataclass(frozen=True)
-class LearningRates:
+class LearningRates(Strict):
     """One peak learning rate a kind, the same in every plan (protocol, design §7.2)."""
 
-    __pydantic_config__ = STRICT
     prefix: float = 1e-2
     adapter: float = 5e-3
     lora: float = 5e-3
@@ -141,13 +134,12 @@ class LearningRates:
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Strict):
     """Training by the protocol of design §7; one unit of `patience` is one evaluation.
 
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
     """
 
-    __pydantic_config__ = STRICT
     learning_rate: LearningRates = field(default_factory=LearningRates)
     epochs: int = 4
     batch_size: int = 32
@@ -178,14 +170,13 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class SelectOptions:
+class SelectOptions(Strict):
     """How a plan is chosen.
 
     `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
     the top so many layers empty: training then need not backpropagate below them.
     """
 
-    __pydantic_config__ = STRICT
     criterion: CriterionName = CriterionName.SNR
     allow_none: bool = False
     budget: float | None = None
@@ -200,8 +191,7 @@ class SelectOptions:
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
-    __pydantic_config__ = STRICT
+class EvaluateOptions(Strict):
     batch_size: int = 64
     device: Device = "auto"
 
@@ -210,10 +200,9 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Strict):
     """`resamples` and `confidence` of the bootstrap intervals."""
 
-    __pydantic_config__ = STRICT
     resamples: int = 2000
     confidence: float = 0.95
     seed: int = 0

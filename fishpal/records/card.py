@@ -6,15 +6,14 @@ from typing import Any, Self
 
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 from fishpal.records.record import JsonRecord
 
 
 @dataclass(frozen=True)
-class SplitCard:
+class SplitCard(Strict):
     """Rows of a published split, and how many have each label (none for a regression)."""
 
-    __pydantic_config__ = STRICT
     rows: int
     labels: dict[str, int] | None = None
 
@@ -42,23 +41,21 @@ class Card(JsonRecord):
 
 
 @dataclass
-class SplitCounts:
+class SplitCounts(Strict):
     """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens."""
 
-    __pydantic_config__ = STRICT
     rows: int = 0
     truncated: int = 0
     max_tokens: int = 0
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Strict):
     """`artifacts/tokens/<task>/counts.json`: fit, selection and each evaluation split.
 
     `removed_duplicates` are rows kept out of fit, since their texts stand in selection.
     """
 
-    __pydantic_config__ = STRICT
     splits: dict[str, SplitCounts]
     removed_duplicates: int = 0
 

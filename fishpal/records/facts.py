@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fishpal.common.checks import check_positive
 from fishpal.common.errors import DataError, FishpalError
 from fishpal.common.kinds import HeadInit
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
 Pooling = Literal["mean", "cls"]
@@ -19,10 +19,9 @@ Pooling = Literal["mean", "cls"]
 
 
 @dataclass(frozen=True)
-class EncoderFacts:
+class EncoderFacts(Strict):
     """An encoder's type (`config.model_type`), depth, width and number of parameters."""
 
-    __pydantic_config__ = STRICT
     type: str
     layers: int
     hidden: int
@@ -33,14 +32,13 @@ class EncoderFacts:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(Strict):
     """How a regression's labels y are standardised: z = (y − mean) / sd, of the fit part.
 
     The sign of `sd` is such that the first fit label beside the mean is positive. So any affine
     change of the labels, a·y + b with a ≠ 0, leaves z as it is, and all that is made from it.
     """
 
-    __pydantic_config__ = STRICT
     mean: float
     sd: float
 
@@ -104,10 +102,9 @@ class TaskFacts(JsonRecord):
 
 
 @dataclass(frozen=True)
-class HeadFacts:
+class HeadFacts(Strict):
     """The head's start and its number of outputs (1 for a regression)."""
 
-    __pydantic_config__ = STRICT
     init: HeadInit
     seed: int
     outputs: int

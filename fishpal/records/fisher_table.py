@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.params.options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.record import JsonRecord
@@ -13,7 +13,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class CandidateRow:
+class CandidateRow(Strict):
     """Fisher statistics of one kind at one layer, over n examples.
 
     With g the per-example gradient of log p(y|x) with respect to the candidate's P parameters:
@@ -27,7 +27,6 @@ class CandidateRow:
         tensor_parameters: number of parameters of each of these tensors.
     """
 
-    __pydantic_config__ = STRICT
     layer: int
     kind: ModuleKind
     parameters: int

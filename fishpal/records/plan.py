@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.kinds import ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.params.options import LearningRates, ModuleOptions
 from fishpal.records.facts import EncoderFacts
 from fishpal.records.record import JsonRecord
@@ -15,17 +15,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class LayerScore:
+class LayerScore(Strict):
     """Why a layer got what it got: each kind's score there, and the choice."""
 
-    __pydantic_config__ = STRICT
     layer: int
     chosen: ModuleKind | None
     scores: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Reason:
+class Reason(Strict):
     """The rule and, where it measured something, what it saw.
 
     Attributes:
@@ -36,7 +35,6 @@ class Reason:
         scores: every layer's candidates.
     """
 
-    __pydantic_config__ = STRICT
     rule: str
     criterion: str | None = None
     total: float | None = None

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from fishpal.common.files import read_json, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 
 
-class JsonRecord:
+class JsonRecord(Strict):
     """A dataclass whose fields are the keys of its file."""
-
-    __pydantic_config__ = STRICT
 
     def to_json(self) -> dict[str, Any]:
         """Readable JSON; decoding it gives an equal record."""

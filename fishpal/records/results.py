@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.files import replacing, write_csv
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
 Values = NDArray[Any]
@@ -22,10 +22,9 @@ PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Strict):
     """Parameters updated in training; kept beyond the frozen encoder; encoder + kept."""
 
-    __pydantic_config__ = STRICT
     trainable: int
     kept: int
     total: int
@@ -47,11 +46,10 @@ class Seconds(JsonRecord):
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(Strict):
     """One evaluation: mean losses since the last one (fit, None at the start) and now
     (selection), in the task's unit (`fishpal.models.classifier.task_loss`)."""
 
-    __pydantic_config__ = STRICT
     update: int
     epoch: float
     fit_loss: float | None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import get_scheduler
 
 from fishpal.common.errors import TrainingError
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.predict import mean_loss, predict
@@ -24,7 +24,7 @@ SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', wher
 
 
 @dataclass(frozen=True)
-class RunState:
+class RunState(Strict):
     """What a checkpoint holds beside tensors, after `update` updates.
 
     Attributes:
@@ -32,7 +32,6 @@ class RunState:
         schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
     """
 
-    __pydantic_config__ = STRICT
     update: int
     rates: tuple[float, ...]
     schedule: dict[str, Any]
