@@ -15,9 +15,11 @@ def check(ok: bool, name: str, value: object, allowed: str) -> None:
         raise ParamsError(f"{name} is {brief(value)}; allowed: {allowed}")
 
 
-def check_positive(**values: float) -> None:
+def check_positive(**values: float | None) -> None:
+    """None, where a type allows it, is not looked at."""
     for name, value in values.items():
-        check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")
+        ok = value is None or (value > 0 and math.isfinite(value))
+        check(ok, name, value, "a finite number above 0")
 
 
 def check_size(**values: int) -> None:

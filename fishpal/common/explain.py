@@ -39,11 +39,9 @@ class _Place:
 
 
 def explain(error: ValidationError, root: Any) -> str:
-    """The most telling finding in one line.
+    """The most telling finding of validating JSON into `root`, in one line.
 
-    Args:
-        error: from validating JSON into `root`.
-        root: a dataclass, dict, tuple, union or scalar of such.
+    `root` is a dataclass, dict, tuple, union or scalar of such.
     """
     found = error.errors(include_url=False)
     # A misspelt key is both unknown and missing; the unknown one names the slip.
@@ -105,8 +103,7 @@ def _union(kind: Any) -> tuple[tuple[Any, ...], str]:
 
 def _tags(member: Any, key: str) -> tuple[str, ...]:
     """The values that the discriminator of a union's member may have."""
-    tags: tuple[str, ...] = get_args(get_type_hints(member)[key])
-    return tags
+    return get_args(get_type_hints(member)[key])
 
 
 def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
@@ -150,12 +147,10 @@ def check_plain(data: Any) -> None:
     todo: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
     while todo:
         value, keys = todo.pop()
-        where = ".".join(brief(key) for key in keys) or "the file"
-        count += 1
+        where, count = _Place(keys, None).path, count + 1
         if count > MAX_VALUES or len(keys) > MAX_DEPTH:
-            allowed = f"{MAX_VALUES} values in {MAX_DEPTH} levels"
             what = f"{brief(where)} is too large or refers to itself"
-            raise ParamsError(f"{what}; allowed: {allowed}")
+            raise ParamsError(f"{what}; allowed: {MAX_VALUES} values in {MAX_DEPTH} levels")
         if isinstance(value, dict):
             for key in value:
                 _expect_plain(isinstance(key, str), f"{where}: key", key, "a text")
@@ -170,14 +165,12 @@ def check_plain(data: Any) -> None:
 def _check_scalar(where: str, value: Any) -> None:
     if isinstance(value, str):
         _expect_plain(_is_text(value), where, value, "text without NUL and lone surrogates")
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, int):
+    elif isinstance(value, int) and not isinstance(value, bool):
         if not -INT64 <= value < INT64:  # not shown: Python refuses to print the longest ones
             raise ParamsError(f"{where} is too large; allowed: integers of 64 bits")
     elif isinstance(value, float):
         _expect_plain(math.isfinite(value), where, value, "finite numbers")
-    else:
+    elif value is not None and not isinstance(value, bool):
         kinds = "text, numbers, true, false, null, lists and mappings"
         _expect_plain(False, where, value, kinds)
 

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.errors import FishpalError, PlanError
+from safetensors import SafetensorError
+
+from fishpal.common.errors import FishpalError, PlanError, brief
 
 # Process numbers mean something on one machine alone, and folders may be shared.
 _MACHINE = f"{uuid.getnode():x}"
@@ -39,7 +41,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
         if target.is_dir() and not target.is_symlink():
             target.rename(holder / "old")  # a folder cannot be renamed over a full one
         draft.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter for a full disk, too
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
@@ -63,8 +65,26 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _cannot_write(target: Path, error: OSError) -> FishpalError:
-    return FishpalError(f"{target}: cannot be written: {error.strerror or error}")
+def _cannot_write(target: Path, error: Exception) -> FishpalError:
+    reason = getattr(error, "strerror", None) or error
+    return FishpalError(f"{target}: cannot be written: {reason}")
+
+
+@contextmanager
+def reading(
+    path: str | Path, what: str, *damage: type[Exception], error: type[FishpalError] = PlanError
+) -> Iterator[None]:
+    """Let the block read a file; an `error` names the file that is unreadable or is no `what`.
+
+    Args:
+        damage: what the block raises where the file is no `what`.
+    """
+    try:
+        yield
+    except OSError as found:
+        raise error(f"{path}: cannot be read: {found.strerror or brief(found, 160)}") from found
+    except damage as found:
+        raise error(f"{path}: not {what}: {brief(found, 160)}") from found
 
 
 def write_text(target: str | Path, text: str) -> None:
@@ -85,17 +105,9 @@ def write_csv(target: str | Path, header: Sequence[str], rows: Sequence[Sequence
 
 
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        PlanError: naming the file, where it is missing, not UTF-8 or not JSON.
-    """
-    try:
+    """Parse a JSON file; `PlanError` names one that is missing, not UTF-8 or not JSON."""
+    with reading(path, "JSON", ValueError, RecursionError):
         return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: not JSON: {error}") from error
 
 
 def rounded(value: float) -> float:

@@ -19,14 +19,11 @@ class Strict:
 def decode(kind: Any, value: Any, where: str, error: type[FishpalError] = PlanError) -> Any:
     """Build `kind` from parsed JSON, its types taken strictly: "8" and 8.0 are no integers.
 
+    Raises `error`, naming the file (`where`), key, value and what is allowed.
+
     Args:
         kind: a dataclass (a `Strict` one), or any type that pydantic knows.
         value: what `json.loads` or a safe YAML loader gave, of whatever size and shape.
-        where: the file, for messages.
-        error: what to raise.
-
-    Raises:
-        FishpalError: of type `error`, naming file, key, value and what is allowed.
     """
     try:
         check_plain(value)

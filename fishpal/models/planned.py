@@ -14,10 +14,6 @@ def plan_model(
 ) -> Classifier:
     """Encoder, head and the plan's fresh modules, with just what is to be trained unfrozen.
 
-    Args:
-        head: from `start_head`.
-        seed: of the modules' start.
-
     Raises:
         AttachError: where the plan was made for an encoder of another type, depth or width, the
             encoder is in use, or there is nothing to train.

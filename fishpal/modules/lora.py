@@ -36,12 +36,6 @@ class Lora(CandidateModule):
         for a in (self.query_a, self.value_a):  # nn.Linear's start, as in the authors' code
             nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
 
-    def kept(self) -> dict[str, Tensor]:
-        return dict(self.named_parameters())
-
-    def load_kept(self, tensors: dict[str, Tensor]) -> None:
-        self.load_state_dict(tensors)
-
     def delta(self, projection: str, x: Tensor) -> Tensor:
         """(α / r) · B A x for `query` or `value`; x and the result are (B, T, d)."""
         tensors = self.tensors()

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator
 from fishpal.common.checks import check, check_choice
 from fishpal.common.kinds import MetricName
 from fishpal.common.validate import Strict
-from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
+from fishpal.params.sections import HUB_NAME, REVISION, Wheel, check_name, check_pattern
 
 # keys of counts.json beside the splits'
 RESERVED = ("fit", "selection", "removed_duplicates")
@@ -27,8 +27,8 @@ class Split(Strict):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check("train" in self.shares, "shares", list(self.shares), "train and one more split")
-        check(len(self.shares) > 1, "shares", list(self.shares), "train and one more split")
+        ok = "train" in self.shares and len(self.shares) > 1
+        check(ok, "shares", list(self.shares), "train and one more split")
         for name, share in self.shares.items():
             check_split_name("shares", name)
             check(0 < share < 1, f"shares.{name}", share, "between 0 and 1")
@@ -61,17 +61,13 @@ class TableSource(TaskSource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageTask(TableSource):
-    """A table inside a wheel of the package index; never installed, never imported."""
+class PackageTask(Wheel, TableSource):
+    """A table inside a wheel."""
 
-    type: Literal["package"]
-    package: str
-    version: str
-    sha256: str
     file: str
 
     def __post_init__(self) -> None:
-        check_wheel(self.package, self.version, self.sha256)
+        super().__post_init__()
         check(self.split is not None, "split", "null", "a split, since a package holds one table")
 
     def describe(self) -> str:
@@ -155,6 +151,12 @@ class Columns(Strict):
         check(len(set(names)) == len(names), "text and label", names, "each column once")
 
 
+def needed_columns(columns: Columns, split: Split | None) -> list[str]:
+    """The columns that are read: texts, label and, for a cut by group, the group's."""
+    by = [split.by] if split and split.by else []
+    return list(dict.fromkeys([*columns.text, columns.label, *by]))
+
+
 @dataclass(frozen=True)
 class Sizes(Strict):
     """Examples used of train's two parts and of each evaluation split; null: all (the rest)."""
@@ -190,16 +192,16 @@ class Task(Strict):
 
     def __post_init__(self) -> None:
         check(bool(self.metrics), "metrics", "empty", "one metric or more, the main one first")
-        repeated = len(set(self.metrics)) < len(self.metrics)
-        check(not repeated, "metrics", list(self.metrics), "each metric once")
+        once = len(set(self.metrics)) == len(self.metrics)
+        check(once, "metrics", list(self.metrics), "each metric once")
         for metric in self.metrics:
             fits = metric.of_numbers == (self.labels is None)
             kind = "a regression" if self.labels is None else "a classification"
             check(fits, "metrics", metric, f"those of {kind}")
         self._check_labels()
-        splits = self._evaluation_splits()
+        splits = self.source.split.shares if self.source.split else self.source.tables()
         for split in self.headline or ():
-            check_choice("headline", split, splits)
+            check_choice("headline", split, [name for name in splits if name != "train"])
 
     def _check_labels(self) -> None:
         if self.labels is None:
@@ -211,7 +213,3 @@ class Task(Strict):
             check(str(label) not in names, "source.drop_labels", label, "what `labels` leaves out")
         if MetricName.F1 in self.metrics:
             check(len(names) == 2, "metrics", "f1", "with two labels; else macro_f1")
-
-    def _evaluation_splits(self) -> list[str]:
-        splits = self.source.split.shares if self.source.split else self.source.tables()
-        return [name for name in splits if name != "train"]

@@ -46,8 +46,7 @@ class Random(BaseMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seed is not None:
-            check(self.seed >= 0, "seed", self.seed, "an integer from 0")
+        check((self.seed or 0) >= 0, "seed", self.seed, "an integer from 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,8 +110,7 @@ class FisherOptions(Strict):
     def __post_init__(self) -> None:
         named = ", ".join(map(str, self.kinds)) or "empty"
         allowed = "one kind or more, each once: " + ", ".join(ModuleKind)
-        check(bool(self.kinds), "kinds", named, allowed)
-        check(len(set(self.kinds)) == len(self.kinds), "kinds", named, allowed)
+        check(0 < len(set(self.kinds)) == len(self.kinds), "kinds", named, allowed)
         check(self.examples >= 2, "examples", self.examples, "an integer from 2")
         check_positive(batch_size=self.batch_size)
         check(self.seed >= 0, "seed", self.seed, "an integer from 0")
@@ -163,10 +162,8 @@ class TrainOptions(Strict):
         )
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         check_share(warmup=self.warmup)
-        schedules = ("linear", "polynomial", "cosine", "constant")
-        check_choice("schedule", self.schedule, schedules)
-        if self.patience is not None:
-            check_positive(patience=self.patience)
+        check_choice("schedule", self.schedule, ("linear", "polynomial", "cosine", "constant"))
+        check_positive(patience=self.patience)
 
 
 @dataclass(frozen=True)
@@ -186,8 +183,7 @@ class SelectOptions(Strict):
         check_choice("criterion", self.criterion, tuple(CriterionName))
         if self.budget is not None:
             check(0 < self.budget <= 1, "budget", self.budget, "above 0 up to 1, or null")
-        if self.top_layers is not None:
-            check_positive(top_layers=self.top_layers)
+        check_positive(top_layers=self.top_layers)
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,7 @@ class ReportOptions(Strict):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        resamples, most = self.resamples, MAX_RESAMPLES
-        check(0 < resamples <= most, "resamples", resamples, f"an integer from 1 to {most}")
+        allowed = f"an integer from 1 to {MAX_RESAMPLES}"
+        check(0 < self.resamples <= MAX_RESAMPLES, "resamples", self.resamples, allowed)
         check(0 < self.confidence < 1, "confidence", self.confidence, "between 0 and 1")
         check(self.seed >= 0, "seed", self.seed, "an integer from 0")

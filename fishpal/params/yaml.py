@@ -64,11 +64,7 @@ Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML document.
-
-    Raises:
-        ParamsError: naming `where`, and the line where it is known.
-    """
+    """The value of a YAML document; `ParamsError` names `where`, and the line where known."""
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from fishpal.common.errors import DataError, FishpalError, brief
-from fishpal.common.files import replacing
+from fishpal.common.errors import DataError, FishpalError
+from fishpal.common.files import reading, replacing
 from fishpal.records.examples import Example, Stored
 from fishpal.records.facts import Limits, TaskFacts
 
@@ -26,13 +26,11 @@ class ArrowSplit(Stored):
 
         self._path, self._standardised = path, standardised
         self._facts: TaskFacts | None = None
-        try:
+        damage = (KeyError, UnicodeDecodeError, pa.ArrowException)
+        with reading(path, "a tokenised split", *damage, error=DataError):
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             self._table.validate(full=True)  # else reading a damaged file can end the process
-            self._ids = self._table["input_ids"]
-            self._labels = self._table["label"]
-        except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
-            raise DataError(f"{path}: not a tokenised split: {brief(error, 160)}") from error
+            self._ids, self._labels = self._table["input_ids"], self._table["label"]
         _check_columns(path, self._table)
         has_types = "token_type_ids" in self._table.column_names
         self._types = self._table["token_type_ids"] if has_types else None

@@ -69,5 +69,4 @@ class Counts(Strict):
         if not isinstance(data, dict):
             raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")
         rest = {key: data.pop(key) for key in ("removed_duplicates",) if key in data}
-        counts: Counts = decode(cls, {"splits": data} | rest, str(path))
-        return counts
+        return decode(cls, {"splits": data} | rest, str(path))

@@ -44,11 +44,7 @@ class Scale(Strict):
 
     @classmethod
     def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Self:
-        """The scale of the fit part's labels.
-
-        Raises:
-            DataError: labels without a spread, or with one beyond floating point.
-        """
+        """Of the fit part's labels; `DataError` where they have no spread, or an infinite one."""
         values = np.asarray(labels, dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, sd = float(values.mean()), float(values.std())

@@ -67,10 +67,8 @@ class FisherTable(JsonRecord):
         # Counted before they are listed: a broken file may hold any number of layers.
         count = self.encoder.layers * len(self.kinds)
         if len(self.rows) != count or not self._in_order():
-            raise PlanError(
-                f"rows hold {len(self.rows)} candidates; allowed: each of the"
-                f" {count} (layer, kind) once, by layer, then as in kinds"
-            )
+            allowed = f"each of the {count} (layer, kind) once, by layer, then as in kinds"
+            raise PlanError(f"rows hold {len(self.rows)} candidates; allowed: {allowed}")
 
     def _in_order(self) -> bool:
         expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]

@@ -69,10 +69,8 @@ class Plan(JsonRecord):
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
         if len(self.layers) != self.encoder.layers:
-            raise PlanError(
-                f"layers has {len(self.layers)} entries; allowed: one for each of the"
-                f" encoder's {self.encoder.layers} layers"
-            )
+            allowed = f"one for each of the encoder's {self.encoder.layers} layers"
+            raise PlanError(f"layers has {len(self.layers)} entries; allowed: {allowed}")
         if self.full and any(self.layers):
             raise PlanError("full is true with modules at layers; allowed: one or the other")
 

@@ -23,5 +23,4 @@ class JsonRecord(Strict):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read the file; `PlanError` names it, and the key that is missing or wrong."""
-        record: Self = decode(cls, read_json(path), str(path))
-        return record
+        return decode(cls, read_json(path), str(path))

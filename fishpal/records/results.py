@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import replacing, write_csv
+from fishpal.common.files import reading, replacing, write_csv
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
@@ -87,13 +87,9 @@ class Curve:
     def load(cls, path: str | Path) -> Self:
         """Read a curve; a row that is wrong is named."""
         header = [field.name for field in fields(CurvePoint)]
-        try:
-            with Path(path).open(encoding="utf-8", newline="") as file:
-                names, *rows = list(csv.reader(file)) or [[]]
-        except OSError as error:
-            raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, csv.Error) as error:
-            raise PlanError(f"{path}: not CSV: {error}") from error
+        damage = reading(path, "CSV", ValueError, csv.Error)
+        with damage, Path(path).open(encoding="utf-8", newline="") as file:
+            names, *rows = list(csv.reader(file)) or [[]]
         if names != header or not rows:
             raise PlanError(f"{path}: allowed: columns {','.join(header)} and one row or more")
         points: list[CurvePoint] = []
@@ -159,7 +155,8 @@ def _read_columns(path: str | Path) -> dict[str, Values]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    damage = (pa.ArrowException, KeyError, UnicodeDecodeError)
+    with reading(path, "a predictions file", *damage):
         # Not through the dataset reader, which is slower to import and guesses partitions.
         table = pq.ParquetFile(path).read(columns=list(PREDICTION_COLUMNS))
         split, row = table["split"].type, table["row"].type
@@ -168,8 +165,3 @@ def _read_columns(path: str | Path) -> dict[str, Values]:
         if any(table[name].null_count for name in PREDICTION_COLUMNS):
             raise pa.ArrowInvalid("a cell is null")
         return {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
-    except OSError as error:
-        reason = error.strerror or brief(error, 160)
-        raise PlanError(f"{path}: cannot be read: {reason}") from error
-    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: not a predictions file: {brief(error, 160)}") from error

@@ -32,11 +32,7 @@ class TokenisedTask:
 
     @classmethod
     def load(cls, folder: str | Path, limits: Limits, selection: bool = True) -> Self:
-        """Read what stage `tokenize` wrote.
-
-        Raises:
-            DataError: naming the file, where a row is not the task's or beyond `limits`.
-        """
+        """Read what stage `tokenize` wrote; `DataError` where a row is beyond task or `limits`."""
         folder = Path(folder)
         facts = TaskFacts.load(folder / TASK)
         parts = [FIT, SELECTION] if selection else [FIT]

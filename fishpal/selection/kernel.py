@@ -32,15 +32,14 @@ class KernelScorer:
 
     def __init__(self, grams: Grams, layers: int, kinds: Sequence[ModuleKind]) -> None:
         self.layers, self.kinds = layers, tuple(kinds)
-        logits = grams.logits.astype(np.float64)
-        self.basis = contrasts(logits.shape[1])
-        examples, contrast = len(logits), self.basis.shape[1]
-        held = np.arange(examples) % HELD_OUT == HELD_OUT - 1
-        self.train, self.held = np.flatnonzero(~held), np.flatnonzero(held)
-        self.logits, self.labels = logits, grams.labels
-        columns = (self.train[:, None] * contrast + np.arange(contrast)).ravel()
-        order = np.concatenate([self.train, self.held])
+        self.basis = contrasts(grams.logits.shape[1])
+        held = np.arange(len(grams.logits)) % HELD_OUT == HELD_OUT - 1
+        order = np.argsort(held, kind="stable")  # those that train first
+        self.logits, self.labels = grams.logits[order].astype(np.float64), grams.labels[order]
+        self.cut = int((~held).sum())
+        contrast = self.basis.shape[1]
         rows = (order[:, None] * contrast + np.arange(contrast)).ravel()
+        columns = rows[: self.cut * contrast]
         self.blocks = {
             key: _normalised(gram)[np.ix_(rows, columns)] for key, gram in grams.kernels.items()
         }
@@ -69,9 +68,7 @@ class KernelScorer:
 
     def _simulate(self, layers: tuple[ModuleKind | None, ...]) -> float:
         chosen: list[Candidate] = [(i, k) for i, k in enumerate(layers) if k is not None]
-        order = np.concatenate([self.train, self.held])
-        start, labels = self.logits[order], self.labels[order]
-        cut = len(self.train)
+        start, labels, cut = self.logits, self.labels, self.cut
         best = _loss(start[cut:], labels[cut:])
         if not chosen:
             return -best
@@ -81,7 +78,7 @@ class KernelScorer:
         for _ in range(STEPS):
             slope = _slope(logits[:cut], labels[:cut]) @ self.basis
             moved = moved - self.rate * (kernel @ slope.ravel())
-            logits = start + moved.reshape(len(order), -1) @ self.basis.T
+            logits = start + moved.reshape(len(start), -1) @ self.basis.T
             best = min(best, _loss(logits[cut:], labels[cut:]))
         return -best
 
@@ -112,5 +109,4 @@ def _loss(logits: Array, labels: NDArray[np.generic]) -> float:
 
 def _log_softmax(logits: Array) -> Array:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
-from fishpal.common.files import replacing
+from fishpal.common.errors import DataError, EncoderError, ParamsError, caution
+from fishpal.common.files import reading, replacing
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
@@ -87,15 +87,12 @@ def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
 
 def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     """A split's rows as one chunk a column, so that taking rows does not search the chunks."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        wide = [pa.large_string() if c in TEXTS else table[c].type for c in table.column_names]
-        schema = pa.schema(list(zip(table.column_names, wide, strict=True)))
+    damage = reading(path, "a table of texts and labels", pa.ArrowException, error=DataError)
+    with damage, pq.ParquetFile(path) as file:
+        table = file.read()
         # large: 64-bit offsets, since a million long texts may pass 2 GiB in one chunk
-        table = table.cast(schema).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read: {brief(error, 160)}") from error
+        wide = {c: pa.large_string() if c in TEXTS else table[c].type for c in table.column_names}
+        table = table.cast(pa.schema(wide)).combine_chunks()
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
@@ -116,10 +113,9 @@ def _scale(labels: NDArray[np.float64], name: str) -> Scale:
         raise DataError(f"{name}: fit: {error}") from error
     farthest = float(labels[np.argmax(np.abs(labels - scale.mean))])
     if abs(scale.standardise(farthest)) > FAR:
-        caution(
-            f"{name}: label {farthest:g} is more than {FAR} standard deviations from the mean of"
-            f" fit, {scale.mean:g} ± {abs(scale.sd):g}: it rules the loss"
-        )
+        far = f"more than {FAR} standard deviations from the mean of fit"
+        spread = f"{scale.mean:g} ± {abs(scale.sd):g}"
+        caution(f"{name}: label {farthest:g} is {far}, {spread}: it rules the loss")
     return scale
 
 
@@ -134,11 +130,7 @@ class _Writer:
     counts: dict[str, SplitCounts] = field(default_factory=dict)
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
-        """Write the rows of a table in their order.
-
-        Raises:
-            EncoderError: the tokenizer made what the encoder does not know.
-        """
+        """Write rows in their order; `EncoderError` for what the encoder does not know."""
         self.counts[path.stem] = SplitCounts()
         write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
@@ -168,7 +160,6 @@ class _Writer:
 
     def _check_tokens(self, split: str, tokens: int) -> None:
         if self.limits.tokens is not None and tokens > self.limits.tokens:
-            raise ParamsError(
-                f"tokenize.max_length is {self.options.max_length}, and a text of {split} has"
-                f" {tokens} tokens; allowed: up to {self.limits.tokens} for this encoder"
-            )
+            found = f"is {self.options.max_length}, and a text of {split} has {tokens} tokens"
+            allowed = f"up to {self.limits.tokens} for this encoder"
+            raise ParamsError(f"tokenize.max_length {found}; allowed: {allowed}")

@@ -113,10 +113,9 @@ class TrainingRun:
             logits = predict(self.model, self.selection, self.task)
         loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
-            raise TrainingError(
-                f"task {self.task.name}: the loss is {fit_loss} on fit and {loss} on selection at"
-                f" update {update}; allowed: finite ones (lower train.learning_rate)"
-            )
+            found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
+            allowed = "finite ones (lower train.learning_rate)"
+            raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
         self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss))
         if loss < self.result.best_loss:
             self.result.best_loss, self.result.best_update = loss, update
@@ -166,9 +165,8 @@ class TrainingRun:
         device = self.accelerator.device
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            if part == "optimizer":
-                number, _, key = rest.partition("/")
+            if name.startswith("optimizer/"):
+                _, number, key = name.split("/", 2)
                 moments.setdefault(int(number), {})[key] = tensor
         for name, parameter in self._trained():
             parameter.copy_(tensors[f"model/{name}"])
