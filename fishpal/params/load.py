@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.common.checks import check_choice
-from fishpal.common.errors import ParamsError
+from fishpal.common.errors import ParamsError, brief
 from fishpal.common.validate import Strict, decode
 from fishpal.params.catalog import Task
 from fishpal.params.methods import Method
