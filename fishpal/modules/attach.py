@@ -4,8 +4,7 @@ An encoder serves one model at a time: modules are hooks in it, so that those of
 would change the first one's logits without a word. What is attached is known here, by encoder.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
@@ -80,16 +79,6 @@ def detach(modules: Sequence[CandidateModule]) -> None:
     """Take modules out again; the encoder computes exactly what it did before."""
     for module in modules:
         module.detach()
-
-
-@contextmanager
-def attached(encoder: nn.Module, modules: Sequence[CandidateModule]) -> Iterator[None]:
-    """`attach` for the length of a block."""
-    attach(encoder, modules)
-    try:
-        yield
-    finally:
-        detach(modules)
 
 
 def attached_to(encoder: nn.Module) -> tuple[CandidateModule, ...]:

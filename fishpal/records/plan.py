@@ -54,6 +54,7 @@ class Plan(JsonRecord):
         full: train the whole encoder instead of modules (the baseline `full`).
     """
 
+    version: int = field(default=VERSION, kw_only=True)  # first in the file
     task: str
     method: str
     encoder: EncoderFacts
@@ -63,7 +64,6 @@ class Plan(JsonRecord):
     full: bool = False
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     learning_rate: LearningRates = field(default_factory=LearningRates)
-    version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -85,8 +85,7 @@ class Plan(JsonRecord):
         rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
         data["modules"] = {k: v for k, v in data["modules"].items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
-        order = ["version", *(key for key in data if key != "version")]
-        return {key: data[key] for key in order}
+        return data
 
     @classmethod
     def read(cls, path: str | Path, task: str, method: str) -> Self:

@@ -25,10 +25,7 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One task × method × seed.
-
-    `seconds` are of training.
-    """
+    """One task × method × seed; `seconds` are of training."""
 
     seed: int
     metrics: CellMetrics
@@ -116,11 +113,7 @@ class TaskResults:
 
 
 def read_results(params: Params, artifacts: str | Path = "artifacts") -> tuple[TaskResults, ...]:
-    """Every cell of `params.grid`.
-
-    Raises:
-        PlanError: naming the file that is missing, malformed or at odds with another.
-    """
+    """Every cell of `params.grid`; `PlanError` names a file at odds with another, too."""
     paths = Artifacts(Path(artifacts))
     return tuple(_read_task(params, paths, name) for name in params.grid.tasks)
 
@@ -149,13 +142,10 @@ def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> Me
 
 def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:
     cell = task, method, seed
-    return Cell(
-        seed=seed,
-        metrics=CellMetrics.load(paths.metrics(*cell)),
-        predictions=Predictions.load(paths.predictions(*cell)),
-        curve=Curve.load(paths.curve(*cell)),
-        seconds=Seconds.load(paths.seconds("train", *cell)).seconds,
-    )
+    metrics, predictions = paths.metrics(*cell), paths.predictions(*cell)
+    curve, seconds = Curve.load(paths.curve(*cell)), Seconds.load(paths.seconds("train", *cell))
+    scores, answers = CellMetrics.load(metrics), Predictions.load(predictions)
+    return Cell(seed, scores, answers, curve, seconds.seconds)
 
 
 def _check(results: TaskResults, paths: Artifacts) -> None:
@@ -187,7 +177,6 @@ def _check_metrics(path: Path, results: TaskResults, cell: Cell, split: str) -> 
         raise PlanError(f"{path}: the predictions beside it: {split}: {error}") from error
     # Predictions of a regression may be stored in single precision.
     if scores["n"] != len(truth) or abs(scores[main] - expected) > 1e-4:
-        raise PlanError(
-            f"{path}: splits.{split} has n {scores['n']:g}, {main} {scores[main]:.6f};"
-            f" allowed: those of the predictions, {len(truth)} and {expected:.6f}"
-        )
+        found = f"n {scores['n']:g}, {main} {scores[main]:.6f}"
+        allowed = f"those of the predictions, {len(truth)} and {expected:.6f}"
+        raise PlanError(f"{path}: splits.{split} has {found}; allowed: {allowed}")
