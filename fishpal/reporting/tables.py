@@ -4,8 +4,8 @@ from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
 
-COMPARISON_HEADER = ["method", "score (mean ± sd)", "difference to the best single kind"]
-COMPARISON_HEADER += ["trainable", "kept", "total", "training s", "selection s"]
+NUMBERS = ("trainable", "kept", "total", "training s", "selection s")
+COMPARISON_HEADER = ["method", "score (mean ± sd)", "difference to the best single kind", *NUMBERS]
 
 
 def comparison_table(report: TaskReport, comparison: Comparison) -> str:
