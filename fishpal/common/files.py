@@ -74,11 +74,7 @@ def _cannot_write(target: Path, error: Exception) -> FishpalError:
 def reading(
     path: str | Path, what: str, *damage: type[Exception], error: type[FishpalError] = PlanError
 ) -> Iterator[None]:
-    """Let the block read a file; an `error` names the file that is unreadable or is no `what`.
-
-    Args:
-        damage: what the block raises where the file is no `what`.
-    """
+    """Let the block read a file, and raise `damage` where it is no `what`; an `error` names it."""
     try:
         yield
     except OSError as found:

@@ -34,9 +34,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class Sample:
     """The examples that are measured, cut into batches of similar length.
 
-    Attributes:
-        uniform: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
-            sample's order, so that batches do not change it.
+    `uniform`: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
+    sample's order, so that batches do not change it.
     """
 
     examples: Sequence[Example]

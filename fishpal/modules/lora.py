@@ -1,7 +1,7 @@
 """LoRA on the query and value projections (Hu et al. 2022, §4.2)."""
 
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,10 +49,9 @@ class Lora(CandidateModule):
 
     def _attach(self, ports: LayerPorts) -> None:
         for name, port in (("query", ports.query), ("value", ports.value)):
-            self._hook(port.linear.register_forward_hook(self._adding(name, port)))
+            self._hook(port.linear.register_forward_hook(partial(self._add, name, port)))
 
-    def _adding(self, name: str, port: Projection) -> Callable[..., Tensor]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return port.add(output, self.delta(name, inputs[0]))
-
-        return hook
+    def _add(
+        self, name: str, port: Projection, _: nn.Module, inputs: tuple[Any, ...], output: Tensor
+    ) -> Tensor:
+        return port.add(output, self.delta(name, inputs[0]))

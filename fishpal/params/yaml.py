@@ -53,11 +53,7 @@ for tag, pattern, first in (
 
 def _integer(loader: Loader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "")
-    sign, digits = (-1 if text.startswith("-") else 1), text.lstrip("+-")
-    for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
-        if digits.startswith(prefix):
-            return sign * int(digits[2:], base)
-    return sign * int(digits)
+    return int(text, {"0b": 2, "0o": 8, "0x": 16}.get(text.lstrip("+-")[:2], 10))
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", _integer)

@@ -1,6 +1,6 @@
 """Tokenised splits in Arrow files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,8 @@ class ArrowSplit(Stored):
     Columns: `input_ids` list<int32>, `label` int64 or float64, and, where the tokenizer makes
     them, `token_type_ids` list<int8>.
 
-    Args:
-        standardised: give a regression's labels as the model is trained on them, rather than in
-            their own unit; needs `check` first, for the task's scale.
+    `standardised` gives a regression's labels as the model is trained on them, rather than in
+    their own unit; needs `check` first, for the task's scale.
     """
 
     def __init__(self, path: str | Path, standardised: bool = False) -> None:
@@ -86,12 +85,17 @@ class ArrowSplit(Stored):
 def _check_columns(path: str | Path, table: Any) -> None:
     if not table.num_rows:
         raise DataError(f"{path}: holds no rows; allowed: one or more")
-    classes, targets = _types_of(floats=False), _types_of(floats=True)
-    for name in set(classes) & set(table.column_names):
+    targets = _types_of(floats=True)
+    allowed = {name: [kind, targets[name]] for name, kind in _types_of(floats=False).items()}
+    check_types(path, table, allowed)
+
+
+def check_types(path: str | Path, table: Any, allowed: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `DataError` where a column that is there has another type than these, or nulls."""
+    for name in (name for name in allowed if name in table.column_names):
         found, nulls = table[name].type, table[name].null_count
-        allowed = dict.fromkeys([classes[name], targets[name]])
-        if found not in allowed or nulls:
-            types = " or ".join(map(str, allowed))
+        if found not in allowed[name] or nulls:
+            types = " or ".join(dict.fromkeys(map(str, allowed[name])))
             raise DataError(f"{path}: {name} is {found} with {nulls} nulls; allowed: {types}, none")
 
 

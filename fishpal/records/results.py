@@ -95,8 +95,9 @@ class Curve:
         points: list[CurvePoint] = []
         for number, row in enumerate(rows, start=1):
             try:
-                update, epoch, fit, selection = row
-                point = CurvePoint(int(update), float(epoch), _number(fit), float(selection))
+                update, epoch, fit, loss = row
+                fit_loss = float(fit) if fit else None
+                point = CurvePoint(int(update), float(epoch), fit_loss, float(loss))
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0
@@ -107,16 +108,11 @@ class Curve:
         return cls(tuple(points))
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
 @dataclass(frozen=True)
 class Predictions:
     """`artifacts/predictions/<cell>.parquet`: of every evaluation split, in its rows' order.
 
-    Attributes:
-        labels, predictions: split → (n,) class indices, or numbers in the label's own unit.
+    Both by split: (n,) class indices, or numbers in the label's own unit.
     """
 
     labels: dict[str, Values]

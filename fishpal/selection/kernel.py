@@ -24,11 +24,7 @@ STEPS = 100
 
 
 class KernelScorer:
-    """Scores whole plans; the same plan always gets the same score.
-
-    Attributes:
-        total: minus the mean held-out loss (nats) of the best step of the simulated training.
-    """
+    """Scores whole plans; the same plan always gets the same score."""
 
     def __init__(self, grams: Grams, layers: int, kinds: Sequence[ModuleKind]) -> None:
         self.layers, self.kinds = layers, tuple(kinds)
@@ -47,7 +43,10 @@ class KernelScorer:
         self._known: dict[tuple[ModuleKind | None, ...], float] = {}
 
     def total(self, layers: Layers) -> float:
-        """The plan's score; an empty plan's is that of not training at all."""
+        """Minus the mean held-out loss (nats) of the best step of the simulated training.
+
+        An empty plan's is that of not training at all.
+        """
         key = tuple(layers)
         if key not in self._known:
             self._known[key] = self._simulate(key)

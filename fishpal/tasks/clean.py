@@ -40,9 +40,8 @@ class CleanTask:
 def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     """Drop, check, cut and count a task's rows; `DataError` names task (`name`), split and row.
 
-    Args:
-        frames: raw tables by split, `train` among them, as `fishpal.tasks.frames.read_frame` gives
-            them; rows are numbered by their index, from 0.
+    `frames` are raw tables by split, `train` among them, as `fishpal.tasks.frames.read_frame`
+    gives them; rows are numbered by their index, from 0.
     """
     dropped = {"labels": 0, "duplicates": 0}
     clean, conflicts = {}, 0

@@ -17,7 +17,7 @@ from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
-from fishpal.records.arrow import ArrowSplit, write_split
+from fishpal.records.arrow import ArrowSplit, check_types, write_split
 from fishpal.records.card import Card, Counts, SplitCounts
 from fishpal.records.facts import Limits, Scale, TaskFacts
 from fishpal.records.task import FIT, SELECTION, TASK
@@ -96,12 +96,8 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
-    numbers = pa.float64() if labels is None else pa.int64()
-    for column in (column for column in (*TEXTS, "label") if column in table.column_names):
-        allowed = pa.large_string() if column in TEXTS else numbers
-        kind, nulls = table[column].type, table[column].null_count
-        if kind != allowed or nulls:
-            raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
+    text, number = pa.large_string(), pa.float64() if labels is None else pa.int64()
+    check_types(path, table, {"text": [text], "text_pair": [text], "label": [number]})
     return table
 
 

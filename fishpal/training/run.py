@@ -23,6 +23,15 @@ from fishpal.records.task import TokenisedTask
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
 
 
+@dataclass
+class Training(Strict):
+    """What happened: the curve, and the update whose weights were kept."""
+
+    curve: list[CurvePoint] = field(default_factory=list)
+    best_update: int = 0
+    best_loss: float = math.inf
+
+
 @dataclass(frozen=True)
 class RunState(Strict):
     """What a checkpoint holds beside tensors, after `update` updates.
@@ -36,18 +45,7 @@ class RunState(Strict):
     rates: tuple[float, ...]
     schedule: dict[str, Any]
     scaler: dict[str, Any]
-    curve: tuple[CurvePoint, ...]
-    best_update: int
-    best_loss: float
-
-
-@dataclass
-class Training:
-    """What happened: the curve, and the update whose weights were kept."""
-
-    curve: list[CurvePoint] = field(default_factory=list)
-    best_update: int = 0
-    best_loss: float = math.inf
+    result: Training
 
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
@@ -146,15 +144,13 @@ class TrainingRun:
         tensors["random/cpu"] = torch.get_rng_state()
         if self.accelerator.device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state()
-        scaler, result = self.accelerator.scaler, self.result
+        scaler = self.accelerator.scaler
         state = RunState(
             update=update,
             rates=tuple(group["lr"] for group in self.optimizer.param_groups),
             schedule=self.schedule.state_dict(),
             scaler={} if scaler is None else scaler.state_dict(),
-            curve=tuple(result.curve),
-            best_update=result.best_update,
-            best_loss=result.best_loss,
+            result=self.result,
         )
         return tensors, asdict(state)
 
@@ -179,7 +175,7 @@ class TrainingRun:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
-        self.result = Training(list(state.curve), state.best_update, state.best_loss)
+        self.result = state.result
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])
