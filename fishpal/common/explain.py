@@ -53,14 +53,14 @@ def explain(error: ValidationError, root: Any) -> str:
         near = hint(place.keys[-1], known)
         return f"{place.path} is unknown{near}; allowed: {', '.join(known)}"
     if first["type"] in MISSING:
-        choices = _choices(place.kind)
+        choices = choices_of(place.kind)
         return f"{place.path} is missing" + (f"; allowed: {', '.join(choices)}" if choices else "")
     if first["type"] in TAG:
         return _explain_tag(first["input"], place)
     if first["type"] == "value_error":
         prefix = f"{place.path}." if place.keys else ""
         return f"{prefix}{first['ctx']['error']}"
-    choices = _choices(place.kind)
+    choices = choices_of(place.kind)
     if choices:
         return one_of(place.path, first["input"], choices)
     same = [one for one in found if _locate(root, one["loc"]).keys == place.keys]
@@ -68,7 +68,7 @@ def explain(error: ValidationError, root: Any) -> str:
     return f"{place.path} is {brief(repr(first['input']))}; allowed: {' or '.join(allowed)}"
 
 
-def _choices(kind: Any) -> list[str]:
+def choices_of(kind: Any) -> list[str]:
     """The values of a closed list; empty for any other type."""
     if get_origin(kind) is Literal:
         return [str(value) for value in get_args(kind)]
@@ -113,7 +113,7 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
     """
     keys: list[str] = []
     for part in loc:
-        kind = _without_none(kind)
+        kind = without_none(kind)
         origin = get_origin(kind)
         if origin is Annotated:
             members, key = _union(kind)
@@ -127,10 +127,10 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
             kind = get_type_hints(kind, include_extras=True).get(str(part))
         elif origin in (dict, tuple):
             kind = get_args(kind)[1 if origin is dict else 0]
-    return _Place(tuple(keys), _without_none(kind))
+    return _Place(tuple(keys), without_none(kind))
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """X of `X | None`; any other type as it is."""
     if get_origin(kind) not in (UnionType, Union):
         return kind

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fishpal.common.errors import PlanError
-from fishpal.common.files import reading, replacing
+from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder
 from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
@@ -142,8 +142,10 @@ def _restore_modules(path: Path, modules: Sequence[CandidateModule]) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    with reading(path, "safetensors", SafetensorError):
+    try:
         return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise PlanError(f"{path}: cannot be read: {error}") from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator
 
-from fishpal.common.checks import check, check_choice
+from fishpal.common.checks import Seed, at_least, check, check_choice
 from fishpal.common.kinds import MetricName
 from fishpal.common.validate import Strict
 from fishpal.params.sections import HUB_NAME, REVISION, Wheel, check_name, check_pattern
@@ -24,9 +24,10 @@ class Split(Strict):
 
     shares: dict[str, float]
     by: Column | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ok = "train" in self.shares and len(self.shares) > 1
         check(ok, "shares", list(self.shares), "train and one more split")
         for name, share in self.shares.items():
@@ -34,7 +35,6 @@ class Split(Strict):
             check(0 < share < 1, f"shares.{name}", share, "between 0 and 1")
         total = sum(self.shares.values())
         check(abs(total - 1) < 1e-6, "shares", f"in sum {total:g}", "a sum of 1")
-        check(self.seed >= 0, "seed", self.seed, "an integer from 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,15 +161,12 @@ def needed_columns(columns: Columns, split: Split | None) -> list[str]:
 class Sizes(Strict):
     """Examples used of train's two parts and of each evaluation split; null: all (the rest)."""
 
-    fit: int | None = None
+    fit: Annotated[int, at_least(2, ", or null")] | None = None
     selection: int | float = 0.1
-    evaluation: int | None = None
+    evaluation: Annotated[int, at_least(2, ", or null")] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("fit", "evaluation"):
-            size = getattr(self, key)
-            if size is not None:
-                check(size >= 2, key, size, "an integer from 2, or null")
+        super().__post_init__()
         size = self.selection
         ok = 0 < size < 1 if isinstance(size, float) else size >= 2
         check(ok, "selection", size, "an integer from 2, or a share of train between 0 and 1")

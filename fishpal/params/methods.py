@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import check, check_rate
+from fishpal.common.checks import Rate, Seed
 from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.common.validate import Strict
 
@@ -14,11 +14,7 @@ from fishpal.common.validate import Strict
 class BaseMethod(Strict):
     """`learning_rate`, where set, replaces every kind's own rate in this method's plan."""
 
-    learning_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.learning_rate is not None:
-            check_rate("learning_rate", self.learning_rate)
+    learning_rate: Rate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +38,7 @@ class Random(BaseMethod):
     """Every layer's kind drawn by a seed of its own."""
 
     rule: Literal["random"] = "random"
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check((self.seed or 0) >= 0, "seed", self.seed, "an integer from 0")
+    seed: Seed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import check
+from fishpal.common.checks import Seed, at_least, check
 from fishpal.common.validate import Strict
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
@@ -112,9 +112,5 @@ class Encoder(Strict):
 
 @dataclass(frozen=True)
 class Tokenize(Strict):
-    max_length: int = 128
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self.max_length >= 4, "max_length", self.max_length, "an integer from 4")
-        check(self.split_seed >= 0, "split_seed", self.split_seed, "an integer from 0")
+    max_length: Annotated[int, at_least(4)] = 128
+    split_seed: Seed = 0

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.checks import check_positive
+from fishpal.common.checks import Count
 from fishpal.common.errors import DataError, FishpalError
 from fishpal.common.kinds import HeadInit
 from fishpal.common.validate import Strict
@@ -23,12 +23,9 @@ class EncoderFacts(Strict):
     """An encoder's type (`config.model_type`), depth, width and number of parameters."""
 
     type: str
-    layers: int
-    hidden: int
-    parameters: int
-
-    def __post_init__(self) -> None:
-        check_positive(layers=self.layers, hidden=self.hidden, parameters=self.parameters)
+    layers: Count
+    hidden: Count
+    parameters: Count
 
 
 @dataclass(frozen=True)

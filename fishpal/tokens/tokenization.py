@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fishpal.common.errors import DataError, EncoderError, ParamsError, caution
-from fishpal.common.files import reading, replacing
+from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
+from fishpal.common.files import replacing
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
@@ -87,12 +87,14 @@ def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
 
 def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     """A split's rows as one chunk a column, so that taking rows does not search the chunks."""
-    damage = reading(path, "a table of texts and labels", pa.ArrowException, error=DataError)
-    with damage, pq.ParquetFile(path) as file:
-        table = file.read()
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
         # large: 64-bit offsets, since a million long texts may pass 2 GiB in one chunk
         wide = {c: pa.large_string() if c in TEXTS else table[c].type for c in table.column_names}
         table = table.cast(pa.schema(wide)).combine_chunks()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read: {brief(error, 160)}") from error
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
