@@ -60,8 +60,8 @@ def save(
     """
     _check_modules(model, plan)
     source = model.source
-    facts = (source.pooling, source.sha256, best, model.parameter_counts(plan.full))
-    card = TrainedCard(VERSION, task, seed, *facts)
+    counts = model.parameter_counts(plan.full)
+    card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts)
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / "plan.json")

@@ -142,10 +142,13 @@ def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> Me
 
 def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:
     cell = task, method, seed
-    metrics, predictions = paths.metrics(*cell), paths.predictions(*cell)
-    curve, seconds = Curve.load(paths.curve(*cell)), Seconds.load(paths.seconds("train", *cell))
-    scores, answers = CellMetrics.load(metrics), Predictions.load(predictions)
-    return Cell(seed, scores, answers, curve, seconds.seconds)
+    return Cell(
+        seed=seed,
+        metrics=CellMetrics.load(paths.metrics(*cell)),
+        predictions=Predictions.load(paths.predictions(*cell)),
+        curve=Curve.load(paths.curve(*cell)),
+        seconds=Seconds.load(paths.seconds("train", *cell)).seconds,
+    )
 
 
 def _check(results: TaskResults, paths: Artifacts) -> None:
