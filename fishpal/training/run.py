@@ -24,7 +24,7 @@ SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', wher
 
 
 @dataclass
-class Training(Strict):
+class Training:
     """What happened: the curve, and the update whose weights were kept."""
 
     curve: list[CurvePoint] = field(default_factory=list)
@@ -45,7 +45,9 @@ class RunState(Strict):
     rates: tuple[float, ...]
     schedule: dict[str, Any]
     scaler: dict[str, Any]
-    result: Training
+    curve: tuple[CurvePoint, ...]
+    best_update: int
+    best_loss: float
 
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
@@ -144,13 +146,15 @@ class TrainingRun:
         tensors["random/cpu"] = torch.get_rng_state()
         if self.accelerator.device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state()
-        scaler = self.accelerator.scaler
+        scaler, result = self.accelerator.scaler, self.result
         state = RunState(
             update=update,
             rates=tuple(group["lr"] for group in self.optimizer.param_groups),
             schedule=self.schedule.state_dict(),
             scaler={} if scaler is None else scaler.state_dict(),
-            result=self.result,
+            curve=tuple(result.curve),
+            best_update=result.best_update,
+            best_loss=result.best_loss,
         )
         return tensors, asdict(state)
 
@@ -175,7 +179,7 @@ class TrainingRun:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
-        self.result = state.result
+        self.result = Training(list(state.curve), state.best_update, state.best_loss)
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])
