@@ -7,59 +7,37 @@
 Names load on first use, so that importing the package needs neither torch nor pydantic.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 
-_HOMES = {
-    "FishpalError": "common.errors",
-    "FishpalWarning": "common.errors",
-    "CriterionName": "common.kinds",
-    "Estimator": "common.kinds",
-    "FisherMode": "common.kinds",
-    "HeadInit": "common.kinds",
-    "MetricName": "common.kinds",
-    "ModuleKind": "common.kinds",
-    "FisherOptions": "params.options",
-    "HeadOptions": "params.options",
-    "LearningRates": "params.options",
-    "ModuleOptions": "params.options",
-    "SelectOptions": "params.options",
-    "TrainOptions": "params.options",
-    "ByCriterion": "params.methods",
-    "Full": "params.methods",
-    "HeadOnly": "params.methods",
-    "Random": "params.methods",
-    "Thesis": "params.methods",
-    "Uniform": "params.methods",
-    "Params": "params.load",
-    "load_params": "params.load",
-    "ArrowSplit": "records.arrow",
-    "Example": "records.examples",
-    "Scale": "records.facts",
-    "TaskFacts": "records.facts",
-    "TokenisedTask": "records.task",
-    "FisherTable": "records.fisher_table",
-    "Plan": "records.plan",
-    "Encoder": "encoders.encoder",
-    "load_encoder": "encoders.encoder",
-    "load_tokenizer": "encoders.tokenizer",
-    "tokenize_task": "tokens.tokenization",
-    "Classifier": "models.classifier",
-    "start_head": "models.head",
-    "plan_model": "models.planned",
-    "label_texts": "models.predict",
-    "predict": "models.predict",
-    "load": "models.trained",
-    "save": "models.trained",
-    "measure_fisher": "fisher.engine",
-    "select_plan": "selection.methods",
-    "train": "training.train",
-    "evaluate": "evaluation.evaluate",
-    "export_peft": "export",
-    "merge_lora": "export",
+_NAMES = {
+    "common.errors": "FishpalError FishpalWarning",
+    "common.kinds": "CriterionName Estimator FisherMode HeadInit MetricName ModuleKind",
+    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions SelectOptions"
+    " TrainOptions",
+    "params.methods": "ByCriterion Full HeadOnly Random Thesis Uniform",
+    "params.load": "Params load_params",
+    "records.arrow": "ArrowSplit",
+    "records.examples": "Example",
+    "records.facts": "Scale TaskFacts",
+    "records.task": "TokenisedTask",
+    "records.fisher_table": "FisherTable",
+    "records.plan": "Plan",
+    "encoders.encoder": "Encoder load_encoder",
+    "encoders.tokenizer": "load_tokenizer",
+    "tokens.tokenization": "tokenize_task",
+    "models.classifier": "Classifier",
+    "models.head": "start_head",
+    "models.planned": "plan_model",
+    "models.predict": "label_texts predict",
+    "models.trained": "load save",
+    "fisher.engine": "measure_fisher",
+    "selection.methods": "select_plan",
+    "training.train": "train",
+    "evaluation.evaluate": "evaluate",
+    "export": "export_peft merge_lora",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 

@@ -1,7 +1,5 @@
 """Leaving fishpal: LoRA merged into the encoder, or as a checkpoint that `peft` loads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
@@ -62,15 +60,9 @@ def export_peft(model: Classifier, folder: str | Path) -> None:
             tensors[f"base_model.model.{name}.lora_B.weight"] = b.cpu().contiguous()
     rank = next(t.shape[0] for n, t in tensors.items() if n.endswith("lora_A.weight"))
     targets = sorted({name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in tensors})
-    config = {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": loras[0].scale * rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": targets,
-        "inference_mode": True,
-    }
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": loras[0].scale * rank}
+    config |= {"lora_dropout": 0.0, "bias": "none", "target_modules": targets}
+    config |= {"inference_mode": True}
     with replacing(folder) as draft:
         draft.mkdir()
         write_json(draft / "adapter_config.json", config)
@@ -84,10 +76,8 @@ def _factors(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Linear's name → A (r', d) and B (d_out, r'), so that the update is scale · B A."""
     if query.name != value.name:
-        return {
-            query.name: (module.query_a, module.query_b),
-            value.name: (module.value_a, module.value_b),
-        }
+        value_factors = (module.value_a, module.value_b)
+        return {query.name: (module.query_a, module.query_b), value.name: value_factors}
     rank = len(module.query_a)
     b = module.query_b.new_zeros(query.linear.out_features, 2 * rank)
     b[query.rows, :rank], b[value.rows, rank:] = module.query_b, module.value_b

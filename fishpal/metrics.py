@@ -10,8 +10,6 @@ and returns a number where higher is better. The confusion matrix N has rows for
 columns for predictions: N[i, j] examples of class i were predicted as class j.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -99,11 +97,7 @@ METRICS: dict[MetricName, Metric] = {
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name.
-
-    Raises:
-        ParamsError: naming the known ones.
-    """
+    """The metric of that name; `ParamsError` names the known ones."""
     check_choice("metric", name, tuple(MetricName))
     return METRICS[MetricName(name)]
 
@@ -118,27 +112,44 @@ def confusion(labels: Values, predictions: Values, classes: int) -> NDArray[np.i
 
 def check_classes(labels: Values, predictions: Values, classes: int) -> tuple[Values, Values]:
     """Both as arrays (n,); raises `DataError` unless they are class indices, as many each."""
-    labels, predictions = _pair(labels, predictions)
-    for name, values in (("labels", labels), ("predictions", predictions)):
-        if values.dtype.kind not in "iub":
-            raise DataError(f"{name} are of type {values.dtype}; allowed: integers")
-        if values.min() < 0 or values.max() >= classes:
-            row = int(np.argmax((values < 0) | (values >= classes)))
-            raise DataError(f"{name}: row {row} is {values[row]}; allowed: 0 to {classes - 1}")
-    return labels, predictions
+
+    def wrong(values: Values) -> Values:
+        return (values < 0) | (values >= classes)
+
+    return _checked(labels, predictions, ("iub", "integers"), wrong, f"0 to {classes - 1}")
 
 
 def check_numbers(labels: Values, predictions: Values) -> tuple[Values, Values]:
     """Both as float64 (n,); raises `DataError` unless they are finite numbers, as many each."""
-    labels, predictions = _pair(labels, predictions)
+
+    def wrong(values: Values) -> Values:
+        return ~np.isfinite(values)
+
+    pair = _checked(labels, predictions, ("iubf", "numbers"), wrong, "finite numbers")
+    return pair[0].astype(np.float64), pair[1].astype(np.float64)
+
+
+def _checked(
+    labels: Values,
+    predictions: Values,
+    kinds: tuple[str, str],
+    wrong: Callable[[Values], Values],
+    allowed: str,
+) -> tuple[Values, Values]:
+    """Both as arrays (n,) of dtypes of these kinds (NumPy's letters, a word), no value `wrong`."""
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        shapes = f"{labels.shape} and {predictions.shape}"
+        raise DataError(f"labels and predictions have shapes {shapes}; allowed: (n,) both")
+    if labels.size == 0:
+        raise DataError("labels and predictions are empty; allowed: one example or more")
     for name, values in (("labels", labels), ("predictions", predictions)):
-        if values.dtype.kind not in "iubf":
-            raise DataError(f"{name} are of type {values.dtype}; allowed: numbers")
-        finite = np.isfinite(values)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise DataError(f"{name}: row {row} is {values[row]}; allowed: finite numbers")
-    return labels.astype(np.float64), predictions.astype(np.float64)
+        if values.dtype.kind not in kinds[0]:
+            raise DataError(f"{name} are of type {values.dtype}; allowed: {kinds[1]}")
+        if (bad := wrong(values)).any():
+            row = int(np.argmax(bad))
+            raise DataError(f"{name}: row {row} is {values[row]}; allowed: {allowed}")
+    return labels, predictions
 
 
 def _f1_by_class(matrix: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -152,23 +163,10 @@ def _unit(values: Values) -> Values:
     centred = values / np.max(np.abs(values))
     centred = centred - centred.mean()
     centred = centred / np.max(np.abs(centred))
-    unit: Values = centred / np.linalg.norm(centred)
-    return unit
+    return centred / np.linalg.norm(centred)
 
 
 def _ranks(values: Values) -> Values:
     """Ranks from 1; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean_ranks: Values = (last - (counts - 1) / 2)[inverse]
-    return mean_ranks
-
-
-def _pair(labels: Values, predictions: Values) -> tuple[Values, Values]:
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    if labels.ndim != 1 or labels.shape != predictions.shape:
-        shapes = f"{labels.shape} and {predictions.shape}"
-        raise DataError(f"labels and predictions have shapes {shapes}; allowed: (n,) both")
-    if labels.size == 0:
-        raise DataError("labels and predictions are empty; allowed: one example or more")
-    return labels, predictions
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -1,9 +1,8 @@
 """Checks of one value: each raises `ParamsError` with key, value and what is allowed."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, NamedTuple
 
 from fishpal.common.errors import ParamsError, brief, one_of
 
@@ -22,23 +21,28 @@ def check_positive(**values: float) -> None:
         check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")
 
 
-def check_size(**values: int) -> None:
-    """A module far beyond any in use ends in the allocator's error, or the process is killed."""
-    for name, value in values.items():
-        check(0 < value <= MAX_SIZE, name, value, f"an integer from 1 to {MAX_SIZE}")
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd,
-    and far larger ones end in torch's own error, beyond float32."""
-    check(0 < rate <= MAX_RATE, name, rate, f"above 0 up to {MAX_RATE:g}")
-
-
-def check_share(**values: float) -> None:
-    for name, value in values.items():
-        check(0 <= value < 1, name, value, "0 up to, not including, 1")
-
-
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ParamsError(one_of(name, value, allowed))
+
+
+class Range(NamedTuple):
+    """`Annotated[int, Range(…)]`: what a `Strict` dataclass takes as this field, beside None."""
+
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+def at_least(least: int, also: str = "") -> Range:
+    return Range(lambda value: value >= least, f"an integer from {least}{also}")
+
+
+Seed = Annotated[int, at_least(0)]
+Positive = Annotated[float, Range(lambda value: 0 < value < math.inf, "a finite number above 0")]
+Count = Annotated[int, Range(lambda value: value > 0, "a finite number above 0")]
+Share = Annotated[float, Range(lambda value: 0 <= value < 1, "0 up to, not including, 1")]
+# A module far beyond any in use ends in the allocator's error, or the process is killed.
+Size = Annotated[int, Range(lambda size: 0 < size <= MAX_SIZE, f"an integer from 1 to {MAX_SIZE}")]
+# Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd, and
+# far larger ones end in torch's own error, beyond float32.
+Rate = Annotated[float, Range(lambda value: 0 < value <= MAX_RATE, f"above 0 up to {MAX_RATE:g}")]

@@ -1,7 +1,5 @@
 """The one exception that every bad input ends in."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """Turns pydantic's findings into one line: key, value, what is allowed."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -41,11 +39,9 @@ class _Place:
 
 
 def explain(error: ValidationError, root: Any) -> str:
-    """The most telling finding in one line.
+    """The most telling finding of validating JSON into `root`, in one line.
 
-    Args:
-        error: from validating JSON into `root`.
-        root: a dataclass, dict, tuple, union or scalar of such.
+    `root` is a dataclass, dict, tuple, union or scalar of such.
     """
     found = error.errors(include_url=False)
     # A misspelt key is both unknown and missing; the unknown one names the slip.
@@ -57,14 +53,14 @@ def explain(error: ValidationError, root: Any) -> str:
         near = hint(place.keys[-1], known)
         return f"{place.path} is unknown{near}; allowed: {', '.join(known)}"
     if first["type"] in MISSING:
-        choices = _choices(place.kind)
+        choices = choices_of(place.kind)
         return f"{place.path} is missing" + (f"; allowed: {', '.join(choices)}" if choices else "")
     if first["type"] in TAG:
         return _explain_tag(first["input"], place)
     if first["type"] == "value_error":
         prefix = f"{place.path}." if place.keys else ""
         return f"{prefix}{first['ctx']['error']}"
-    choices = _choices(place.kind)
+    choices = choices_of(place.kind)
     if choices:
         return one_of(place.path, first["input"], choices)
     same = [one for one in found if _locate(root, one["loc"]).keys == place.keys]
@@ -72,7 +68,7 @@ def explain(error: ValidationError, root: Any) -> str:
     return f"{place.path} is {brief(repr(first['input']))}; allowed: {' or '.join(allowed)}"
 
 
-def _choices(kind: Any) -> list[str]:
+def choices_of(kind: Any) -> list[str]:
     """The values of a closed list; empty for any other type."""
     if get_origin(kind) is Literal:
         return [str(value) for value in get_args(kind)]
@@ -107,8 +103,7 @@ def _union(kind: Any) -> tuple[tuple[Any, ...], str]:
 
 def _tags(member: Any, key: str) -> tuple[str, ...]:
     """The values that the discriminator of a union's member may have."""
-    tags: tuple[str, ...] = get_args(get_type_hints(member)[key])
-    return tags
+    return get_args(get_type_hints(member)[key])
 
 
 def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
@@ -118,7 +113,7 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
     """
     keys: list[str] = []
     for part in loc:
-        kind = _without_none(kind)
+        kind = without_none(kind)
         origin = get_origin(kind)
         if origin is Annotated:
             members, key = _union(kind)
@@ -132,10 +127,10 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
             kind = get_type_hints(kind, include_extras=True).get(str(part))
         elif origin in (dict, tuple):
             kind = get_args(kind)[1 if origin is dict else 0]
-    return _Place(tuple(keys), _without_none(kind))
+    return _Place(tuple(keys), without_none(kind))
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """X of `X | None`; any other type as it is."""
     if get_origin(kind) not in (UnionType, Union):
         return kind
@@ -152,12 +147,10 @@ def check_plain(data: Any) -> None:
     todo: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
     while todo:
         value, keys = todo.pop()
-        where = ".".join(brief(key) for key in keys) or "the file"
-        count += 1
+        where, count = _Place(keys, None).path, count + 1
         if count > MAX_VALUES or len(keys) > MAX_DEPTH:
-            allowed = f"{MAX_VALUES} values in {MAX_DEPTH} levels"
             what = f"{brief(where)} is too large or refers to itself"
-            raise ParamsError(f"{what}; allowed: {allowed}")
+            raise ParamsError(f"{what}; allowed: {MAX_VALUES} values in {MAX_DEPTH} levels")
         if isinstance(value, dict):
             for key in value:
                 _expect_plain(isinstance(key, str), f"{where}: key", key, "a text")
@@ -172,14 +165,12 @@ def check_plain(data: Any) -> None:
 def _check_scalar(where: str, value: Any) -> None:
     if isinstance(value, str):
         _expect_plain(_is_text(value), where, value, "text without NUL and lone surrogates")
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, int):
+    elif isinstance(value, int) and not isinstance(value, bool):
         if not -INT64 <= value < INT64:  # not shown: Python refuses to print the longest ones
             raise ParamsError(f"{where} is too large; allowed: integers of 64 bits")
     elif isinstance(value, float):
         _expect_plain(math.isfinite(value), where, value, "finite numbers")
-    else:
+    elif value is not None and not isinstance(value, bool):
         kinds = "text, numbers, true, false, null, lists and mappings"
         _expect_plain(False, where, value, kinds)
 

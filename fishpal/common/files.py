@@ -1,7 +1,5 @@
 """Writing that never leaves half a file, and reading that names the file when it fails."""
 
-from __future__ import annotations
-
 import csv
 import glob
 import json
@@ -14,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.errors import FishpalError, PlanError
+from safetensors import SafetensorError
+
+from fishpal.common.errors import FishpalError, PlanError, brief
 
 # Process numbers mean something on one machine alone, and folders may be shared.
 _MACHINE = f"{uuid.getnode():x}"
@@ -41,7 +41,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
         if target.is_dir() and not target.is_symlink():
             target.rename(holder / "old")  # a folder cannot be renamed over a full one
         draft.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter for a full disk, too
         raise _cannot_write(target, error) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
@@ -65,8 +65,22 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _cannot_write(target: Path, error: OSError) -> FishpalError:
-    return FishpalError(f"{target}: cannot be written: {error.strerror or error}")
+def _cannot_write(target: Path, error: Exception) -> FishpalError:
+    reason = getattr(error, "strerror", None) or error
+    return FishpalError(f"{target}: cannot be written: {reason}")
+
+
+@contextmanager
+def reading(
+    path: str | Path, what: str, *damage: type[Exception], error: type[FishpalError] = PlanError
+) -> Iterator[None]:
+    """Let the block read a file, and raise `damage` where it is no `what`; an `error` names it."""
+    try:
+        yield
+    except OSError as found:
+        raise error(f"{path}: cannot be read: {found.strerror or brief(found, 160)}") from found
+    except damage as found:
+        raise error(f"{path}: not {what}: {brief(found, 160)}") from found
 
 
 def write_text(target: str | Path, text: str) -> None:
@@ -87,17 +101,9 @@ def write_csv(target: str | Path, header: Sequence[str], rows: Sequence[Sequence
 
 
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        PlanError: naming the file, where it is missing, not UTF-8 or not JSON.
-    """
-    try:
+    """Parse a JSON file; `PlanError` names one that is missing, not UTF-8 or not JSON."""
+    with reading(path, "JSON", ValueError, RecursionError):
         return json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{path}: not JSON: {error}") from error
 
 
 def rounded(value: float) -> float:

@@ -1,7 +1,5 @@
 """The closed lists that the whole project speaks in."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

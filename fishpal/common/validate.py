@@ -1,31 +1,49 @@
 """Parsed JSON or YAML → checked, immutable objects: the one validator of params and records."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from fishpal.common.checks import Range, check, check_choice
 from fishpal.common.errors import FishpalError, ParamsError, PlanError
-from fishpal.common.explain import check_plain, explain
+from fishpal.common.explain import check_plain, choices_of, explain, without_none
 
-STRICT = {"extra": "forbid"}
-"""`__pydantic_config__` of every dataclass that is read: an unknown key is an error, no no-op."""
+
+class Strict:
+    """Base of every dataclass that is read: an unknown key is an error, no no-op.
+
+    A value outside its field's `Range` or closed list is an error in Python, too.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        record: Any = type(self)
+        for name, kind in _kinds(record).items():
+            value, choices = getattr(self, name), choices_of(kind)
+            if choices and value is not None:
+                check_choice(name, value, choices)
+            for limit in getattr(kind, "__metadata__", ()):
+                if isinstance(limit, Range) and value is not None:
+                    check(limit.holds(value), name, value, limit.allowed)
+
+
+@cache
+def _kinds(record: Any) -> dict[str, Any]:
+    hints = get_type_hints(record, include_extras=True)
+    return {name: without_none(hint) for name, hint in hints.items()}
 
 
 def decode(kind: Any, value: Any, where: str, error: type[FishpalError] = PlanError) -> Any:
     """Build `kind` from parsed JSON, its types taken strictly: "8" and 8.0 are no integers.
 
-    Args:
-        kind: a dataclass (with `STRICT`), or any type that pydantic knows.
-        value: what `json.loads` or a safe YAML loader gave, of whatever size and shape.
-        where: the file, for messages.
-        error: what to raise.
+    Raises `error`, naming the file (`where`), key, value and what is allowed.
 
-    Raises:
-        FishpalError: of type `error`, naming file, key, value and what is allowed.
+    Args:
+        kind: a dataclass (a `Strict` one), or any type that pydantic knows.
+        value: what `json.loads` or a safe YAML loader gave, of whatever size and shape.
     """
     try:
         check_plain(value)

@@ -7,8 +7,6 @@ could fail silently where a model ignores the interface: `fishpal.encoders.specs
 attaching a prefix there is an error.
 """
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -56,10 +54,7 @@ def prefix_attention(
         if attention_mask is not None:
             visible = True if attention_mask.dtype == torch.bool else 0.0
             attention_mask = F.pad(attention_mask, (keys.shape[-2], 0), value=visible)
-    result: tuple[Tensor, None] = sdpa_attention_forward(
-        module, query, key, value, attention_mask, **kwargs
-    )
-    return result
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
 def _heads(prefix: Tensor, like: Tensor) -> Tensor:

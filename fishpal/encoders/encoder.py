@@ -1,13 +1,11 @@
 """Pretrained encoders: loading them, and the places in each where a module can attach."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,29 +69,19 @@ def config_of(model: nn.Module) -> Any:
 
 
 def ports_of(model: nn.Module) -> list[LayerPorts]:
-    """Every layer's ports, validated.
-
-    Raises:
-        EncoderError: where the model is of an unsupported type or built otherwise than its type.
-    """
+    """Every layer's ports; `EncoderError` where a model is unsupported, or not as its type is."""
     spec = spec_of(config_of(model))
-    layers = _submodule(model, spec.layers)
-    prefix = spec.layers
-    fused = spec.query == spec.value
+    parts = 3 if spec.query == spec.value else 1  # a fused one makes query, key, value
     ports = []
-    for index, layer in enumerate(cast(nn.ModuleList, layers)):
-        path = f"{prefix}.{index}"
-        query, value = _linear(layer, spec.query), _linear(layer, spec.value)
-        parts = 3 if fused else 1  # query, key, value
-        ports.append(
-            LayerPorts(
-                attention=_submodule(layer, spec.attention) if spec.attention else None,
-                query=Projection(query, f"{path}.{spec.query}", 0, parts),
-                value=Projection(value, f"{path}.{spec.value}", parts - 1, parts),
-                up=_linear(layer, spec.up),
-                down=_linear(layer, spec.down),
-            )
+    for index, layer in enumerate(cast(nn.ModuleList, _submodule(model, spec.layers))):
+        attention = _submodule(layer, spec.attention) if spec.attention else None
+        path, query, value = f"{spec.layers}.{index}", spec.query, spec.value
+        projections = (
+            Projection(_linear(layer, query), f"{path}.{query}", 0, parts),
+            Projection(_linear(layer, value), f"{path}.{value}", parts - 1, parts),
         )
+        feed_forward = _linear(layer, spec.up), _linear(layer, spec.down)
+        ports.append(LayerPorts(attention, *projections, *feed_forward))
     return ports
 
 
@@ -122,9 +110,6 @@ class Encoder:
 
     Attributes:
         model: in eval mode, nothing of it requiring gradients.
-        pooling: how its last hidden states become one vector a text.
-        facts: type, depth, width, number of parameters.
-        limits: the token ids, token types and lengths that it can read.
         sha256: `fingerprint` of its weights when it was loaded.
     """
 
@@ -135,17 +120,13 @@ class Encoder:
     sha256: str
 
     @classmethod
-    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Encoder:
-        """Freeze a model of transformers and gather its facts.
-
-        Raises:
-            EncoderError: where its type is not supported, or it is built otherwise than its type.
-        """
+    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Self:
+        """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`)."""
         facts, limits = facts_of(model), limits_of(config_of(model))
         model.requires_grad_(False).eval()
         return cls(model, pooling, facts, limits, fingerprint(model))
 
-    def to(self, device: torch.device | str) -> Encoder:
+    def to(self, device: torch.device | str) -> Self:
         """Move the model, in place."""
         self.model.to(device)
         return self

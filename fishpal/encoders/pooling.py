@@ -1,7 +1,5 @@
 """How hidden states become one vector a text, and where that is written down."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

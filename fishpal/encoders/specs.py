@@ -3,8 +3,6 @@
 The only file that knows attribute names of Hugging Face models.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -70,33 +68,19 @@ SPECS = {
         down="mlp.Wo",
         positions="relative",
     ),
-    "mpnet": EncoderSpec(
-        layers="encoder.layer",
-        attention=None,
-        query="attention.attn.q",
-        value="attention.attn.v",
-        up="intermediate.dense",
-        down="output.dense",
-        pooler=True,
-        positions="padded",
-    ),
-    "deberta-v2": EncoderSpec(
-        layers="encoder.layer",
+    "mpnet": replace(_ROBERTA, attention=None, query="attention.attn.q", value="attention.attn.v"),
+    "deberta-v2": replace(
+        _BERT,
         attention=None,
         query="attention.self.query_proj",
         value="attention.self.value_proj",
-        up="intermediate.dense",
-        down="output.dense",
+        pooler=False,
     ),
 }
 
 
 def spec_of(config: Any) -> EncoderSpec:
-    """The spec of a model's config.
-
-    Raises:
-        EncoderError: naming the type and the supported ones.
-    """
+    """The spec of a model's config; `EncoderError` names its type and the supported ones."""
     kind = str(getattr(config, "model_type", None))
     if kind == "albert":
         raise EncoderError(
@@ -111,15 +95,13 @@ def spec_of(config: Any) -> EncoderSpec:
 def load_config(folder: str | Path) -> Any:
     """The config of the encoder in a local folder, whose code is never run.
 
-    Raises:
-        EncoderError: naming the folder, where there is none or none that transformers reads.
+    `EncoderError` names a folder that has none, or none that transformers reads.
     """
     from transformers import AutoConfig  # here: slow to import
 
     if not (Path(folder) / "config.json").is_file():
-        raise EncoderError(
-            f"{folder}: has no config.json; allowed: a folder that save_pretrained wrote"
-        )
+        allowed = "a folder that save_pretrained wrote"
+        raise EncoderError(f"{folder}: has no config.json; allowed: {allowed}")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # A config may name a hub repository here, whose code transformers would fetch and run.
@@ -130,11 +112,7 @@ def load_config(folder: str | Path) -> Any:
 
 
 def limits_of(config: Any) -> Limits:
-    """What an encoder with this config can read; anything beyond ends in torch's own error.
-
-    Raises:
-        EncoderError: for a type that is not supported.
-    """
+    """What an encoder with this config can read; anything beyond ends in torch's own error."""
     spec = spec_of(config)
     types = int(getattr(config, "type_vocab_size", None) or 0)
     # DeBERTa alone lets its config choose.

@@ -1,7 +1,5 @@
 """The encoder's own tokenizer, out of the encoder's folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,14 @@ from fishpal.records.facts import Limits
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The folder's fast tokenizer.
-
-    Raises:
-        EncoderError: none there, a slow one, or one without a padding token.
-    """
+    """The folder's fast tokenizer; `EncoderError` for none, a slow one or one without padding."""
     from transformers import AutoTokenizer  # here: slow to import
 
     folder = Path(folder)
     if not folder.is_dir():
         raise EncoderError(f"{folder}: is no folder; allowed: one with a tokenizer's files")
-    own = {"local_files_only": True, "trust_remote_code": False}
-    try:  # trust_remote_code is said, since the default asks on a terminal
+    own = {"local_files_only": True, "trust_remote_code": False}  # the default asks on a terminal
+    try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **own)
     except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
         raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error

@@ -1,7 +1,5 @@
 """Scores and predictions of a trained model on a task's evaluation splits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

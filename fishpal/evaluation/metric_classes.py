@@ -4,8 +4,6 @@
 takes seconds to import, so that only the stage that scores predictions imports this module.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -55,13 +53,7 @@ CLASSES = {name: _class_of(name, function) for name, function in metrics.METRICS
 def compute_metrics(
     names: Sequence[str], labels: Any, predictions: Any, classes: int
 ) -> dict[str, float]:
-    """Scores by name, in the order of `names`.
-
-    Args:
-        names: metrics of `fishpal.metrics.METRICS`.
-        labels: (n,) class indices, or the targets of a regression.
-        predictions: (n,) class indices, or predicted values.
-        classes: number of classes; 1 for a regression.
+    """Scores by name, in the order of `names`; arguments as in `fishpal.metrics`.
 
     Raises:
         ParamsError: an unknown name.
@@ -72,16 +64,12 @@ def compute_metrics(
         for name in names:
             metrics.metric(name)  # the error that names the known ones
             kind = CLASSES[MetricName(name)]
-            _check(kind, labels, predictions, classes)
+            # Arrow's columns would cast without a word, as 1.5 to class 1.
+            if MetricName(name).of_numbers:
+                metrics.check_numbers(labels, predictions)
+            else:
+                metrics.check_classes(labels, predictions, classes)
             # keep_in_memory spares the file, but a folder is made anyway: not under ~/.cache
             scorer = kind(keep_in_memory=True, cache_dir=folder)
             scores |= scorer.compute(predictions=predictions, references=labels, classes=classes)
     return scores
-
-
-def _check(kind: type[NumpyMetric], labels: Any, predictions: Any, classes: int) -> None:
-    """Refuse what the Arrow columns would cast without a word, as 1.5 to class 1."""
-    if kind.value_type == "int64":
-        metrics.check_classes(labels, predictions, classes)
-    else:
-        metrics.check_numbers(labels, predictions)

@@ -14,11 +14,10 @@ A regression has one logit and unit variance: log p(y|x) = −½ (y − f)², so
 the exact diagonal is J², and a sample has y − f ~ N(0, 1). All sums are float64.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ class Scores:
     sampled: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Scores:
+    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Self:
         """From logits (B, C), labels (B) and uniform numbers (B), one a drawn label."""
         drawn = sampled_vector(logits, uniform, labels.is_floating_point())
         return cls(logits, score_vector(logits, labels), drawn)
@@ -73,8 +72,8 @@ def sampled_vector(logits: Tensor, uniform: Tensor, regression: bool) -> Tensor:
 def combine(jacobian: Sequence[Tensor], vector: Tensor) -> Tensor:
     """Σ_k v_k J_k for v (B, K) and K tensors (B, …)."""
     total = torch.zeros_like(jacobian[0])
-    for c, part in enumerate(jacobian):
-        total += _per_example(vector[:, c], part) * part
+    for weights, part in zip(vector.to(total.dtype).T, jacobian, strict=True):
+        total += weights.reshape(-1, *(1,) * (part.dim() - 1)) * part  # (B) → (B, 1, …)
     return total
 
 
@@ -126,10 +125,9 @@ class Accumulator:
         parameters = sum(self.sizes.values())
         trace = sum(value.item() for value in self.squares.values()) / examples
         if not math.isfinite(trace):
-            raise PlanError(
-                f"layer {self.layer}, {self.kind}: the trace is {trace}; allowed: finite numbers"
-                " (finite weights in the encoder, fisher.precision float32)"
-            )
+            allowed = "finite numbers (finite weights in the encoder, fisher.precision float32)"
+            where = f"layer {self.layer}, {self.kind}"
+            raise PlanError(f"{where}: the trace is {trace}; allowed: {allowed}")
         return CandidateRow(
             layer=self.layer,
             kind=ModuleKind(self.kind),
@@ -169,11 +167,7 @@ def accumulate_jacobian(
     scores: Scores,
     estimator: Estimator,
 ) -> None:
-    """Add one batch, given the gradients of all K contrasts of the logits.
-
-    Args:
-        jacobian: K entries, each every module's gradients (B, …).
-    """
+    """Add one batch, given every module's gradients (B, …) of each of the K contrasts."""
     basis = scores.basis
     observed_vector, sampled = scores.observed @ basis, scores.sampled @ basis
     expectation = [(w, v @ basis) for w, v in _expectation(scores.logits)]
@@ -198,8 +192,3 @@ def _expectation(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
     p = logits.softmax(dim=-1)
     labels = torch.arange(logits.shape[-1], device=logits.device)
     return [(p[:, k], score_vector(logits, labels[k].expand(len(p)))) for k in range(p.shape[-1])]
-
-
-def _per_example(values: Tensor, like: Tensor) -> Tensor:
-    """(B) → (B, 1, …, 1) with the dimensions of `like`."""
-    return values.to(like.dtype).reshape(-1, *(1,) * (like.dim() - 1))

@@ -1,7 +1,5 @@
 """The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fishpal.common.errors import DataError, caution
-from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
+from fishpal.common.kinds import Estimator, FisherMode
 from fishpal.encoders.encoder import Encoder
-from fishpal.fisher.accumulate import (
-    Accumulator,
-    Scores,
-    accumulate_jacobian,
-    accumulate_scores,
-)
+from fishpal.fisher.accumulate import Accumulator, Scores, accumulate_jacobian, accumulate_scores
 from fishpal.fisher.gradients import logit_gradients
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Batch, Classifier, pick_device
@@ -33,6 +26,7 @@ from fishpal.records.fisher_table import VERSION, FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.task import TokenisedTask
 
+Candidates = list[CandidateModule]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,9 +34,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class Sample:
     """The examples that are measured, cut into batches of similar length.
 
-    Attributes:
-        uniform: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
-            sample's order, so that batches do not change it.
+    `uniform`: one number in [0, 1) an example, for the `sampled` estimator; drawn in the
+    sample's order, so that batches do not change it.
     """
 
     examples: Sequence[Example]
@@ -84,7 +77,9 @@ def measure_fisher(
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
     logits = torch.zeros(count, task.facts.outputs)
-    found = _measure_groups(model, modules, sample, options, logits, progress)
+    measuring = _Measuring(model, sample, options, logits)
+    done = measuring.groups(_groups(model, modules, options), progress)
+    found = {(each.layer, each.kind): each for each in done}
     keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
     table = FisherTable(
         version=VERSION,
@@ -115,94 +110,78 @@ def draw_sample(task: TokenisedTask, options: FisherOptions) -> Sample:
     rng = np.random.default_rng(options.seed)
     chosen = np.sort(rng.permutation(len(fit))[: options.examples]).tolist()
     examples = [fit[i] for i in chosen]
-    return Sample(
-        examples=examples,
-        batches=by_length(examples, options.batch_size),
-        uniform=torch.from_numpy(rng.random(len(examples))),
-        pad_id=facts.pad_id,
-    )
+    uniform = torch.from_numpy(rng.random(len(examples)))
+    return Sample(examples, by_length(examples, options.batch_size), uniform, facts.pad_id)
 
 
-def _measure_groups(
-    model: Classifier,
-    modules: ModuleOptions,
-    sample: Sample,
-    options: FisherOptions,
-    logits: Tensor,
-    progress: bool,
-) -> dict[tuple[int, ModuleKind], Accumulator]:
-    """Every candidate's sums: one group of candidates after the other, as the mode says."""
+def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> list[Candidates]:
+    """Every candidate at its start, in groups that are measured together, as the mode says."""
     hidden, layers = model.source.facts.hidden, range(model.source.facts.layers)
-    groups: dict[object, list[CandidateModule]] = {}
+    groups: dict[object, Candidates] = {}
     for layer, kind in product(layers, options.kinds):
-        module = build_module(kind, layer, hidden, modules, options.seed).to(model.head.weight)
+        module = build_module(kind, layer, hidden, sizes, options.seed).to(model.head.weight)
         # Kinds that start as the identity disturb nobody, so they can share one pass.
         alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
         groups.setdefault(kind if alone else None, []).append(module)
-    found: dict[tuple[int, ModuleKind], Accumulator] = {}
-    steps, silent = len(groups) * len(sample.batches), None if progress else True
-    with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
-        torch.manual_seed(options.seed)  # of dropout, where it is left on
-        for candidates in groups.values():
-            done = _measure_group(model, candidates, sample, options, logits, bar)
-            found |= {(each.layer, each.kind): each for each in done}
-    return found
+    return list(groups.values())
 
 
-def _measure_group(
-    model: Classifier,
-    candidates: list[CandidateModule],
-    sample: Sample,
-    options: FisherOptions,
-    logits: Tensor,
-    bar: tqdm,
-) -> list[Accumulator]:
-    """Run all batches with these candidates attached; fills `logits` (n, C) of the sample."""
-    rank, world = _process(model.head.weight.device)
-    kernels = max(logits.shape[1] - 1, 1)
-    shape = (len(sample.examples), kernels) if options.gram else None
-    dtype = torch.promote_types(model.head.weight.dtype, torch.float32)
-    accumulators = [Accumulator(module, shape, dtype) for module in candidates]
-    logits.zero_()
-    model.attach(candidates)
-    try:
-        for number, index in enumerate(sample.batches):
-            if number % world == rank:
-                logits[index] = _measure_batch(model, accumulators, sample, index, options)
-            bar.update()
-    finally:
-        model.detach()
-    if world > 1:
-        _sum_over_processes(accumulators, logits, model.head.weight.device)
-    return accumulators
+@dataclass(frozen=True)
+class _Measuring:
+    """What is measured on what; `logits` (n, C) of the sample are filled batch by batch."""
 
+    model: Classifier
+    sample: Sample
+    options: FisherOptions
+    logits: Tensor
 
-def _measure_batch(
-    model: Classifier,
-    accumulators: list[Accumulator],
-    sample: Sample,
-    index: list[int],
-    options: FisherOptions,
-) -> Tensor:
-    """Add one batch to the accumulators; its logits (B, C) on the CPU."""
-    device = model.head.weight.device
-    batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
-    batch = {name: tensor.to(device) for name, tensor in batch.items()}
-    modules = list(model.candidates())
-    found = logit_gradients(model, modules, batch, DTYPES[options.precision])
-    scores = Scores.of(found.logits, batch["labels"], sample.uniform[index].to(device))
-    if options.gram or options.estimator == Estimator.EXACT:
-        columns = [column.expand_as(found.logits) for column in scores.basis.T]
-        jacobian = list(found.gradients(columns))
-        accumulate_jacobian(accumulators, jacobian, scores, options.estimator)
-        if options.gram:
-            for position, accumulator in enumerate(accumulators):
-                accumulator.add_rows(torch.tensor(index), jacobian, position)
-    else:
-        sampled = options.estimator == Estimator.SAMPLED
-        vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
-        accumulate_scores(accumulators, found.gradients(vectors), options.estimator)
-    return found.logits.float().cpu()
+    def groups(self, groups: list[Candidates], progress: bool) -> list[Accumulator]:
+        """Every candidate's sums: one group after the other."""
+        steps, silent = len(groups) * len(self.sample.batches), None if progress else True
+        with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
+            torch.manual_seed(self.options.seed)  # of dropout, where it is left on
+            return [each for candidates in groups for each in self._group(candidates, bar)]
+
+    def _group(self, candidates: Candidates, bar: tqdm) -> list[Accumulator]:
+        """Run all batches with these candidates attached."""
+        weight, (examples, outputs) = self.model.head.weight, self.logits.shape
+        rank, world = _process(weight.device)
+        shape = (examples, max(outputs - 1, 1)) if self.options.gram else None
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        accumulators = [Accumulator(module, shape, dtype) for module in candidates]
+        self.logits.zero_()
+        self.model.attach(candidates)
+        try:
+            for number, index in enumerate(self.sample.batches):
+                if number % world == rank:
+                    self.logits[index] = self._batch(accumulators, index)
+                bar.update()
+        finally:
+            self.model.detach()
+        if world > 1:
+            _sum_over_processes(accumulators, self.logits, weight.device)
+        return accumulators
+
+    def _batch(self, accumulators: list[Accumulator], index: list[int]) -> Tensor:
+        """Add one batch to the accumulators; its logits (B, C) on the CPU."""
+        model, sample, options = self.model, self.sample, self.options
+        device = model.head.weight.device
+        batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        found = logit_gradients(model, list(model.candidates()), batch, DTYPES[options.precision])
+        scores = Scores.of(found.logits, batch["labels"], sample.uniform[index].to(device))
+        if options.gram or options.estimator == Estimator.EXACT:
+            columns = [column.expand_as(found.logits) for column in scores.basis.T]
+            jacobian = list(found.gradients(columns))
+            accumulate_jacobian(accumulators, jacobian, scores, options.estimator)
+            if options.gram:
+                for position, accumulator in enumerate(accumulators):
+                    accumulator.add_rows(torch.tensor(index), jacobian, position)
+        else:
+            sampled = options.estimator == Estimator.SAMPLED
+            vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
+            accumulate_scores(accumulators, found.gradients(vectors), options.estimator)
+        return found.logits.float().cpu()
 
 
 def is_main_process() -> bool:

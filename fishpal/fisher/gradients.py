@@ -5,10 +5,8 @@ tensor (see `modules.base`). Gradients of examples do not mix, since an example'
 only its own row of the batch; so one backward pass of a sum over the batch gives all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
@@ -25,11 +23,7 @@ FLOAT16_SCALE = 2.0**10
 
 
 class LogitGradients:
-    """The logits of one forward pass, and gradients of them on demand.
-
-    Attributes:
-        logits: (B, C), detached, in float32 or better.
-    """
+    """`logits` (B, C) of a forward pass, detached, in float32 or better, and their gradients."""
 
     def __init__(self, logits: Tensor, leaves: list[dict[str, Tensor]], scale: float) -> None:
         self.logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
@@ -65,15 +59,7 @@ def logit_gradients(
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with ExitStack() as stack:  # the graph holds the leaves from there on
         leaves = [stack.enter_context(module.per_example(size)) for module in modules]
-        with _precision(batch["input_ids"].device, precision):
+        low = precision != torch.float32
+        with torch.autocast(batch["input_ids"].device.type, dtype=precision, enabled=low):
             logits = model(**inputs)
     return LogitGradients(logits, leaves, FLOAT16_SCALE if precision == torch.float16 else 1.0)
-
-
-@contextmanager
-def _precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    if dtype == torch.float32:
-        yield
-        return
-    with torch.autocast(device.type, dtype=dtype):
-        yield

@@ -1,12 +1,11 @@
 """Examples → padded batches of tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from fishpal.records.examples import Example, lengths
 
@@ -18,22 +17,19 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
         `input_ids`, `attention_mask` and, where the examples have them, `token_type_ids`, each
         (B, T) int64; `labels` (B), int64 or, for a regression, float32.
     """
-    width = max(len(example.input_ids) for example in examples)
+    ids = [example.input_ids for example in examples]
     batch = {
-        "input_ids": torch.full((len(examples), width), pad_id, dtype=torch.long),
-        "attention_mask": torch.zeros(len(examples), width, dtype=torch.long),
+        "input_ids": _padded(ids, pad_id),
+        "attention_mask": _padded([[1] * len(i) for i in ids]),
     }
     if examples[0].token_type_ids is not None:
-        batch["token_type_ids"] = torch.zeros(len(examples), width, dtype=torch.long)
-    for i, example in enumerate(examples):
-        size = len(example.input_ids)
-        batch["input_ids"][i, :size] = torch.tensor(example.input_ids)
-        batch["attention_mask"][i, :size] = 1
-        if example.token_type_ids is not None:
-            batch["token_type_ids"][i, :size] = torch.tensor(example.token_type_ids)
-    labels = [example.label for example in examples]
-    batch["labels"] = torch.tensor(labels)
-    return batch
+        types = [example.token_type_ids or [0] * len(example.input_ids) for example in examples]
+        batch["token_type_ids"] = _padded(types)
+    return batch | {"labels": torch.tensor([example.label for example in examples])}
+
+
+def _padded(rows: Sequence[list[int]], value: int = 0) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:

@@ -1,7 +1,5 @@
 """A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -37,10 +35,8 @@ class Classifier(nn.Module):
             allowed = f"the encoder's width, {source.facts.hidden}"
             raise EncoderError(f"head takes {head.in_features} features; allowed: {allowed}")
         check_free(source.model)
-        self.source = source
-        self.encoder = source.model
-        self.head = head
-        self.task = task
+        self.source, self.encoder = source, source.model
+        self.head, self.task = head, task
         self.modules_ = nn.ModuleList()
 
     def attach(self, modules: Sequence[CandidateModule]) -> None:
@@ -69,8 +65,7 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
         """Logits (B, C)."""
-        logits: Tensor = self.head(self.features(input_ids, attention_mask, **inputs))
-        return logits
+        return self.head(self.features(input_ids, attention_mask, **inputs))
 
     def parameter_counts(self, full: bool = False) -> Parameters:
         """Trainable, kept at inference (beyond the frozen encoder, head included), and total."""
@@ -93,8 +88,7 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def pick_device(device: str) -> torch.device:
     """`auto` is the GPU where there is one: under torchrun, the one of this process.
 
-    Raises:
-        EncoderError: where a GPU is asked for and none is there.
+    `EncoderError` where a GPU is asked for and none is there.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise EncoderError("device is 'cuda', and torch sees no GPU; allowed here: auto, cpu")

@@ -1,6 +1,6 @@
 """The head's start, the same for measuring and for training."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,14 +69,13 @@ def _fit_probe(model: Classifier, task: TokenisedTask, batch_size: int) -> None:
     model.head.bias.copy_(torch.from_numpy(bias))
 
 
-def _all_classes(probe: object, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+def _all_classes(probe: Any, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's coefficients as (C, d) and (C).
 
     For two classes it fits the difference of the logits; half of it goes to each side. A class
     that the fit part lacks gets the lowest bias and no weight.
     """
-    coef, intercept = probe.coef_, probe.intercept_  # type: ignore[attr-defined]
-    classes = probe.classes_  # type: ignore[attr-defined]
+    coef, intercept, classes = probe.coef_, probe.intercept_, probe.classes_
     if len(classes) == 2:
         coef, intercept = np.vstack([-coef, coef]) / 2, np.hstack([-intercept, intercept]) / 2
     weight = np.zeros((outputs, coef.shape[1]))

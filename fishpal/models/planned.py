@@ -1,7 +1,5 @@
 """A model with a plan's fresh modules: what training starts from."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from fishpal.common.errors import AttachError
@@ -15,10 +13,6 @@ def plan_model(
     encoder: Encoder, head: nn.Linear, plan: Plan, seed: int, train_head: bool = True
 ) -> Classifier:
     """Encoder, head and the plan's fresh modules, with just what is to be trained unfrozen.
-
-    Args:
-        head: from `start_head`.
-        seed: of the modules' start.
 
     Raises:
         AttachError: where the plan was made for an encoder of another type, depth or width, the

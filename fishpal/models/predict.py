@@ -1,7 +1,5 @@
 """Predictions and losses of a trained model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,9 +5,7 @@
 fine-tuning, `encoder.safetensors`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder
 from fishpal.models.classifier import Classifier
+from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
 from fishpal.records.facts import Pooling, TaskFacts
 from fishpal.records.plan import Plan
@@ -31,11 +30,7 @@ VERSION, CARD = 1, "card.json"
 
 @dataclass(frozen=True)
 class TrainedCard(JsonRecord):
-    """What a trained folder belongs to.
-
-    Attributes:
-        encoder_sha256: `Encoder.sha256` of the frozen encoder that the modules were trained in.
-    """
+    """What a trained folder belongs to; `encoder_sha256` is its frozen encoder's `sha256`."""
 
     version: int
     task: TaskFacts
@@ -58,18 +53,15 @@ def save(
 ) -> None:
     """Write a trained folder, whole or not at all.
 
-    Args:
-        plan: of which the model is: it has these modules attached.
-        best: the update whose weights the model has.
+    `best` is the update whose weights the model has.
 
     Raises:
         PlanError: where the model does not have the plan's modules, as after `merge_lora`.
     """
     _check_modules(model, plan)
     source = model.source
-    card = TrainedCard(
-        VERSION, task, seed, source.pooling, source.sha256, best, model.parameter_counts(plan.full)
-    )
+    counts = model.parameter_counts(plan.full)
+    card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts)
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / "plan.json")
@@ -122,12 +114,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
     _restore(folder / "head.safetensors", "head", head.load_state_dict)
     modules = build_modules(plan.layers, plan.encoder.hidden, plan.modules, seed=0)
     if modules:
-        tensors = _read(folder / "modules.safetensors")
-        for module in modules:
-            start = f"{module.layer}.{module.kind}."
-            part = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            _check_shapes(folder / "modules.safetensors", start, module.kept(), part)
-            module.load_kept(part)
+        _restore_modules(folder / "modules.safetensors", modules)
         model.attach(modules)
     if plan.full:
         mark_changed(encoder.model, "fine-tuned", model)
@@ -143,13 +130,15 @@ def _restore(path: Path, what: str, load_state: Callable[[dict[str, Tensor]], ob
         raise PlanError(f"{path}: does not fit the {what} of this plan") from error
 
 
-def _check_shapes(
-    path: Path, start: str, expected: dict[str, Tensor], found: dict[str, Tensor]
-) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    if wanted != shapes:
-        raise PlanError(f"{path}: {start}* holds {shapes}; allowed by the plan: {wanted}")
+def _restore_modules(path: Path, modules: Sequence[CandidateModule]) -> None:
+    tensors = _read(path)
+    for module in modules:
+        start = f"{module.layer}.{module.kind}."
+        part = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        wanted, found = ({n: tuple(t.shape) for n, t in d.items()} for d in (module.kept(), part))
+        if wanted != found:
+            raise PlanError(f"{path}: {start}* holds {found}; allowed by the plan: {wanted}")
+        module.load_kept(part)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -160,7 +149,4 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    try:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
-    except SafetensorError as error:  # a full disk, for one
-        raise OSError(f"{path.name}: {error}") from error
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)

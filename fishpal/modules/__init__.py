@@ -1,7 +1,5 @@
 """The candidate modules, one file a kind."""
 
-from __future__ import annotations
-
 from fishpal.modules.adapter import Adapter
 from fishpal.modules.base import CandidateModule
 from fishpal.modules.lora import Lora

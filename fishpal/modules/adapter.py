@@ -1,7 +1,5 @@
 """Bottleneck adapter at the feed-forward block (Houlsby et al. 2019; parallel: He et al. 2022)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +13,8 @@ from fishpal.encoders.encoder import LayerPorts
 from fishpal.modules.base import CandidateModule, rows
 from fishpal.params.options import AdapterOptions
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "tanh": torch.tanh,
-}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]]
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
 
 
 class Adapter(CandidateModule):
@@ -45,12 +40,6 @@ class Adapter(CandidateModule):
         self.up_bias = nn.Parameter(torch.zeros(hidden))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5), generator=generator)
         self._input: Tensor | None = None
-
-    def kept(self) -> dict[str, Tensor]:
-        return dict(self.named_parameters())
-
-    def load_kept(self, tensors: dict[str, Tensor]) -> None:
-        self.load_state_dict(tensors)
 
     def delta(self, x: Tensor) -> Tensor:
         """U σ(D x + d) + u; x and the result are (B, T, d)."""

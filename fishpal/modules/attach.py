@@ -4,10 +4,7 @@ An encoder serves one model at a time: modules are hooks in it, so that those of
 would change the first one's logits without a word. What is attached is known here, by encoder.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
@@ -53,51 +50,35 @@ def build_modules(
     layers: Sequence[ModuleKind | None], hidden: int, options: ModuleOptions, seed: int
 ) -> list[CandidateModule]:
     """A fresh module for each layer that has a kind, in the order of layers."""
-    return [
-        build_module(kind, layer, hidden, options, seed)
-        for layer, kind in enumerate(layers)
-        if kind is not None
-    ]
+    chosen = [(layer, kind) for layer, kind in enumerate(layers) if kind is not None]
+    return [build_module(kind, layer, hidden, options, seed) for layer, kind in chosen]
 
 
 def attach(encoder: nn.Module, modules: Sequence[CandidateModule]) -> None:
     """Attach every module to its layer, or none of them.
 
-    Raises:
-        AttachError: for no modules, a layer that the encoder lacks, a kind it cannot take, or an
-            encoder that is in use.
+    `AttachError` for no modules, a layer that the encoder lacks, a kind that it cannot take, or an
+    encoder in use.
     """
     if not modules:
         raise AttachError("modules is empty; allowed: one module or more")
     check_free(encoder)
     ports = ports_of(encoder)
     held = _ATTACHED.setdefault(encoder, [])
-    done: list[CandidateModule] = []
-    try:
-        for module in modules:
+    for number, module in enumerate(modules):
+        try:
             if not 0 <= module.layer < len(ports):
                 raise AttachError(f"layer is {module.layer}; allowed: 0 to {len(ports) - 1}")
             module.attach(ports[module.layer], held)
-            done.append(module)
-    except AttachError:
-        detach(done)
-        raise
+        except AttachError:
+            detach(modules[:number])
+            raise
 
 
 def detach(modules: Sequence[CandidateModule]) -> None:
     """Take modules out again; the encoder computes exactly what it did before."""
     for module in modules:
         module.detach()
-
-
-@contextmanager
-def attached(encoder: nn.Module, modules: Sequence[CandidateModule]) -> Iterator[None]:
-    """`attach` for the length of a block."""
-    attach(encoder, modules)
-    try:
-        yield
-    finally:
-        detach(modules)
 
 
 def attached_to(encoder: nn.Module) -> tuple[CandidateModule, ...]:

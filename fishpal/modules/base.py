@@ -6,8 +6,6 @@ Layout, here and in the Fisher engine: a tensor of a module is (…), and with t
 summed loss with respect to such a leaf holds every example's own gradient.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,13 +36,13 @@ class CandidateModule(nn.Module, ABC):
         self._detachers: list[Callable[[], None]] = []
         self._leaves: dict[str, Tensor] | None = None
 
-    @abstractmethod
     def kept(self) -> dict[str, Tensor]:
         """The tensors that stay at inference, by name; differentiable in the parameters."""
+        return dict(self.named_parameters())
 
-    @abstractmethod
     def load_kept(self, tensors: dict[str, Tensor]) -> None:
         """Take over tensors that `kept` gave; drops what only training needed."""
+        self.load_state_dict(tensors)
 
     @abstractmethod
     def _attach(self, ports: LayerPorts) -> None:
@@ -60,21 +58,19 @@ class CandidateModule(nn.Module, ABC):
 
         The copies share memory (stride 0); only their gradients take B times the space.
         """
-        kept = {name: tensor.detach() for name, tensor in self.kept().items()}
         self._leaves = {
-            name: tensor.expand(batch, *tensor.shape).requires_grad_()
-            for name, tensor in kept.items()
+            name: tensor.detach().expand(batch, *tensor.shape).requires_grad_()
+            for name, tensor in self.kept().items()
         }
         try:
             yield self._leaves
         finally:
             self._leaves = None
 
-    def attach(self, ports: LayerPorts, held: list[CandidateModule]) -> None:
+    def attach(self, ports: LayerPorts, held: "list[CandidateModule]") -> None:
         """Put the module to work at a layer, and into `held` for as long as it is there.
 
-        Raises:
-            AttachError: where it is attached already, or the layer cannot take its kind.
+        `AttachError` where it is attached already, or the layer cannot take its kind.
         """
         if self._detachers:
             raise AttachError(f"{self.kind} of layer {self.layer} is attached already")

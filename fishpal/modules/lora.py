@@ -1,9 +1,7 @@
 """LoRA on the query and value projections (Hu et al. 2022, §4.2)."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,12 +36,6 @@ class Lora(CandidateModule):
         for a in (self.query_a, self.value_a):  # nn.Linear's start, as in the authors' code
             nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
 
-    def kept(self) -> dict[str, Tensor]:
-        return dict(self.named_parameters())
-
-    def load_kept(self, tensors: dict[str, Tensor]) -> None:
-        self.load_state_dict(tensors)
-
     def delta(self, projection: str, x: Tensor) -> Tensor:
         """(α / r) · B A x for `query` or `value`; x and the result are (B, T, d)."""
         tensors = self.tensors()
@@ -57,10 +49,9 @@ class Lora(CandidateModule):
 
     def _attach(self, ports: LayerPorts) -> None:
         for name, port in (("query", ports.query), ("value", ports.value)):
-            self._hook(port.linear.register_forward_hook(self._adding(name, port)))
+            self._hook(port.linear.register_forward_hook(partial(self._add, name, port)))
 
-    def _adding(self, name: str, port: Projection) -> Callable[..., Tensor]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return port.add(output, self.delta(name, inputs[0]))
-
-        return hook
+    def _add(
+        self, name: str, port: Projection, _: nn.Module, inputs: tuple[Any, ...], output: Tensor
+    ) -> Tensor:
+        return port.add(output, self.delta(name, inputs[0]))

@@ -1,7 +1,5 @@
 """Prefix: trained keys and values in front of a layer's own (Li & Liang 2021)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor, nn
 
@@ -34,11 +32,10 @@ class Prefix(CandidateModule):
             self.mlp = nn.Sequential(
                 nn.Linear(hidden, options.mid), nn.Tanh(), nn.Linear(options.mid, 2 * hidden)
             )
-            linears = [each for each in self.mlp if isinstance(each, nn.Linear)]
-            for linear in linears:
-                bound = linear.in_features**-0.5  # nn.Linear's own start, drawn from `generator`
-                nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
-                nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+            for linear, width in ((self.mlp[0], hidden), (self.mlp[2], options.mid)):
+                bound = width**-0.5  # nn.Linear's own start, drawn from `generator`
+                for parameter in linear.parameters():
+                    nn.init.uniform_(parameter, -bound, bound, generator=generator)
         else:
             self.key = nn.Parameter(start[0])
             self.value = nn.Parameter(start[1])

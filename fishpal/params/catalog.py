@@ -1,7 +1,5 @@
 """The catalog of params.yaml: where a task's rows come from and what is asked of them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator
 
-from fishpal.common.checks import check, check_choice
+from fishpal.common.checks import Seed, at_least, check, check_choice
 from fishpal.common.kinds import MetricName
-from fishpal.common.validate import STRICT
-from fishpal.params.sections import HUB_NAME, REVISION, check_name, check_pattern, check_wheel
+from fishpal.common.validate import Strict
+from fishpal.params.sections import HUB_NAME, REVISION, Wheel, check_name, check_pattern
 
 # keys of counts.json beside the splits'
 RESERVED = ("fit", "selection", "removed_duplicates")
@@ -21,30 +19,28 @@ Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is 
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Strict):
     """Cuts one table into splits; rows that share the value of column `by` stay together."""
 
-    __pydantic_config__ = STRICT
     shares: dict[str, float]
     by: Column | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check("train" in self.shares, "shares", list(self.shares), "train and one more split")
-        check(len(self.shares) > 1, "shares", list(self.shares), "train and one more split")
+        super().__post_init__()
+        ok = "train" in self.shares and len(self.shares) > 1
+        check(ok, "shares", list(self.shares), "train and one more split")
         for name, share in self.shares.items():
             check_split_name("shares", name)
             check(0 < share < 1, f"shares.{name}", share, "between 0 and 1")
         total = sum(self.shares.values())
         check(abs(total - 1) < 1e-6, "shares", f"in sum {total:g}", "a sum of 1")
-        check(self.seed >= 0, "seed", self.seed, "an integer from 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSource:
+class TaskSource(Strict):
     """What every source of a task has in common."""
 
-    __pydantic_config__ = STRICT
     licence: str = "unknown"
     drop_labels: tuple[str | int, ...] = ()
     drop_duplicates: bool = False
@@ -65,17 +61,13 @@ class TableSource(TaskSource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageTask(TableSource):
-    """A table inside a wheel of the package index; never installed, never imported."""
+class PackageTask(Wheel, TableSource):
+    """A table inside a wheel."""
 
-    type: Literal["package"]
-    package: str
-    version: str
-    sha256: str
     file: str
 
     def __post_init__(self) -> None:
-        check_wheel(self.package, self.version, self.sha256)
+        super().__post_init__()
         check(self.split is not None, "split", "null", "a split, since a package holds one table")
 
     def describe(self) -> str:
@@ -147,10 +139,9 @@ def check_split_names(key: str, names: Collection[str], split: Split | None = No
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Strict):
     """One or two text columns, in the order in which they are paired, and the label's."""
 
-    __pydantic_config__ = STRICT
     text: tuple[Column, ...]
     label: Column
 
@@ -160,34 +151,35 @@ class Columns:
         check(len(set(names)) == len(names), "text and label", names, "each column once")
 
 
+def needed_columns(columns: Columns, split: Split | None) -> list[str]:
+    """The columns that are read: texts, label and, for a cut by group, the group's."""
+    by = [split.by] if split and split.by else []
+    return list(dict.fromkeys([*columns.text, columns.label, *by]))
+
+
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Strict):
     """Examples used of train's two parts and of each evaluation split; null: all (the rest)."""
 
-    __pydantic_config__ = STRICT
-    fit: int | None = None
+    fit: Annotated[int, at_least(2, ", or null")] | None = None
     selection: int | float = 0.1
-    evaluation: int | None = None
+    evaluation: Annotated[int, at_least(2, ", or null")] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("fit", "evaluation"):
-            size = getattr(self, key)
-            if size is not None:
-                check(size >= 2, key, size, "an integer from 2, or null")
+        super().__post_init__()
         size = self.selection
         ok = 0 < size < 1 if isinstance(size, float) else size >= 2
         check(ok, "selection", size, "an integer from 2, or a share of train between 0 and 1")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Strict):
     """One data set: where its rows come from and what is asked of them.
 
     `labels` are the raw values in class order; null makes the task a regression.
     `headline` are the splits that the report compares on; null: test, or else all but train.
     """
 
-    __pydantic_config__ = STRICT
     source: Annotated[Source, Discriminator("type")]
     columns: Columns
     labels: tuple[str | int, ...] | None
@@ -197,17 +189,17 @@ class Task:
 
     def __post_init__(self) -> None:
         check(bool(self.metrics), "metrics", "empty", "one metric or more, the main one first")
-        repeated = len(set(self.metrics)) < len(self.metrics)
-        check(not repeated, "metrics", list(self.metrics), "each metric once")
+        once = len(set(self.metrics)) == len(self.metrics)
+        check(once, "metrics", list(self.metrics), "each metric once")
         for metric in self.metrics:
             check_choice("metrics", metric, tuple(MetricName))
             fits = MetricName(metric).of_numbers == (self.labels is None)
             kind = "a regression" if self.labels is None else "a classification"
             check(fits, "metrics", metric, f"those of {kind}")
         self._check_labels()
-        splits = self._evaluation_splits()
+        splits = self.source.split.shares if self.source.split else self.source.tables()
         for split in self.headline or ():
-            check_choice("headline", split, splits)
+            check_choice("headline", split, [name for name in splits if name != "train"])
 
     def _check_labels(self) -> None:
         if self.labels is None:
@@ -219,7 +211,3 @@ class Task:
             check(str(label) not in names, "source.drop_labels", label, "what `labels` leaves out")
         if MetricName.F1 in self.metrics:
             check(len(names) == 2, "metrics", "f1", "with two labels; else macro_f1")
-
-    def _evaluation_splits(self) -> list[str]:
-        splits = self.source.split.shares if self.source.split else self.source.tables()
-        return [name for name in splits if name != "train"]

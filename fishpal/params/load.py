@@ -1,13 +1,12 @@
 """params.yaml → one validated, immutable object."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.errors import ParamsError, brief, one_of
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.checks import check_choice
+from fishpal.common.errors import ParamsError, brief
+from fishpal.common.validate import Strict, decode
 from fishpal.params.catalog import Task
 from fishpal.params.methods import Method
 from fishpal.params.options import (
@@ -24,10 +23,9 @@ from fishpal.params.yaml import parse_yaml
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Strict):
     """All of params.yaml; each field is a section of that name."""
 
-    __pydantic_config__ = STRICT
     grid: Grid
     encoder: Encoder
     catalog: dict[str, Task]
@@ -46,31 +44,22 @@ class Params:
             for name in getattr(self, section):
                 check_name(section, name)
         for name in self.grid.tasks:
-            if name not in self.catalog:
-                raise ParamsError(one_of("grid.tasks", name, self.catalog))
+            check_choice("grid.tasks", name, self.catalog)
         for name in self.grid.methods:
-            if name not in self.methods:
-                raise ParamsError(one_of("grid.methods", name, self.methods))
+            check_choice("grid.methods", name, self.methods)
 
     def task(self, name: str) -> Task:
         """The catalog's entry of that name."""
-        if name not in self.catalog:
-            raise ParamsError(one_of("task", name, self.catalog))
+        check_choice("task", name, self.catalog)
         return self.catalog[name]
 
     def method(self, name: str) -> Method:
-        """The method of that name."""
-        if name not in self.methods:
-            raise ParamsError(one_of("method", name, self.methods))
+        check_choice("method", name, self.methods)
         return self.methods[name]
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
-    """Read and validate a params file.
-
-    Raises:
-        ParamsError: naming file, key, value and what is allowed.
-    """
+    """Read and validate a params file; `ParamsError` names file, key, value and what is allowed."""
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -82,13 +71,8 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 def parse_params(data: Any, origin: str = "params") -> Params:
-    """Validate what `load_params` read; `origin` names it in messages.
-
-    Raises:
-        ParamsError: naming `origin`, key, value and what is allowed, whatever `data` holds.
-    """
+    """Validate what `load_params` read, whatever it holds; `origin` names it in messages."""
     if not isinstance(data, dict):
-        allowed = "a mapping of sections"
-        raise ParamsError(f"{origin} holds {brief(repr(data))}; allowed: {allowed}")
-    params: Params = decode(Params, data, origin, ParamsError)
-    return params
+        what = f"{origin} holds {brief(repr(data))}"
+        raise ParamsError(f"{what}; allowed: a mapping of sections")
+    return decode(Params, data, origin, ParamsError)

@@ -1,27 +1,20 @@
 """The methods of params.yaml: named rules for getting a plan, told apart by `rule`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import check, check_rate
+from fishpal.common.checks import Rate, Seed
 from fishpal.common.kinds import CriterionName, ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseMethod:
+class BaseMethod(Strict):
     """`learning_rate`, where set, replaces every kind's own rate in this method's plan."""
 
-    __pydantic_config__ = STRICT
-    learning_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.learning_rate is not None:
-            check_rate("learning_rate", self.learning_rate)
+    learning_rate: Rate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +38,7 @@ class Random(BaseMethod):
     """Every layer's kind drawn by a seed of its own."""
 
     rule: Literal["random"] = "random"
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.seed is not None:
-            check(self.seed >= 0, "seed", self.seed, "an integer from 0")
+    seed: Seed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """The sections of params.yaml that only the pipeline reads: grid, encoder, tokenize."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import check
-from fishpal.common.validate import STRICT
+from fishpal.common.checks import Seed, at_least, check
+from fishpal.common.validate import Strict
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
 NAME = re.compile(r"[a-z0-9_]+")
@@ -29,17 +27,25 @@ def check_pattern(what: str, pattern: re.Pattern[str], value: str, allowed: str)
     check(bool(pattern.fullmatch(value)), what, f"'{value}'", allowed)
 
 
-def check_wheel(package: str, version: str, sha256: str) -> None:
-    check_pattern("package", PACKAGE, package, "a name of the package index")
-    check_pattern("version", VERSION, version, "an exact version")
-    check_pattern("sha256", SHA256, sha256, "64 hex digits")
+@dataclass(frozen=True, kw_only=True)
+class Wheel(Strict):
+    """A wheel of the package index; never installed, never imported."""
+
+    type: Literal["package"]
+    package: str
+    version: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        check_pattern("package", PACKAGE, self.package, "a name of the package index")
+        check_pattern("version", VERSION, self.version, "an exact version")
+        check_pattern("sha256", SHA256, self.sha256, "64 hex digits")
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(Strict):
     """The cells of the comparison: every task × method × seed."""
 
-    __pydantic_config__ = STRICT
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -53,19 +59,11 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageEncoder:
-    """A folder inside a wheel of the package index; never installed, never imported."""
+class PackageEncoder(Wheel):
+    """A folder inside a wheel."""
 
-    __pydantic_config__ = STRICT
-    type: Literal["package"]
-    package: str
-    version: str
-    sha256: str
     folder: str
     licence: str = "unknown"
-
-    def __post_init__(self) -> None:
-        check_wheel(self.package, self.version, self.sha256)
 
     def describe(self) -> str:
         """What the encoder is, for the report."""
@@ -73,10 +71,9 @@ class PackageEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubEncoder:
+class HubEncoder(Strict):
     """A model of the Hugging Face hub at a pinned revision; safetensors only."""
 
-    __pydantic_config__ = STRICT
     type: Literal["hub"]
     name: str
     revision: str
@@ -91,10 +88,9 @@ class HubEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderEncoder:
+class FolderEncoder(Strict):
     """A local folder as `save_pretrained` writes it; safetensors only."""
 
-    __pydantic_config__ = STRICT
     type: Literal["folder"]
     folder: str
     licence: str = "unknown"
@@ -107,20 +103,14 @@ EncoderSource = PackageEncoder | HubEncoder | FolderEncoder
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(Strict):
     """The frozen encoder and how its last hidden states become one vector a text."""
 
-    __pydantic_config__ = STRICT
     source: Annotated[EncoderSource, Discriminator("type")]
     pooling: Literal["mean", "cls"] = "mean"
 
 
 @dataclass(frozen=True)
-class Tokenize:
-    __pydantic_config__ = STRICT
-    max_length: int = 128
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        check(self.max_length >= 4, "max_length", self.max_length, "an integer from 4")
-        check(self.split_seed >= 0, "split_seed", self.split_seed, "an integer from 0")
+class Tokenize(Strict):
+    max_length: Annotated[int, at_least(4)] = 128
+    split_seed: Seed = 0

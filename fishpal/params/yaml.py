@@ -4,8 +4,6 @@ DVC hands stages no parameters; both read params.yaml, and have to read the same
 loader speaks YAML 1.1, where `1e-3` is a text, `yes` is true and `012` is ten.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable
 from typing import Any
@@ -55,22 +53,14 @@ for tag, pattern, first in (
 
 def _integer(loader: Loader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "")
-    sign, digits = (-1 if text.startswith("-") else 1), text.lstrip("+-")
-    for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
-        if digits.startswith(prefix):
-            return sign * int(digits[2:], base)
-    return sign * int(digits)
+    return int(text, {"0b": 2, "0o": 8, "0x": 16}.get(text.lstrip("+-")[:2], 10))
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML document.
-
-    Raises:
-        ParamsError: naming `where`, and the line where it is known.
-    """
+    """The value of a YAML document; `ParamsError` names `where`, and the line where known."""
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:

@@ -1,13 +1,11 @@
 """Tokenised splits in Arrow files."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from fishpal.common.errors import DataError, FishpalError, brief
-from fishpal.common.files import replacing
+from fishpal.common.errors import DataError, FishpalError
+from fishpal.common.files import reading, replacing
 from fishpal.records.examples import Example, Stored
 from fishpal.records.facts import Limits, TaskFacts
 
@@ -18,9 +16,8 @@ class ArrowSplit(Stored):
     Columns: `input_ids` list<int32>, `label` int64 or float64, and, where the tokenizer makes
     them, `token_type_ids` list<int8>.
 
-    Args:
-        standardised: give a regression's labels as the model is trained on them, rather than in
-            their own unit; needs `check` first, for the task's scale.
+    `standardised` gives a regression's labels as the model is trained on them, rather than in
+    their own unit; needs `check` first, for the task's scale.
     """
 
     def __init__(self, path: str | Path, standardised: bool = False) -> None:
@@ -28,13 +25,11 @@ class ArrowSplit(Stored):
 
         self._path, self._standardised = path, standardised
         self._facts: TaskFacts | None = None
-        try:
+        damage = (KeyError, UnicodeDecodeError, pa.ArrowException)
+        with reading(path, "a tokenised split", *damage, error=DataError):
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             self._table.validate(full=True)  # else reading a damaged file can end the process
-            self._ids = self._table["input_ids"]
-            self._labels = self._table["label"]
-        except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
-            raise DataError(f"{path}: not a tokenised split: {brief(error, 160)}") from error
+            self._ids, self._labels = self._table["input_ids"], self._table["label"]
         _check_columns(path, self._table)
         has_types = "token_type_ids" in self._table.column_names
         self._types = self._table["token_type_ids"] if has_types else None
@@ -53,7 +48,7 @@ class ArrowSplit(Stored):
             label = self._facts.standardise(label)
         return Example(self._ids[index].as_py(), label, types)
 
-    def check(self, facts: TaskFacts, limits: Limits) -> ArrowSplit:
+    def check(self, facts: TaskFacts, limits: Limits) -> Self:
         """The split; `DataError` where a row is not the task's or beyond the encoder's limits."""
         import pyarrow.compute as pc
 
@@ -90,12 +85,17 @@ class ArrowSplit(Stored):
 def _check_columns(path: str | Path, table: Any) -> None:
     if not table.num_rows:
         raise DataError(f"{path}: holds no rows; allowed: one or more")
-    classes, targets = _types_of(floats=False), _types_of(floats=True)
-    for name in set(classes) & set(table.column_names):
+    targets = _types_of(floats=True)
+    allowed = {name: [kind, targets[name]] for name, kind in _types_of(floats=False).items()}
+    check_types(path, table, allowed)
+
+
+def check_types(path: str | Path, table: Any, allowed: Mapping[str, Sequence[Any]]) -> None:
+    """Raise `DataError` where a column that is there has another type than these, or nulls."""
+    for name in (name for name in allowed if name in table.column_names):
         found, nulls = table[name].type, table[name].null_count
-        allowed = dict.fromkeys([classes[name], targets[name]])
-        if found not in allowed or nulls:
-            types = " or ".join(map(str, allowed))
+        if found not in allowed[name] or nulls:
+            types = " or ".join(dict.fromkeys(map(str, allowed[name])))
             raise DataError(f"{path}: {name} is {found} with {nulls} nulls; allowed: {types}, none")
 
 

@@ -1,22 +1,19 @@
 """What `download` and `tokenize` found in a task's rows."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 from fishpal.records.record import JsonRecord
 
 
 @dataclass(frozen=True)
-class SplitCard:
+class SplitCard(Strict):
     """Rows of a published split, and how many have each label (none for a regression)."""
 
-    __pydantic_config__ = STRICT
     rows: int
     labels: dict[str, int] | None = None
 
@@ -44,23 +41,21 @@ class Card(JsonRecord):
 
 
 @dataclass
-class SplitCounts:
+class SplitCounts(Strict):
     """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens."""
 
-    __pydantic_config__ = STRICT
     rows: int = 0
     truncated: int = 0
     max_tokens: int = 0
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Strict):
     """`artifacts/tokens/<task>/counts.json`: fit, selection and each evaluation split.
 
     `removed_duplicates` are rows kept out of fit, since their texts stand in selection.
     """
 
-    __pydantic_config__ = STRICT
     splits: dict[str, SplitCounts]
     removed_duplicates: int = 0
 
@@ -69,10 +64,9 @@ class Counts:
         write_json(path, data.pop("splits") | data)
 
     @classmethod
-    def load(cls, path: str | Path) -> Counts:
+    def load(cls, path: str | Path) -> Self:
         data = read_json(path)
         if not isinstance(data, dict):
             raise PlanError(f"{path} is {type(data).__name__}; allowed: a mapping")
         rest = {key: data.pop(key) for key in ("removed_duplicates",) if key in data}
-        counts: Counts = decode(cls, {"splits": data} | rest, str(path))
-        return counts
+        return decode(cls, {"splits": data} | rest, str(path))

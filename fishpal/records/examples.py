@@ -1,11 +1,10 @@
 """Examples in memory: what a model reads, and whether it can."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from fishpal.common.errors import DataError, brief
 from fishpal.records.facts import Limits, TaskFacts
@@ -24,7 +23,7 @@ class Stored(Sequence[Example], ABC):
     """Examples in a file, which knows of all rows without reading each."""
 
     @abstractmethod
-    def check(self, facts: TaskFacts, limits: Limits) -> Stored:
+    def check(self, facts: TaskFacts, limits: Limits) -> Self:
         """Itself; `DataError` where a row is not the task's or beyond the encoder's limits."""
 
     @abstractmethod
@@ -52,9 +51,8 @@ def _problem(example: Example, facts: TaskFacts, limits: Limits) -> str:
     least, most = min(example.input_ids), max(example.input_ids)
     if least < 0 or most >= limits.ids:
         return f"token ids go from {least} to {most}; allowed: 0 to {limits.ids - 1}"
-    if types is not None and not (
-        len(types) == tokens and min(types) >= 0 and max(types) < limits.types
-    ):
+    known = types is None or (len(types) == tokens and 0 <= min(types) <= max(types) < limits.types)
+    if not known:
         return f"token_type_ids are {brief(types)}; allowed: one a token, below {limits.types}"
     if facts.labels is None:
         ok = isinstance(label, float) and math.isfinite(label)

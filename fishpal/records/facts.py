@@ -1,19 +1,17 @@
 """What tables, plans and models need to know of an encoder, a head and a task."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.checks import check_positive
+from fishpal.common.checks import Count
 from fishpal.common.errors import DataError, FishpalError
 from fishpal.common.kinds import HeadInit
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
 Pooling = Literal["mean", "cls"]
@@ -21,38 +19,29 @@ Pooling = Literal["mean", "cls"]
 
 
 @dataclass(frozen=True)
-class EncoderFacts:
+class EncoderFacts(Strict):
     """An encoder's type (`config.model_type`), depth, width and number of parameters."""
 
-    __pydantic_config__ = STRICT
     type: str
-    layers: int
-    hidden: int
-    parameters: int
-
-    def __post_init__(self) -> None:
-        check_positive(layers=self.layers, hidden=self.hidden, parameters=self.parameters)
+    layers: Count
+    hidden: Count
+    parameters: Count
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(Strict):
     """How a regression's labels y are standardised: z = (y − mean) / sd, of the fit part.
 
     The sign of `sd` is such that the first fit label beside the mean is positive. So any affine
     change of the labels, a·y + b with a ≠ 0, leaves z as it is, and all that is made from it.
     """
 
-    __pydantic_config__ = STRICT
     mean: float
     sd: float
 
     @classmethod
-    def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Scale:
-        """The scale of the fit part's labels.
-
-        Raises:
-            DataError: labels without a spread, or with one beyond floating point.
-        """
+    def of(cls, labels: Sequence[float] | NDArray[np.float64]) -> Self:
+        """Of the fit part's labels; `DataError` where they have no spread, or an infinite one."""
         values = np.asarray(labels, dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, sd = float(values.mean()), float(values.std())
@@ -106,10 +95,9 @@ class TaskFacts(JsonRecord):
 
 
 @dataclass(frozen=True)
-class HeadFacts:
+class HeadFacts(Strict):
     """The head's start and its number of outputs (1 for a regression)."""
 
-    __pydantic_config__ = STRICT
     init: HeadInit
     seed: int
     outputs: int

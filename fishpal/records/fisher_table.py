@@ -1,12 +1,10 @@
 """The Fisher table: one row a candidate, and its file format."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.params.options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.record import JsonRecord
@@ -15,7 +13,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class CandidateRow:
+class CandidateRow(Strict):
     """Fisher statistics of one kind at one layer, over n examples.
 
     With g the per-example gradient of log p(y|x) with respect to the candidate's P parameters:
@@ -29,7 +27,6 @@ class CandidateRow:
         tensor_parameters: number of parameters of each of these tensors.
     """
 
-    __pydantic_config__ = STRICT
     layer: int
     kind: ModuleKind
     parameters: int
@@ -70,10 +67,8 @@ class FisherTable(JsonRecord):
         # Counted before they are listed: a broken file may hold any number of layers.
         count = self.encoder.layers * len(self.kinds)
         if len(self.rows) != count or not self._in_order():
-            raise PlanError(
-                f"rows hold {len(self.rows)} candidates; allowed: each of the"
-                f" {count} (layer, kind) once, by layer, then as in kinds"
-            )
+            allowed = f"each of the {count} (layer, kind) once, by layer, then as in kinds"
+            raise PlanError(f"rows hold {len(self.rows)} candidates; allowed: {allowed}")
 
     def _in_order(self) -> bool:
         expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]

@@ -1,17 +1,15 @@
 """Per-example kernels of the candidates: what the kernel criterion needs beyond the table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import replacing
+from fishpal.common.files import reading, replacing
 from fishpal.common.kinds import ModuleKind
 
 Candidate = tuple[int, ModuleKind]
@@ -50,19 +48,12 @@ class Grams:
         arrays = {"logits": self.logits, "labels": self.labels}
         arrays |= {f"{kind}.{layer}": gram for (layer, kind), gram in self.kernels.items()}
         with replacing(path) as draft:
-            try:
-                save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
-            except SafetensorError as error:  # a full disk, for one
-                raise OSError(str(error)) from error
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
 
     @classmethod
-    def load(cls, path: str | Path) -> Grams:
-        """Read kernels.
-
-        Raises:
-            PlanError: naming the file, where it is missing or not such a file.
-        """
-        try:
+    def load(cls, path: str | Path) -> Self:
+        """Read kernels; `PlanError` names a file that is missing or not such a file."""
+        with reading(path, "a file of kernels", SafetensorError, KeyError, ValueError):
             arrays = load_file(path)
             logits, labels = arrays.pop("logits"), arrays.pop("labels")
             if logits.ndim != 2 or labels.shape != logits.shape[:1]:
@@ -76,6 +67,4 @@ class Grams:
                 if gram.dtype != np.float32 or not np.isfinite(gram).all():
                     raise ValueError(f"{name} is {gram.dtype}; allowed: finite numbers of float32")
                 kernels[int(layer), ModuleKind(kind)] = gram
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise PlanError(f"{path}: not a file of kernels: {brief(error, 160)}") from error
         return cls(logits, labels, kernels)

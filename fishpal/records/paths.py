@@ -1,7 +1,5 @@
 """Where every artifact lies: the one place that knows, beside dvc.yaml."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

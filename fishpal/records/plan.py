@@ -1,14 +1,12 @@
 """The plan: which module each layer gets, with everything that training needs of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.kinds import ModuleKind
-from fishpal.common.validate import STRICT
+from fishpal.common.validate import Strict
 from fishpal.params.options import LearningRates, ModuleOptions
 from fishpal.records.facts import EncoderFacts
 from fishpal.records.record import JsonRecord
@@ -17,17 +15,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class LayerScore:
+class LayerScore(Strict):
     """Why a layer got what it got: each kind's score there, and the choice."""
 
-    __pydantic_config__ = STRICT
     layer: int
     chosen: ModuleKind | None
     scores: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Reason:
+class Reason(Strict):
     """The rule and, where it measured something, what it saw.
 
     Attributes:
@@ -38,7 +35,6 @@ class Reason:
         scores: every layer's candidates.
     """
 
-    __pydantic_config__ = STRICT
     rule: str
     criterion: str | None = None
     total: float | None = None
@@ -58,6 +54,7 @@ class Plan(JsonRecord):
         full: train the whole encoder instead of modules (the baseline `full`).
     """
 
+    version: int = field(default=VERSION, kw_only=True)  # first in the file
     task: str
     method: str
     encoder: EncoderFacts
@@ -67,16 +64,13 @@ class Plan(JsonRecord):
     full: bool = False
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     learning_rate: LearningRates = field(default_factory=LearningRates)
-    version: int = VERSION
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
         if len(self.layers) != self.encoder.layers:
-            raise PlanError(
-                f"layers has {len(self.layers)} entries; allowed: one for each of the"
-                f" encoder's {self.encoder.layers} layers"
-            )
+            allowed = f"one for each of the encoder's {self.encoder.layers} layers"
+            raise PlanError(f"layers has {len(self.layers)} entries; allowed: {allowed}")
         if self.full and any(self.layers):
             raise PlanError("full is true with modules at layers; allowed: one or the other")
 
@@ -91,11 +85,10 @@ class Plan(JsonRecord):
         rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
         data["modules"] = {k: v for k, v in data["modules"].items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
-        order = ["version", *(key for key in data if key != "version")]
-        return {key: data[key] for key in order}
+        return data
 
     @classmethod
-    def read(cls, path: str | Path, task: str, method: str) -> Plan:
+    def read(cls, path: str | Path, task: str, method: str) -> Self:
         """`load`; raises `PlanError` unless it is the plan of this task and method."""
         plan = cls.load(path)
         for key, wanted in (("task", task), ("method", method)):

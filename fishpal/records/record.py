@@ -1,19 +1,15 @@
 """What every record that is one JSON file has in common."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from fishpal.common.files import read_json, write_json
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 
 
-class JsonRecord:
+class JsonRecord(Strict):
     """A dataclass whose fields are the keys of its file."""
-
-    __pydantic_config__ = STRICT
 
     def to_json(self) -> dict[str, Any]:
         """Readable JSON; decoding it gives an equal record."""
@@ -27,5 +23,4 @@ class JsonRecord:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read the file; `PlanError` names it, and the key that is missing or wrong."""
-        record: Self = decode(cls, read_json(path), str(path))
-        return record
+        return decode(cls, read_json(path), str(path))

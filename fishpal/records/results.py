@@ -3,20 +3,18 @@
 `load` raises `PlanError` with the file's name where it is missing or malformed.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import PlanError, brief
-from fishpal.common.files import replacing, write_csv
-from fishpal.common.validate import STRICT
+from fishpal.common.files import reading, replacing, write_csv
+from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
 Values = NDArray[Any]
@@ -24,10 +22,9 @@ PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Strict):
     """Parameters updated in training; kept beyond the frozen encoder; encoder + kept."""
 
-    __pydantic_config__ = STRICT
     trainable: int
     kept: int
     total: int
@@ -49,11 +46,10 @@ class Seconds(JsonRecord):
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class CurvePoint(Strict):
     """One evaluation: mean losses since the last one (fit, None at the start) and now
     (selection), in the task's unit (`fishpal.models.classifier.task_loss`)."""
 
-    __pydantic_config__ = STRICT
     update: int
     epoch: float
     fit_loss: float | None
@@ -88,23 +84,20 @@ class Curve:
         write_csv(path, [field.name for field in fields(CurvePoint)], rows)
 
     @classmethod
-    def load(cls, path: str | Path) -> Curve:
+    def load(cls, path: str | Path) -> Self:
         """Read a curve; a row that is wrong is named."""
         header = [field.name for field in fields(CurvePoint)]
-        try:
-            with Path(path).open(encoding="utf-8", newline="") as file:
-                names, *rows = list(csv.reader(file)) or [[]]
-        except OSError as error:
-            raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, csv.Error) as error:
-            raise PlanError(f"{path}: not CSV: {error}") from error
+        damage = reading(path, "CSV", ValueError, csv.Error)
+        with damage, Path(path).open(encoding="utf-8", newline="") as file:
+            names, *rows = list(csv.reader(file)) or [[]]
         if names != header or not rows:
             raise PlanError(f"{path}: allowed: columns {','.join(header)} and one row or more")
         points: list[CurvePoint] = []
         for number, row in enumerate(rows, start=1):
             try:
-                update, epoch, fit, selection = row
-                point = CurvePoint(int(update), float(epoch), _number(fit), float(selection))
+                update, epoch, fit, loss = row
+                fit_loss = float(fit) if fit else None
+                point = CurvePoint(int(update), float(epoch), fit_loss, float(loss))
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0
@@ -115,16 +108,11 @@ class Curve:
         return cls(tuple(points))
 
 
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
 @dataclass(frozen=True)
 class Predictions:
     """`artifacts/predictions/<cell>.parquet`: of every evaluation split, in its rows' order.
 
-    Attributes:
-        labels, predictions: split → (n,) class indices, or numbers in the label's own unit.
+    Both by split: (n,) class indices, or numbers in the label's own unit.
     """
 
     labels: dict[str, Values]
@@ -141,7 +129,7 @@ class Predictions:
             pd.concat(frames, ignore_index=True).to_parquet(draft, index=False)
 
     @classmethod
-    def load(cls, path: str | Path) -> Predictions:
+    def load(cls, path: str | Path) -> Self:
         """Read predictions; splits by name, examples by row."""
         columns = _read_columns(path)
         labels, predictions = {}, {}
@@ -163,7 +151,8 @@ def _read_columns(path: str | Path) -> dict[str, Values]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    damage = (pa.ArrowException, KeyError, UnicodeDecodeError)
+    with reading(path, "a predictions file", *damage):
         # Not through the dataset reader, which is slower to import and guesses partitions.
         table = pq.ParquetFile(path).read(columns=list(PREDICTION_COLUMNS))
         split, row = table["split"].type, table["row"].type
@@ -172,8 +161,3 @@ def _read_columns(path: str | Path) -> dict[str, Values]:
         if any(table[name].null_count for name in PREDICTION_COLUMNS):
             raise pa.ArrowInvalid("a cell is null")
         return {name: table[name].to_numpy() for name in PREDICTION_COLUMNS}
-    except OSError as error:
-        reason = error.strerror or brief(error, 160)
-        raise PlanError(f"{path}: cannot be read: {reason}") from error
-    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: not a predictions file: {brief(error, 160)}") from error

@@ -5,11 +5,10 @@ Layout of `artifacts/tokens/<task>/`, cut so that each later stage depends on wh
 `counts.json` (rows and truncated rows, for the report).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.examples import Example, check_examples
@@ -32,12 +31,8 @@ class TokenisedTask:
     selection: Sequence[Example] = ()
 
     @classmethod
-    def load(cls, folder: str | Path, limits: Limits, selection: bool = True) -> TokenisedTask:
-        """Read what stage `tokenize` wrote.
-
-        Raises:
-            DataError: naming the file, where a row is not the task's or beyond `limits`.
-        """
+    def load(cls, folder: str | Path, limits: Limits, selection: bool = True) -> Self:
+        """Read what stage `tokenize` wrote; `DataError` where a row is beyond task or `limits`."""
         folder = Path(folder)
         facts = TaskFacts.load(folder / TASK)
         parts = [FIT, SELECTION] if selection else [FIT]

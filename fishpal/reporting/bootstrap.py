@@ -1,10 +1,8 @@
 """Is one method better than another? A paired bootstrap over seeds and examples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +44,7 @@ class Score:
         low, high = np.quantile(self.resampled, [tail, 1 - tail])
         return float(low), float(high)
 
-    def minus(self, other: Score) -> Difference:
+    def minus(self, other: Self) -> Difference:
         """Paired: both are of the same seeds and so of the same resamples."""
         mean, resampled = self.mean - other.mean, self.resampled - other.resampled
         return Difference(mean, *Score(mean, resampled, self.confidence).interval())
@@ -78,18 +76,13 @@ class Bootstrap:
     options: ReportOptions = field(default_factory=ReportOptions)
 
     def score(self, predictions: Values) -> Score:
-        """The score of predictions (S, n), a row a training seed.
-
-        Raises:
-            DataError: predictions of another shape, or that the metric refuses.
-        """
+        """Of predictions (S, n), a row a training seed; `DataError` for what the metric refuses."""
         predictions = np.asarray(predictions)
         ok = self.labels.ndim == 1 and predictions.ndim == 2 and predictions.size > 0
         if not ok or predictions.shape[1] != len(self.labels):
-            raise DataError(
-                f"labels and predictions have shapes {self.labels.shape} and {predictions.shape};"
-                " allowed: (n,) and (seeds, n), none empty"
-            )
+            shapes, allowed = f"{self.labels.shape} and {predictions.shape}", "(n,) and (seeds, n)"
+            what = "labels and predictions have shapes"
+            raise DataError(f"{what} {shapes}; allowed: {allowed}, none empty")
         drawn = draw_seeds(len(predictions), self.options)
         resampled = np.take_along_axis(self._resample(predictions), drawn, axis=1)
         mean = np.mean([self.metric(self.labels, row, self.classes) for row in predictions])
@@ -104,13 +97,8 @@ class Bootstrap:
             right = (predictions == self.labels).astype(np.int8)  # (S, n)
             means = [np.stack([r[block].mean(axis=1) for r in right], axis=1) for block in blocks]
             return np.concatenate(means)
-        return np.array(
-            [
-                [self.metric(self.labels[drawn], row[drawn], self.classes) for row in predictions]
-                for block in blocks
-                for drawn in block
-            ]
-        )
+        resamples = ((self.labels[d], predictions[:, d]) for block in blocks for d in block)
+        return np.array([[self.metric(y, row, self.classes) for row in p] for y, p in resamples])
 
 
 def paired_difference(
@@ -121,11 +109,7 @@ def paired_difference(
     classes: int,
     options: ReportOptions | None = None,
 ) -> Difference:
-    """Difference of two methods' mean scores; row s of both (S, n) is of the same training seed.
-
-    Raises:
-        DataError: arrays of other shapes, or that the metric refuses.
-    """
+    """Difference of two methods' mean scores; row s of both (S, n) is of the same training seed."""
     bootstrap = Bootstrap(metric, np.asarray(labels), classes, options or ReportOptions())
     if np.shape(first) != np.shape(second):
         shapes = f"{np.shape(first)} and {np.shape(second)}"

@@ -1,7 +1,5 @@
 """What a reader of the report should know before believing it: one line a kind of warning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,10 +19,8 @@ def cautions(tasks: Sequence[TaskResults]) -> list[str]:
     lines = []
     seeds = len(tasks[0].methods[0].cells)
     if seeds < FEWEST_SEEDS:
-        lines.append(
-            f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: the intervals hold little of the"
-            " variance between seeds and are too narrow."
-        )
+        narrow = "the intervals hold little of the variance between seeds and are too narrow"
+        lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {narrow}.")
     for title, details in KINDS.items():
         found = {results.name: list(details(results)) for results in tasks}
         listed = "; ".join(f"{code(name)} {_some(each)}" for name, each in found.items() if each)
@@ -98,7 +94,7 @@ def _ended_early(results: TaskResults) -> Iterator[str]:
 def _methods(results: TaskResults, cells: Mapping[str, int]) -> Iterator[str]:
     """The methods with such cells, and how many of its seeds where not all."""
     seeds = len(results.methods[0].cells)
-    if all(number == seeds for number in cells.values()) and len(cells) > 1:
+    if len(cells) > 1 and set(cells.values()) == {seeds}:
         yield "all methods"
         return
     for name, number in cells.items():

@@ -4,10 +4,9 @@ A comparison is worth something where the methods learnt: where they are above t
 answer and above the head alone, and were not left at their untrained start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class TaskReport:
     equal: dict[str, str]
 
     @classmethod
-    def of(cls, results: TaskResults, options: ReportOptions) -> TaskReport:
+    def of(cls, results: TaskResults, options: ReportOptions) -> Self:
         comparisons = (compare(results, split, options) for split in results.headline)
         return cls(results, tuple(comparisons), equal_plans(results.methods))
 
@@ -84,16 +83,17 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
     learnt = tuple(name for name in _above(scores, floor) if name in trained)
     uniform = [method.name for method in methods if method.rule == "uniform"]
     head = next((method.name for method in methods if method.rule == "none"), None)
+    baselines = [name for name in uniform if name in trained]
     nothing = ""
     if not trained:
         nothing = "every method kept its untrained start"
     elif not learnt:
         nothing = f"no method is shown to be above {constant} ({floor.mean:.4f})"
-    elif not set(uniform) & set(trained):
+    elif not baselines:
         kept = "every single-kind baseline kept its untrained start"
         nothing = kept if uniform else "the grid has no single-kind baseline"
-    best = _best(scores, [*(n for n in uniform if n in trained), *trained]) if learnt else None
-    baseline = None if nothing else _best(scores, [name for name in uniform if name in trained])
+    best = _best(scores, [*baselines, *trained]) if learnt else None
+    baseline = None if nothing else _best(scores, baselines)
     to_best = _minus(scores, best)
     return Comparison(
         split=split,

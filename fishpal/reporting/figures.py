@@ -4,30 +4,23 @@
 with matplotlib's own defaults, whatever the user's matplotlibrc says.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import matplotlib.patches
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fishpal.common.files import replacing
+from fishpal.reporting.comparison import TaskReport
+from fishpal.reporting.grid import MethodResults
 from fishpal.reporting.markdown import LETTERS, compact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from matplotlib.axes import Axes
-
-    from fishpal.reporting.comparison import TaskReport
-    from fishpal.reporting.grid import MethodResults
 
 DPI = 120
 LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes
@@ -156,7 +149,7 @@ def mean_curve(method: MethodResults) -> tuple[Any, Any, Any]:
 
     Seeds that stop early have fewer; a mean over those that are left would jump.
     """
-    curves = [dict(zip(c.curve.updates, c.curve.losses, strict=True)) for c in method.cells]
+    curves = [{p.update: p.selection_loss for p in c.curve.points} for c in method.cells]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     losses = np.array([[curve[update] for update in shared] for curve in curves])
     sd = losses.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))
@@ -176,9 +169,7 @@ def _heat_map(axis: Axes, method: MethodResults) -> None:
         colour = "white" if dark[y, x] else "black"
         axis.text(x, y, text, ha="center", va="center", size=9, weight=weight, color=colour)
         if chosen:
-            box = matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88)
-            box.set(fill=False, edgecolor="#D55E00", linewidth=2.5)
-            axis.add_patch(box)
+            _box(axis, x, y, fill=False, edgecolor="#D55E00", linewidth=2.5)
     axis.set_xticks(range(len(kinds)), kinds)
     criterion = method.plan.reason.criterion or method.plan.reason.rule
     axis.set_title(f"{method.name}\n({criterion})", size=10)
@@ -190,24 +181,25 @@ def _shades(values: Any) -> tuple[Any, Any]:
     By rank, since criteria differ in scale by orders of magnitude between kinds.
     """
     flat = np.unique(values[np.isfinite(values)])
-    ranks = np.searchsorted(flat, values).astype(float)
-    shades = np.where(np.isfinite(values), ranks / max(len(flat) - 1, 1), np.nan)
+    ranks = np.searchsorted(flat, values) / max(len(flat) - 1, 1)
+    shades = np.where(np.isfinite(values), ranks, np.nan)
     return shades, shades < 0.45
 
 
 def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
     for x, method in enumerate(methods):
         for y, kind in enumerate(method.plan.layers):
-            colour = "#BBBBBB" if method.plan.full else KIND_COLOURS[kind]
-            box = matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, facecolor=colour)
-            axis.add_patch(box)
-            letter = "F" if method.plan.full else LETTERS[kind]
-            axis.text(x, y, letter, ha="center", va="center", size=9)
+            full = method.plan.full
+            _box(axis, x, y, facecolor="#BBBBBB" if full else KIND_COLOURS[kind])
+            axis.text(x, y, "F" if full else LETTERS[kind], ha="center", va="center", size=9)
     axis.set_xlim(-0.5, len(methods) - 0.5)
-    axis.set_xticks(
-        range(len(methods)), [method.name for method in methods], rotation=45, ha="right"
-    )
+    names = [method.name for method in methods]
+    axis.set_xticks(range(len(methods)), names, rotation=45, ha="right")
     axis.set_title("plans\nP prefix, A adapter, L LoRA", size=10)
+
+
+def _box(axis: Axes, x: int, y: int, **style: Any) -> None:
+    axis.add_patch(matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, **style))
 
 
 def _layer_axis(axis: Axes, layers: int) -> None:

@@ -4,8 +4,6 @@ Every file is opened by the path of its cell, never by listing a folder: cells t
 wider grid left behind are not seen. A file that is missing or malformed raises `PlanError`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,7 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One task × method × seed.
-
-    `seconds` are of training.
-    """
+    """One task × method × seed; `seconds` are of training."""
 
     seed: int
     metrics: CellMetrics
@@ -118,11 +113,7 @@ class TaskResults:
 
 
 def read_results(params: Params, artifacts: str | Path = "artifacts") -> tuple[TaskResults, ...]:
-    """Every cell of `params.grid`.
-
-    Raises:
-        PlanError: naming the file that is missing, malformed or at odds with another.
-    """
+    """Every cell of `params.grid`; `PlanError` names a file at odds with another, too."""
     paths = Artifacts(Path(artifacts))
     return tuple(_read_task(params, paths, name) for name in params.grid.tasks)
 
@@ -189,7 +180,6 @@ def _check_metrics(path: Path, results: TaskResults, cell: Cell, split: str) -> 
         raise PlanError(f"{path}: the predictions beside it: {split}: {error}") from error
     # Predictions of a regression may be stored in single precision.
     if scores["n"] != len(truth) or abs(scores[main] - expected) > 1e-4:
-        raise PlanError(
-            f"{path}: splits.{split} has n {scores['n']:g}, {main} {scores[main]:.6f};"
-            f" allowed: those of the predictions, {len(truth)} and {expected:.6f}"
-        )
+        found = f"n {scores['n']:g}, {main} {scores[main]:.6f}"
+        allowed = f"those of the predictions, {len(truth)} and {expected:.6f}"
+        raise PlanError(f"{path}: splits.{split} has {found}; allowed: {allowed}")

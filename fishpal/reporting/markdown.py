@@ -1,7 +1,5 @@
 """Markdown that no text of a user can break, and the report's number formats."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata
@@ -11,12 +9,8 @@ from statistics import stdev
 from fishpal.common.kinds import ModuleKind
 
 LONGEST = 80  # characters of a user's text shown
-LETTERS: dict[ModuleKind | None, str] = {
-    ModuleKind.PREFIX: "P",
-    ModuleKind.ADAPTER: "A",
-    ModuleKind.LORA: "L",
-    None: "·",
-}
+# P, A, L: the kinds' first letters
+LETTERS = {None: "·"} | {kind: kind.value[0].upper() for kind in ModuleKind}
 MARKS = re.compile(r"([\\`*_\[\]()#!|~$@:])")
 
 
@@ -74,7 +68,5 @@ def parameters(number: int, encoder: int) -> str:
 
 def mean_sd(values: Sequence[float]) -> str:
     """Mean ± standard deviation (n - 1 in the denominator); the mean alone of one value."""
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:.4f}"
-    return f"{mean:.4f} ± {stdev(values):.4f}"
+    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.4f}{spread}"

@@ -1,7 +1,5 @@
 """All tasks at a glance: task × method, and a verdict a task and over all."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fishpal.reporting.comparison import Comparison, TaskReport

@@ -1,8 +1,5 @@
 """The tables of a task, in Markdown."""
 
-from __future__ import annotations
-
-from fishpal.records.plan import Plan
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
@@ -62,18 +59,10 @@ def plan_lines(report: TaskReport) -> str:
     lines = []
     for method in report.results.methods:
         equal = report.equal.get(method.name)
-        line = f"- {code(method.name)} ({_rule(method.plan)}): {_layers(method.plan)}"
-        lines.append(line + (f", which equals {code(equal)}" if equal else ""))
+        plan = method.plan
+        rule = " ".join(escape(each) for each in (plan.reason.rule, plan.reason.criterion) if each)
+        layers = code(" ".join(LETTERS[kind] for kind in plan.layers))
+        what = "the whole encoder is trained" if plan.full else layers
+        same = f", which equals {code(equal)}" if equal else ""
+        lines.append(f"- {code(method.name)} ({rule}): {what}{same}")
     return "\n".join(lines)
-
-
-def _rule(plan: Plan) -> str:
-    criterion = plan.reason.criterion
-    rule = escape(plan.reason.rule)
-    return rule if criterion is None else f"{rule} {escape(criterion)}"
-
-
-def _layers(plan: Plan) -> str:
-    if plan.full:
-        return "the whole encoder is trained"
-    return code(" ".join(LETTERS[kind] for kind in plan.layers))

@@ -1,7 +1,5 @@
 """The report of a run: text, metrics, plot tables and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
@@ -89,8 +87,7 @@ def curves(tasks: Sequence[TaskResults]) -> list[list[Any]]:
 def _metrics_of(results: TaskResults, method: MethodResults) -> dict[str, float | int]:
     found: dict[str, float | int] = {}
     for split in results.headline:
-        scores = method.scores(split, results.metric).tolist()
-        key = f"{split}_{results.metric}"
+        scores, key = method.scores(split, results.metric).tolist(), f"{split}_{results.metric}"
         found[key] = round(sum(scores) / len(scores), DIGITS)
         if len(scores) > 1:
             found[f"{key}_sd"] = round(stdev(scores), DIGITS)
@@ -100,7 +97,7 @@ def _metrics_of(results: TaskResults, method: MethodResults) -> dict[str, float 
 def _grid(params: Params, results: TaskResults) -> str:
     grid, facts, source = params.grid, results.methods[0].plan.encoder, params.encoder.source
     cells = len(grid.tasks) * len(grid.methods) * len(grid.seeds)
-    seeds = ", ".join(str(seed) for seed in grid.seeds)
+    seeds = ", ".join(map(str, grid.seeds))
     return (
         f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
         f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"

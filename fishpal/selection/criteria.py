@@ -5,8 +5,6 @@ layers, an empty layer 0. `kernel` is no function of rows and lives in `selectio
 With g the per-example gradient, P the candidate's parameters and n the examples measured:
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

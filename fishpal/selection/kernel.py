@@ -6,8 +6,6 @@ a plan's kernel is the sum of its candidates'. Each candidate's is divided by it
 first: the size and scale of a kind drop out, and only the directions that it opens count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,23 +24,18 @@ STEPS = 100
 
 
 class KernelScorer:
-    """Scores whole plans; the same plan always gets the same score.
-
-    Attributes:
-        total: minus the mean held-out loss (nats) of the best step of the simulated training.
-    """
+    """Scores whole plans; the same plan always gets the same score."""
 
     def __init__(self, grams: Grams, layers: int, kinds: Sequence[ModuleKind]) -> None:
         self.layers, self.kinds = layers, tuple(kinds)
-        logits = grams.logits.astype(np.float64)
-        self.basis = contrasts(logits.shape[1])
-        examples, contrast = len(logits), self.basis.shape[1]
-        held = np.arange(examples) % HELD_OUT == HELD_OUT - 1
-        self.train, self.held = np.flatnonzero(~held), np.flatnonzero(held)
-        self.logits, self.labels = logits, grams.labels
-        columns = (self.train[:, None] * contrast + np.arange(contrast)).ravel()
-        order = np.concatenate([self.train, self.held])
+        self.basis = contrasts(grams.logits.shape[1])
+        held = np.arange(len(grams.logits)) % HELD_OUT == HELD_OUT - 1
+        order = np.argsort(held, kind="stable")  # those that train first
+        self.logits, self.labels = grams.logits[order].astype(np.float64), grams.labels[order]
+        self.cut = int((~held).sum())
+        contrast = self.basis.shape[1]
         rows = (order[:, None] * contrast + np.arange(contrast)).ravel()
+        columns = rows[: self.cut * contrast]
         self.blocks = {
             key: _normalised(gram)[np.ix_(rows, columns)] for key, gram in grams.kernels.items()
         }
@@ -50,7 +43,10 @@ class KernelScorer:
         self._known: dict[tuple[ModuleKind | None, ...], float] = {}
 
     def total(self, layers: Layers) -> float:
-        """The plan's score; an empty plan's is that of not training at all."""
+        """Minus the mean held-out loss (nats) of the best step of the simulated training.
+
+        An empty plan's is that of not training at all.
+        """
         key = tuple(layers)
         if key not in self._known:
             self._known[key] = self._simulate(key)
@@ -71,9 +67,7 @@ class KernelScorer:
 
     def _simulate(self, layers: tuple[ModuleKind | None, ...]) -> float:
         chosen: list[Candidate] = [(i, k) for i, k in enumerate(layers) if k is not None]
-        order = np.concatenate([self.train, self.held])
-        start, labels = self.logits[order], self.labels[order]
-        cut = len(self.train)
+        start, labels, cut = self.logits, self.labels, self.cut
         best = _loss(start[cut:], labels[cut:])
         if not chosen:
             return -best
@@ -83,7 +77,7 @@ class KernelScorer:
         for _ in range(STEPS):
             slope = _slope(logits[:cut], labels[:cut]) @ self.basis
             moved = moved - self.rate * (kernel @ slope.ravel())
-            logits = start + moved.reshape(len(order), -1) @ self.basis.T
+            logits = start + moved.reshape(len(start), -1) @ self.basis.T
             best = min(best, _loss(logits[cut:], labels[cut:]))
         return -best
 
@@ -114,5 +108,4 @@ def _loss(logits: Array, labels: NDArray[np.generic]) -> float:
 
 def _log_softmax(logits: Array) -> Array:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,7 +1,5 @@
 """Methods: the named ways to get a plan from a Fisher table."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -64,17 +62,8 @@ def select_plan(
         case Thesis():
             choices = _thesis(table, method.plan or table.task)
     full = isinstance(method, Full)
-    return Plan(
-        task=table.task,
-        method=name,
-        encoder=table.encoder,
-        layers=choices,
-        reason=reason,
-        kept=table.encoder.parameters if full else space.cost(choices),
-        full=full,
-        modules=table.modules,
-        learning_rate=rates,
-    )
+    kept = table.encoder.parameters if full else space.cost(choices)
+    return Plan(table.task, name, table.encoder, choices, reason, kept, full, table.modules, rates)
 
 
 def _space(table: FisherTable, options: SelectOptions) -> Space:
@@ -120,10 +109,9 @@ def _by_criterion(
 def _kernel_scorer(table: FisherTable, grams: Grams | None) -> KernelScorer:
     expected = {(row.layer, row.kind) for row in table.rows}
     if grams is None or set(grams.kernels) != expected:
-        raise PlanError(
-            "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
-            f" {table.task} has none; allowed: fisher.gram true, or another criterion"
-        )
+        what = "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
+        allowed = "fisher.gram true, or another criterion"
+        raise PlanError(f"{what} {table.task} has none; allowed: {allowed}")
     return KernelScorer(grams, table.encoder.layers, table.kinds)
 
 
@@ -164,10 +152,9 @@ def _thesis(table: FisherTable, name: str) -> Choices:
         raise PlanError(one_of("method thesis: plan", name, THESIS_PLANS))
     choices = THESIS_PLANS[name]
     if table.encoder.layers != len(choices):
-        raise PlanError(
-            f"method thesis: the encoder has {table.encoder.layers} layers; allowed: its plans are"
-            f" for encoders of {len(choices)}"
-        )
+        allowed = f"its plans are for encoders of {len(choices)}"
+        found = f"the encoder has {table.encoder.layers} layers"
+        raise PlanError(f"method thesis: {found}; allowed: {allowed}")
     for kind in choices:
         if kind is not None:
             _known(table, kind)

@@ -1,7 +1,5 @@
 """Finding the best plan under a parameter limit: exactly where scores add, else by ascent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -45,10 +43,8 @@ class Space:
         """The plan of the highest total score within the limit, by dynamic programming.
 
         Exact: it keeps the best plan for every reachable number of parameters. Of equal plans
-        the one whose choices come first in `options`, from layer 0 up, wins.
-
-        Raises:
-            PlanError: where no plan is within the limit.
+        the one whose choices come first in `options`, from layer 0 up, wins. `PlanError` where
+        no plan is within the limit.
         """
         # parameters → (−score, ranks of the choices): comparing these tuples is the tie rule
         states: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
@@ -74,10 +70,7 @@ class Space:
 
         All plans where there are at most `EXHAUSTIVE`; else coordinate ascent from each uniform
         plan that fits, over single changes and exchanges of two layers, until neither helps.
-        Of equal plans the first in the order of `options` wins.
-
-        Raises:
-            PlanError: where no plan is within the limit.
+        Of equal plans the first in the order of `options` wins. `PlanError` as in `best_sum`.
         """
         if prod(len(allowed) for allowed in self.options) <= EXHAUSTIVE:
             plans = [plan for plan in product(*self.options) if self.fits(plan)]
@@ -87,15 +80,12 @@ class Space:
         return max((self._climb(start, total) for start in self._starts()), key=total)
 
     def _climb(self, plan: Choices, total: Total) -> Choices:
-        best = total(plan)
-        improved = True
-        while improved:
-            improved = False
-            for candidate in self._neighbours(plan):
-                if self.fits(candidate) and total(candidate) > best:
-                    plan, best, improved = candidate, total(candidate), True
-                    break
-        return plan
+        while True:
+            better = (each for each in self._neighbours(plan) if self.fits(each))
+            found = next((each for each in better if total(each) > total(plan)), None)
+            if found is None:
+                return plan
+            plan = found
 
     def _neighbours(self, plan: Choices) -> Iterator[Choices]:
         """Every plan that differs at one layer, then every exchange of two layers' choices."""

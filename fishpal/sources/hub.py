@@ -1,7 +1,5 @@
 """What every access to the hub has in common."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Files out of a wheel of the package index: fetched, checked and unzipped, never installed."""
 
-from __future__ import annotations
-
 import hashlib
 import lzma
 import shutil
@@ -10,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -31,16 +29,13 @@ BROKEN_ZIP = (BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, Un
 def fetched_wheel(package: str, version: str, sha256: str) -> Iterator[Path]:
     """Download one wheel with pip; yields its path, which lasts as long as the block.
 
-    pip's own configuration (mirror, proxy, certificates) holds.
-
-    Raises:
-        SourceError: no pip, no network, no such package, or another checksum.
+    pip's own configuration (mirror, proxy, certificates) holds. `SourceError` for no pip, no
+    network, no such package, or another checksum.
     """
     name = f"package {package}=={version}"
     if find_spec("pip") is None:
-        raise SourceError(
-            f"{name}: pip is missing in {sys.prefix}; allowed: an environment with pip"
-        )
+        allowed = "an environment with pip"
+        raise SourceError(f"{name}: pip is missing in {sys.prefix}; allowed: {allowed}")
     with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
@@ -87,11 +82,7 @@ def check_sha256(path: Path, sha256: str, name: str) -> None:
 
 
 def extract_file(wheel: Path, member: str, target: Path) -> None:
-    """Write one member of the wheel to the file `target`.
-
-    Raises:
-        SourceError: a wheel that is broken or unsafe, or lacks the member.
-    """
+    """Write one member to a file; `SourceError` where the wheel is broken, unsafe or lacks it."""
     with _opened(wheel) as archive:
         files = _files(archive, wheel)
         if member not in files:
@@ -104,24 +95,18 @@ def extract_file(wheel: Path, member: str, target: Path) -> None:
 def extract_folder(
     wheel: Path, folder: str, target: Path, keep: Callable[[str], bool] = lambda path: True
 ) -> None:
-    """Write what lies below a folder of the wheel to the folder `target`.
+    """Write what lies below a folder of the wheel to the folder `target`; errors as above.
 
-    Args:
-        keep: tells from a path relative to `folder` whether to write it.
-
-    Raises:
-        SourceError: a wheel that is broken or unsafe, or lacks the folder.
+    `keep` tells from a path relative to `folder` whether to write it.
     """
     prefix = folder.strip("/") + "/"
     with _opened(wheel) as archive:
         files = _files(archive, wheel)
-        inside = {
-            path.removeprefix(prefix): i for path, i in files.items() if path.startswith(prefix)
-        }
+        inside = {path.removeprefix(prefix): path for path in files if path.startswith(prefix)}
         if not inside:
             folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
             raise _missing(wheel, "folder", folder, folders - {"."})
-        kept = {path: info for path, info in inside.items() if keep(path)}
+        kept = {short: files[path] for short, path in inside.items() if keep(short)}
         _check_size(wheel, list(kept.values()))
         with replacing(target) as draft:
             draft.mkdir()
@@ -168,9 +153,7 @@ def _copy(archive: ZipFile, info: ZipInfo, target: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def _missing(
-    wheel: Path, what: str, name: str, names: dict[str, ZipInfo] | set[str]
-) -> SourceError:
-    near = get_close_matches(name, names, n=3)
+def _missing(wheel: Path, what: str, name: str, names: Iterable[str]) -> SourceError:
+    near = get_close_matches(name, list(names), n=3)
     allowed = ", ".join(near or sorted(names)[:3])
     return SourceError(f"{wheel.name}: no {what} '{brief(name)}'; nearest: {allowed or 'none'}")

@@ -1,7 +1,5 @@
 """Raw tables → clean splits: texts that are texts, labels as class indices, a card of counts."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable
@@ -17,7 +15,7 @@ import pandas as pd
 
 from fishpal.common.errors import DataError, brief
 from fishpal.common.files import replacing
-from fishpal.params.catalog import Split, Task
+from fishpal.params.catalog import Split, Task, needed_columns
 from fishpal.records.card import Card, SplitCard
 from fishpal.tasks.frames import check_columns
 
@@ -29,12 +27,10 @@ ROWS_PER_GROUP = 65_536  # of a Parquet file: small enough to stream, large enou
 
 @dataclass(frozen=True)
 class CleanTask:
-    """A task's splits and card.
+    """A task's splits, and what was read, dropped and found.
 
-    Attributes:
-        splits: one frame a split with columns `text`, for pairs `text_pair`, and `label`: int64
-            class index in the order of the task's labels, or float64 target of a regression.
-        card: what was read, dropped and found.
+    Each split has columns `text`, for pairs `text_pair`, and `label`: int64 class index in the
+    order of the task's labels, or float64 target of a regression.
     """
 
     splits: Frames
@@ -42,15 +38,10 @@ class CleanTask:
 
 
 def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
-    """Drop, check, cut and count a task's rows.
+    """Drop, check, cut and count a task's rows; `DataError` names task (`name`), split and row.
 
-    Args:
-        frames: raw tables by split, `train` among them, as `fishpal.tasks.frames.read_frame` gives
-            them; rows are numbered by their index, from 0.
-        name: the task's name, for messages.
-
-    Raises:
-        DataError: naming task, split, row, value and what is allowed.
+    `frames` are raw tables by split, `train` among them, as `fishpal.tasks.frames.read_frame`
+    gives them; rows are numbered by their index, from 0.
     """
     dropped = {"labels": 0, "duplicates": 0}
     clean, conflicts = {}, 0
@@ -88,9 +79,8 @@ def write_task(task: CleanTask, folder: Path) -> None:
 def _clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Columns `text`, `text_pair`, `label` and, for a cut by group, `group`."""
     columns, by = task.columns, task.source.split.by if task.source.split else None
-    needed = [*columns.text, columns.label, *([by] if by else [])]
     frame = frame.rename(columns=str)
-    check_columns(where, needed, list(frame.columns))
+    check_columns(where, needed_columns(columns, task.source.split), list(frame.columns))
     labels = {str(label): number for number, label in enumerate(task.labels or ())}
     whole = all(re.fullmatch("-?[0-9]+", label) for label in labels)  # or a regression's numbers
     if task.source.drop_labels:
@@ -166,7 +156,6 @@ def _plain(text: str) -> str:
 
 
 def _target(value: Any) -> float:
-    """A regression's target."""
     try:
         number = math.nan if isinstance(value, bool | np.bool_) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -226,21 +215,21 @@ def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], confli
     usual = {"format": None, "header": True, "quoting": None}  # so are not worth a word
     source = {k: v for k, v in asdict(task.source).items() if usual.get(k, ...) != v}
     keys = {split: _keys(frame) for split, frame in splits.items()}
-    pairs = combinations(splits, 2)
+    labels = None if task.labels is None else tuple(map(str, task.labels))
     return Card(
         task=name,
         source={key: value for key, value in source.items() if key not in cleaning},
         columns=asdict(task.columns),
-        labels=None if task.labels is None else tuple(map(str, task.labels)),
-        splits={split: _split_card(task, frame) for split, frame in splits.items()},
+        labels=labels,
+        splits={split: _split_card(labels, frame) for split, frame in splits.items()},
         dropped=dropped,
-        overlap={f"{a}/{b}": len(keys[a] & keys[b]) for a, b in pairs},
+        overlap={f"{a}/{b}": len(keys[a] & keys[b]) for a, b in combinations(splits, 2)},
         conflicts=conflicts,
     )
 
 
-def _split_card(task: Task, frame: pd.DataFrame) -> SplitCard:
-    if task.labels is None:
+def _split_card(labels: tuple[str, ...] | None, frame: pd.DataFrame) -> SplitCard:
+    if labels is None:
         return SplitCard(len(frame))
-    counts = np.bincount(frame["label"], minlength=len(task.labels)).tolist()
-    return SplitCard(len(frame), dict(zip(map(str, task.labels), counts, strict=True)))
+    counts = np.bincount(frame["label"], minlength=len(labels)).tolist()
+    return SplitCard(len(frame), dict(zip(labels, counts, strict=True)))

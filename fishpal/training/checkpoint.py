@@ -4,8 +4,6 @@ A checkpoint is a convenience, never a result: one that is damaged, or that belo
 params, data, code or another torch, is as good as none, and training starts from the beginning.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time
@@ -25,11 +23,11 @@ SECONDS = 60.0  # between two checkpoints: what a kill costs at most, plus one e
 
 
 def training_key(parts: object, files: Sequence[Path]) -> str:
-    """Hash of all that decides a training's result.
+    """Hash of all that decides a training's result; the library's and torch's versions count, too.
 
     Args:
         parts: JSON values, such as the plan, the options, the seed and the encoder's hash.
-        files: the examples. The library's sources and torch's version count, too.
+        files: the examples.
     """
     digest = hashlib.sha256(json.dumps([parts, torch.__version__], sort_keys=True).encode())
     for path in [*files, *sorted(LIBRARY.rglob("*.py"))]:
@@ -56,19 +54,12 @@ class Checkpoint:
         return time.monotonic() - self._last >= self.seconds
 
     def save(self, tensors: dict[str, Tensor], state: Any) -> None:
-        """Replace the file as a whole.
-
-        Raises:
-            FishpalError: naming the file, where it cannot be written.
-        """
+        """Replace the file as a whole; `FishpalError` where it cannot be written."""
         found = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps(state, allow_nan=False)
         metadata = {"key": self.key, "state": text, "sha256": _digest(found, text)}
         with replacing(self.path) as draft:
-            try:
-                save_file(found, draft, metadata)
-            except SafetensorError as error:  # a full disk, for one
-                raise OSError(str(error)) from error
+            save_file(found, draft, metadata)
         self._last = time.monotonic()
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:

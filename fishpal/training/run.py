@@ -1,7 +1,5 @@
 """The moving parts of one training: updates, looks at the selection part, and its whole state."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from transformers import get_scheduler
 
 from fishpal.common.errors import TrainingError
-from fishpal.common.validate import STRICT, decode
+from fishpal.common.validate import Strict, decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.predict import mean_loss, predict
@@ -25,25 +23,6 @@ from fishpal.records.task import TokenisedTask
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
 
 
-@dataclass(frozen=True)
-class RunState:
-    """What a checkpoint holds beside tensors, after `update` updates.
-
-    Attributes:
-        rates: the current learning rate of every parameter group.
-        schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
-    """
-
-    __pydantic_config__ = STRICT
-    update: int
-    rates: tuple[float, ...]
-    schedule: dict[str, Any]
-    scaler: dict[str, Any]
-    curve: tuple[CurvePoint, ...]
-    best_update: int
-    best_loss: float
-
-
 @dataclass
 class Training:
     """What happened: the curve, and the update whose weights were kept."""
@@ -51,6 +30,24 @@ class Training:
     curve: list[CurvePoint] = field(default_factory=list)
     best_update: int = 0
     best_loss: float = math.inf
+
+
+@dataclass(frozen=True)
+class RunState(Strict):
+    """What a checkpoint holds beside tensors, after `update` updates.
+
+    Attributes:
+        rates: the current learning rate of every parameter group.
+        schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
+    """
+
+    update: int
+    rates: tuple[float, ...]
+    schedule: dict[str, Any]
+    scaler: dict[str, Any]
+    curve: tuple[CurvePoint, ...]
+    best_update: int
+    best_loss: float
 
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
@@ -116,10 +113,9 @@ class TrainingRun:
             logits = predict(self.model, self.selection, self.task)
         loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
-            raise TrainingError(
-                f"task {self.task.name}: the loss is {fit_loss} on fit and {loss} on selection at"
-                f" update {update}; allowed: finite ones (lower train.learning_rate)"
-            )
+            found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
+            allowed = "finite ones (lower train.learning_rate)"
+            raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
         self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss))
         if loss < self.result.best_loss:
             self.result.best_loss, self.result.best_update = loss, update
@@ -169,9 +165,8 @@ class TrainingRun:
         device = self.accelerator.device
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
-            part, _, rest = name.partition("/")
-            if part == "optimizer":
-                number, _, key = rest.partition("/")
+            if name.startswith("optimizer/"):
+                _, number, key = name.split("/", 2)
                 moments.setdefault(int(number), {})[key] = tensor
         for name, parameter in self._trained():
             parameter.copy_(tensors[f"model/{name}"])

@@ -1,7 +1,5 @@
 """Training a plan by the protocol of design §7: fit on one part of train, pick on the other."""
 
-from __future__ import annotations
-
 import math
 import os
 

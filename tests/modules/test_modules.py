@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import peft
 import pytest
@@ -13,7 +16,7 @@ from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, ports_of
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
-from fishpal.modules.attach import attached, build_module, build_modules
+from fishpal.modules.attach import attach, build_module, build_modules, detach
 from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, PREFIX_TYPES, random_examples
 from tests.oracles import ORACLE_PREFIX
@@ -26,6 +29,15 @@ SMALL = ModuleOptions(
     lora=LoraOptions(rank=2, alpha=6.0),
 )
 PARALLEL = ModuleOptions(adapter=AdapterOptions(bottleneck=5, placement="parallel"))
+
+
+@contextmanager
+def attached(encoder: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+    attach(encoder, modules)
+    try:
+        yield
+    finally:
+        detach(modules)
 
 
 def batch_of(count: int = 4) -> dict[str, torch.Tensor]:
