@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.package_index import MEMBER, NAME, VERSION, PackageIndex
-from tests.pipeline.clone import Clone
+from benchmarks.toy.clone import Clone
 
 
 def prepare(folder: Path, index: PackageIndex) -> Path:

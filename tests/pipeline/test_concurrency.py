@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.toy.clone import Clone, outputs
 from stages.runner import ARTIFACTS
-from tests.pipeline.clone import Clone, outputs
 from tests.project.closure import ROOT
 
 ENV = os.environ | {
