@@ -17,11 +17,12 @@ from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.trained import load, load_card
 from fishpal.params.load import Params
 from fishpal.records.examples import ArrowSplit, TaskFacts
-from stages.runner import ARTIFACTS, check_cell, run
+from stages.runner import ARTIFACTS, check_cell, parse_seed, run
 
 
 def main(params: Params, task: str, method: str, seed: str) -> None:
-    check_cell(params, task, method, seed)
+    check_cell(params, task, method)
+    parse_seed(seed)
     cell, tokens = f"{task}/{method}/{seed}", ARTIFACTS / "tokens" / task
     facts, card = TaskFacts.load(tokens / "task.json"), load_card(ARTIFACTS / "trained" / cell)
     if card.task != facts:

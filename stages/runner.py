@@ -37,6 +37,8 @@ def run(stage: Callable[..., None], *names: str) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:  # from here on SIGTERM just ends it: raised in torch's exit, it would be a traceback
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -50,16 +52,17 @@ def seconds_to(path: Path) -> Iterator[None]:
     write_json(path, {"seconds": round(time.perf_counter() - start, 3)})
 
 
-def check_cell(params: Params, task: str, method: str, seed: str | None = None) -> int:
-    """Raise unless task and method are known; the seed as an integer."""
+def check_cell(params: Params, task: str, method: str) -> None:
+    """Raise unless task and method are known."""
     params.task(task)
     params.method(method)
-    if seed is None:
-        return 0
-    # One spelling a seed, since it names files; and `int` refuses thousands of digits.
-    if not re.fullmatch("0|[1-9][0-9]{0,9}", seed) or int(seed) >= 2**32:
-        raise FishpalError(f"seed is '{seed}'; allowed: integers from 0 below 2**32")
-    return int(seed)
+
+
+def parse_seed(text: str) -> int:
+    """A seed in its one spelling, since it names files; and `int` refuses thousands of digits."""
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", text) or int(text) >= 2**32:
+        raise FishpalError(f"seed is '{text}'; allowed: integers from 0 below 2**32")
+    return int(text)
 
 
 def _terminate(signum: int, frame: object) -> None:

@@ -16,11 +16,12 @@ from fishpal.records.examples import ArrowSplit, TaskFacts
 from fishpal.records.plan import Plan
 from fishpal.training.checkpoint import Checkpoint, training_key
 from fishpal.training.train import train
-from stages.runner import ARTIFACTS, check_cell, run, seconds_to
+from stages.runner import ARTIFACTS, check_cell, parse_seed, run, seconds_to
 
 
 def main(params: Params, task: str, method: str, seed: str) -> None:
-    number = check_cell(params, task, method, seed)
+    check_cell(params, task, method)
+    number = parse_seed(seed)
     cell, tokens = f"{task}/{method}/{seed}", ARTIFACTS / "tokens" / task
     with seconds_to(ARTIFACTS / "seconds" / "train" / f"{cell}.json"):
         encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")

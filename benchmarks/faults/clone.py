@@ -13,7 +13,7 @@ def prepare(folder: Path, index: PackageIndex) -> Path:
     """The clone that all others are copies of: its task comes out of a wheel."""
     root = folder / "template"
     root.mkdir()
-    clone = Clone(root)
+    clone = Clone(root, warm=False)
     data = root / "data" / "toy"
     rows = [(data / f"{split}.jsonl").read_bytes() for split in ("train", "test")]
     index.start(folder, b"".join(rows))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.toy.project import ROOT, Change, edit_yaml, write_project
+from benchmarks.toy.warm import warm_bin
 
 ENV = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -22,10 +23,16 @@ ENV = os.environ | {
 
 
 class Clone:
-    """A copy of the project with a pipeline of its own."""
+    """A copy of the project with a pipeline of its own.
 
-    def __init__(self, root: Path) -> None:
+    Its stages run in forks of one warm process, or, with `warm` false, as a user's do.
+    """
+
+    timeout = 500.0  # seconds a command
+
+    def __init__(self, root: Path, warm: bool = True) -> None:
         self.root = root
+        self.env = ENV | ({"PATH": f"{warm_bin()}:{ENV['PATH']}"} if warm else {})
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, names.split("\0")):
@@ -47,8 +54,8 @@ class Clone:
     def python(self, *command: str, fails: bool = False) -> str:
         """What `python -m <command>` said; its errors, too, where it has to fail."""
         done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=self.root, env=ENV,
-            capture_output=True, text=True, timeout=500,
+            [sys.executable, "-m", *command], cwd=self.root, env=self.env,
+            capture_output=True, text=True, timeout=self.timeout,
         )  # fmt: skip
         if (done.returncode != 0) != fails:
             raise RuntimeError(f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
