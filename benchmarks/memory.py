@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.toy.encoder import WORDS as VOCABULARY
+from benchmarks.toy.project import ROOT, edit_yaml, small, write_encoder
 from fishpal.common.files import write_text
 from fishpal.reporting.markdown import table
-from tests.conftest import VOCAB, tiny_folder
-from tests.pipeline.clone import YAML12, Clone, save_tokenizer
-from tests.project.closure import ROOT
 
 STAGES = ("download_task toy", "tokenize_task toy", "measure_fisher toy", "train_plan toy lora 0")
 WORDS = 8  # a text
@@ -39,7 +38,7 @@ def write_rows(path: Path, rows: int, seed: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         for start in range(0, rows, 10_000):
             count = min(10_000, rows - start)
-            words = rng.integers(VOCAB - 4, size=(count, WORDS))
+            words = rng.integers(len(VOCABULARY), size=(count, WORDS))
             for line, label in zip(words, rng.integers(2, size=count).tolist(), strict=True):
                 text = " ".join(f"w{word}" for word in line)
                 file.write(json.dumps({"sentence": text, "label": label}) + "\n")
@@ -47,28 +46,30 @@ def write_rows(path: Path, rows: int, seed: int) -> None:
 
 def make_project(root: Path, rows: int) -> None:
     """A project of one task of that many rows, its encoder prepared."""
-    tiny_folder("bert", root / "data" / "encoder")
-    save_tokenizer(root / "data" / "encoder")
+    write_encoder(root / "data" / "encoder")
     (root / "data" / "toy").mkdir()
     write_rows(root / "data/toy/train.jsonl", rows, 0)
     write_rows(root / "data/toy/test.jsonl", max(rows // 10, 100), 1)
-    params: Any = YAML12.load((ROOT / "params.yaml").read_text())
-    Clone._small(params)
+    (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    edit_yaml(root / "params.yaml", _options)
+    measure(root, "prepare_encoder")
+
+
+def _options(params: dict[str, Any]) -> None:
+    small(params)
     params["grid"]["methods"] = ["lora"]
     params["catalog"]["toy"]["sizes"] = {"fit": None, "selection": 500, "evaluation": None}
     params["fisher"]["examples"] = 64
     params["train"] |= {"batch_size": 64, "evaluations_per_epoch": 1}
-    with (root / "params.yaml").open("w") as file:
-        YAML12.dump(params, file)
-    measure(root, "prepare_encoder")
 
 
 def cut_fit(root: Path, size: int) -> None:
     """Tokenise again with a smaller fit part."""
-    params: Any = YAML12.load((root / "params.yaml").read_text())
-    params["catalog"]["toy"]["sizes"]["fit"] = size
-    with (root / "params.yaml").open("w") as file:
-        YAML12.dump(params, file)
+
+    def change(params: dict[str, Any]) -> None:
+        params["catalog"]["toy"]["sizes"]["fit"] = size
+
+    edit_yaml(root / "params.yaml", change)
     measure(root, "tokenize_task toy")
 
 

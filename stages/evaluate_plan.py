@@ -12,12 +12,13 @@ from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
 from fishpal.records.results import CellMetrics
 from fishpal.records.task import TASK
-from stages.runner import ARTIFACTS, check_cell, run
+from stages.runner import ARTIFACTS, check_cell, parse_seed, run
 
 
 def main(params: Params, task: str, method: str, seed: str) -> None:
-    check_cell(params, task, method, seed)
-    tokens, trained = ARTIFACTS.tokens(task), ARTIFACTS.trained(task, method, seed)
+    check_cell(params, task, method)
+    cell = (task, method, parse_seed(seed))
+    tokens, trained = ARTIFACTS.tokens(task), ARTIFACTS.trained(*cell)
     facts, card = TaskFacts.load(tokens / TASK), TrainedCard.load(trained / CARD)
     if card.task != facts:
         raise PlanError(f"{trained}: is of task {card.task}; allowed: {facts}")
@@ -32,8 +33,8 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
         scores, predictions = evaluate(model, splits, facts, metrics, batch_size, progress=True)
     except DataError as error:
         raise PlanError(f"{trained}: {error}") from error
-    predictions.save(ARTIFACTS.predictions(task, method, seed))
-    CellMetrics(scores, card.parameters).save(ARTIFACTS.metrics(task, method, seed))
+    predictions.save(ARTIFACTS.predictions(*cell))
+    CellMetrics(scores, card.parameters).save(ARTIFACTS.metrics(*cell))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fishpal.common.errors import FishpalError
+from fishpal.common.errors import FishpalError, FishpalWarning
 from fishpal.params.load import Params, load_params
 from fishpal.records.paths import Artifacts
 from fishpal.records.results import Seconds
@@ -28,6 +29,8 @@ def run(stage: Callable[..., None], *names: str) -> None:
     """
     die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.simplefilter("always", FishpalWarning)
+    warnings.showwarning = _warn
     given = sys.argv[1:]
     try:
         if len(given) != len(names):
@@ -38,6 +41,8 @@ def run(stage: Callable[..., None], *names: str) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:  # from here on SIGTERM just ends it: raised in torch's exit, it would be a traceback
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -51,16 +56,31 @@ def seconds_to(path: Path) -> Iterator[None]:
     Seconds(round(time.perf_counter() - start, 3)).save(path)
 
 
-def check_cell(params: Params, task: str, method: str, seed: str | None = None) -> int:
-    """Raise unless task and method are known; the seed as an integer."""
+def check_cell(params: Params, task: str, method: str) -> None:
+    """Raise unless task and method are known."""
     params.task(task)
     params.method(method)
-    if seed is None:
-        return 0
-    # One spelling a seed, since it names files; and `int` refuses thousands of digits.
-    if not re.fullmatch("0|[1-9][0-9]{0,9}", seed) or int(seed) >= 2**32:
-        raise FishpalError(f"seed is '{seed}'; allowed: integers from 0 below 2**32")
-    return int(seed)
+
+
+def parse_seed(text: str) -> int:
+    """A seed in its one spelling, since it names files; and `int` refuses thousands of digits."""
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", text) or int(text) >= 2**32:
+        raise FishpalError(f"seed is '{text}'; allowed: integers from 0 below 2**32")
+    return int(text)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as one line; others as Python shows them."""
+    own = issubclass(category, FishpalWarning)
+    shown = warnings.formatwarning(message, category, filename, lineno, line)
+    sys.stderr.write(f"warning: {message}\n" if own else shown)
 
 
 def _terminate(signum: int, frame: object) -> None:

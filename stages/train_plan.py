@@ -14,12 +14,13 @@ from fishpal.records.results import Curve
 from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key
 from fishpal.training.train import train
-from stages.runner import ARTIFACTS, check_cell, run, seconds_to
+from stages.runner import ARTIFACTS, check_cell, parse_seed, run, seconds_to
 
 
 def main(params: Params, name: str, method: str, given: str) -> None:
-    seed = check_cell(params, name, method, given)
-    cell, tokens = (name, method, seed), ARTIFACTS.tokens(name)
+    check_cell(params, name, method)
+    seed, tokens = parse_seed(given), ARTIFACTS.tokens(name)
+    cell = (name, method, seed)
     with seconds_to(ARTIFACTS.seconds("train", *cell)):
         encoder = load_encoder(ARTIFACTS.encoder)
         task = TokenisedTask.load(tokens, encoder.limits)

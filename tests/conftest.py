@@ -12,56 +12,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
 
+from benchmarks.toy.encoder import HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
 
-HIDDEN, LAYERS, VOCAB = 16, 3, 40
-COMMON = {
-    "vocab_size": VOCAB,
-    "hidden_size": HIDDEN,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "max_position_embeddings": 40,
-    "initializer_range": 0.3,  # large, so that every part of the network matters
-    "pad_token_id": 0,
-}
-DISTIL = {
-    "vocab_size": VOCAB,
-    "dim": HIDDEN,
-    "n_layers": LAYERS,
-    "n_heads": 2,
-    "hidden_dim": 24,
-    "max_position_embeddings": 40,
-    "initializer_range": 0.3,
-    "pad_token_id": 0,
-}
-MODERN = {"local_attention": 4, "global_attn_every_n_layers": 2, "bos_token_id": 1,
-          "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}  # fmt: skip
 PREFIX_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
                 "modernbert")  # fmt: skip
 OWN_ATTENTION = ("mpnet", "deberta-v2")
-
-
-def tiny_config(kind: str) -> object:
-    """A config of an encoder type, a few thousand parameters large."""
-    options = DISTIL if kind == "distilbert" else COMMON
-    if kind == "modernbert":
-        options = COMMON | MODERN
-    if kind == "electra":
-        options = COMMON | {"embedding_size": 8}
-    return AutoConfig.for_model(kind, **options)
-
-
-def tiny_folder(kind: str, folder: Path, seed: int = 0) -> Path:
-    """A random encoder as `save_pretrained` writes it."""
-    torch.manual_seed(seed)
-    AutoModel.from_config(tiny_config(kind)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

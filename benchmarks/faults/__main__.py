@@ -11,7 +11,6 @@ the table.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import subprocess
@@ -29,7 +28,7 @@ from benchmarks.faults.clone import prepare
 from benchmarks.faults.kinds import DISK, NETWORK, RUNNING, STORED, Disk, damage, strike
 from benchmarks.faults.package_index import PackageIndex
 from benchmarks.faults.report import write_report
-from tests.pipeline.clone import outputs
+from benchmarks.toy.clone import ENV, outputs
 
 MEGABYTES = 400  # of the small disk; a clone with its cache takes about 30
 LATEST = 6.0  # seconds after a start until which a fault may come: a stage takes about three
@@ -58,9 +57,7 @@ class Bench:
 
 def start(root: Path, index: PackageIndex, *command: str) -> subprocess.Popen[bytes]:
     """A command in the clone, in a process group of its own; its words go to `log`."""
-    env = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "TOKENIZERS_PARALLELISM": "false",
+    env = ENV | {
         "OMP_NUM_THREADS": "1",
         "PIP_INDEX_URL": index.url,
         "PIP_RETRIES": "1",
@@ -87,8 +84,7 @@ def wrong(root: Path, expected: dict[str, bytes]) -> list[str]:
 def run_through(bench: Bench, root: Path) -> bool:
     """`make report`'s commands, undisturbed; takes the manual step that a message names."""
     for _ in range(3):
-        for check in ("stages.checks.lock", "stages.checks.cache"):
-            start(root, bench.index, check).wait()
+        start(root, bench.index, "stages.checks").wait()
         if start(root, bench.index, "dvc", "repro").wait() == 0:
             return True
         text = said(root)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.package_index import MEMBER, NAME, VERSION, PackageIndex
-from tests.pipeline.clone import Clone
+from benchmarks.toy.clone import Clone
 
 
 def prepare(folder: Path, index: PackageIndex) -> Path:
     """The clone that all others are copies of: its task comes out of a wheel."""
     root = folder / "template"
     root.mkdir()
-    clone = Clone(root)
+    clone = Clone(root, warm=False)
     data = root / "data" / "toy"
     rows = [(data / f"{split}.jsonl").read_bytes() for split in ("train", "test")]
     index.start(folder, b"".join(rows))

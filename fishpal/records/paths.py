@@ -14,6 +14,10 @@ class Artifacts:
     def encoder(self) -> Path:
         return self.root / "encoder"
 
+    def source(self, section: str) -> Path:
+        """Hashes of the local files of `encoder` or `catalog.<task>`."""
+        return self._file("sources", section)
+
     def raw(self, task: str) -> Path:
         """The folder of the clean splits and `card.json`."""
         return self.root / "raw" / task

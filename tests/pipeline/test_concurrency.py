@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,20 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.toy.clone import ENV, Clone, outputs
 from stages.runner import ARTIFACTS
-from tests.pipeline.clone import Clone, outputs
 from tests.project.closure import ROOT
-
-ENV = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone that has not run anything."""
-    made = Clone(tmp_path_factory.mktemp("clone"))
+    made = Clone(tmp_path_factory.mktemp("clone"), warm=False)
     made.edit(lambda params: params["grid"].update(methods=["lora"]))
     made.git("commit", "-qam", "one method")
     return made

@@ -14,7 +14,8 @@ import sys
 
 import pytest
 
-from tests.pipeline.clone import METHODS, YAML12, Clone, outputs
+from benchmarks.toy.clone import Clone, outputs
+from benchmarks.toy.project import METHODS, YAML12
 
 SELECT = {f"select@toy-{m}" for m in METHODS}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from tests.pipeline.clone import task_entry
+from benchmarks.toy.project import task_entry
 from tests.stages.spoils import (
     Spoil,
     both,
@@ -50,7 +50,7 @@ DEEP = "[" * 100_000
 CSV = "sentence,label\n"
 CHECK, ENCODER, DOWNLOAD = "checks.params", "prepare_encoder", "download_task toy"
 TOKENIZE, FISHER, SELECT = "tokenize_task toy", "measure_fisher toy", "select_plan toy fishpal"
-FIT, EVALUATE, REPORT = "train_plan toy lora 0", "evaluate_plan toy lora 0", "write_report"
+CELL, EVALUATE, REPORT = "train_plan toy lora 0", "evaluate_plan toy lora 0", "write_report"
 
 # name, stage, what is spoilt, what the message has to hold
 CASES: list[tuple[str, str, Spoil, str]] = [
@@ -130,7 +130,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("facts deep", FISHER, write(f"{TOKENS}/task.json", DEEP), "task.json: not JSON"),
     ("tokens cut", FISHER, cut(f"{TOKENS}/fit.arrow"), "fit.arrow: not a tokenised split"),
     ("tokens missing", FISHER, remove(f"{TOKENS}/fit.arrow"), "fit.arrow: not a tokenised split"),
-    ("tokens a text", FIT, write(f"{TOKENS}/selection.arrow", "x"), "selection.arrow"),
+    ("tokens a text", CELL, write(f"{TOKENS}/selection.arrow", "x"), "selection.arrow"),
     ("table missing", SELECT, remove(TABLE), "fisher/toy.json: cannot be read"),
     ("table cut", SELECT, cut(TABLE), "fisher/toy.json: not JSON"),
     ("table a list", SELECT, write(TABLE, "[]"), "fisher/toy.json is []; allowed: a mapping"),
@@ -142,17 +142,17 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("kernels missing", SELECT, remove(KERNELS), "toy.safetensors: not a file of kernels"),
     ("kernels cut", SELECT, cut(KERNELS), "toy.safetensors: not a file of kernels"),
     ("kernels pickled", SELECT, pickled(KERNELS), "toy.safetensors: not a file of kernels"),
-    ("plan missing", FIT, remove(PLAN), "lora.json: cannot be read"),
-    ("plan cut", FIT, cut(PLAN), "lora.json: not JSON"),
-    ("plan deep", FIT, write(PLAN, DEEP), "lora.json: not JSON"),
-    ("plan version", FIT, key(PLAN, "version", value=0), "version is 0"),
-    ("plan kind", FIT, key(PLAN, "layers", 0, value="loar"), "layers.0 is 'loar'"),
-    ("plan too long", FIT, key(PLAN, "layers", value=[None] * 4), "layers has 4 entries"),
-    ("plan of another encoder", FIT, key(PLAN, "encoder", "hidden", value=99), "hidden 99"),
-    ("plan rank", FIT, key(PLAN, "modules", "lora", "rank", value=0), "rank is 0"),
-    ("plan rank a text", FIT, key(PLAN, "modules", "lora", "rank", value="8"), "rank is '8'"),
-    ("rate too high", FIT, key(PLAN, "learning_rate", "lora", value=1e38), "lora is 1e+38"),
-    ("encoder not there", FIT, remove("artifacts/encoder"), "artifacts/encoder"),
+    ("plan missing", CELL, remove(PLAN), "lora.json: cannot be read"),
+    ("plan cut", CELL, cut(PLAN), "lora.json: not JSON"),
+    ("plan deep", CELL, write(PLAN, DEEP), "lora.json: not JSON"),
+    ("plan version", CELL, key(PLAN, "version", value=0), "version is 0"),
+    ("plan kind", CELL, key(PLAN, "layers", 0, value="loar"), "layers.0 is 'loar'"),
+    ("plan too long", CELL, key(PLAN, "layers", value=[None] * 4), "layers has 4 entries"),
+    ("plan of another encoder", CELL, key(PLAN, "encoder", "hidden", value=99), "hidden 99"),
+    ("plan rank", CELL, key(PLAN, "modules", "lora", "rank", value=0), "rank is 0"),
+    ("plan rank a text", CELL, key(PLAN, "modules", "lora", "rank", value="8"), "rank is '8'"),
+    ("rate too high", CELL, key(PLAN, "learning_rate", "lora", value=1e38), "lora is 1e+38"),
+    ("encoder not there", CELL, remove("artifacts/encoder"), "artifacts/encoder"),
     ("card missing", EVALUATE, remove(f"{TRAINED}/card.json"), "card.json: cannot be read"),
     ("card of another task", EVALUATE, key(TCARD, "task", "name", value="x"), "'x'"),
     ("another encoder", EVALUATE, key(TCARD, "encoder_sha256", value="0" * 64), "000000"),
@@ -177,11 +177,11 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("weights renamed", ENCODER, tensors(WEIGHTS, lambda k, v: (f"x.{k}", v)), "lacks"),
     ("weights NaN", FISHER, tensors(f"{AT}/model.safetensors", not_numbers), "trace is nan"),
     ("encoder cut", FISHER, cut(f"{AT}/model.safetensors"), "artifacts/encoder: cannot be loaded"),
-    ("pooling broken", FIT, write(f"{AT}/fishpal.json", "{"), "fishpal.json: not JSON"),
+    ("pooling broken", CELL, write(f"{AT}/fishpal.json", "{"), "fishpal.json: not JSON"),
     ("raw card missing", TOKENIZE, remove(CARD), "card.json: cannot be read"),
     ("raw columns", TOKENIZE, table(RAW, lambda t: t.drop(["text"])), "train.parquet: columns are"),
     ("one label", FISHER, key(f"{TOKENS}/task.json", "labels", value=["a"]), "labels is ['a']"),
-    ("tokens without rows", FIT, table(SELECTION, lambda t: t.slice(0, 0)), "holds no rows"),
+    ("tokens without rows", CELL, table(SELECTION, lambda t: t.slice(0, 0)), "holds no rows"),
     ("tokens of texts", FISHER, table(FITTED, filled("input_ids", "a", None)), "ids is string"),
     ("tokens null", FISHER, table(FITTED, filled("label", None, pa.int64())), "40 nulls"),
     ("tokens lack labels", FISHER, table(FITTED, lambda t: t.drop(["label"])), "'Field \"label\""),
@@ -215,17 +215,17 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("split fit", TOKENIZE, key(CARD, "splits", "fit", value={"rows": 9}), "splits is 'fit'"),
     ("train alone", TOKENIZE, key(CARD, "splits", "test", value=...), "train and one more"),
     ("label outside in fit", FISHER, table(FITTED, filled("label", 2, pa.int64())), "from 2 to 2"),
-    ("fractions for classes", FIT, table(FITTED, filled("label", 0.5, pa.float64())), "is double"),
-    ("ids outside", FIT, table(SELECTION, filled("input_ids", [999], IDS)),
+    ("fractions for classes", CELL, table(FITTED, filled("label", 0.5, pa.float64())), "is double"),
+    ("ids outside", CELL, table(SELECTION, filled("input_ids", [999], IDS)),
      "input_ids go from 999 to 999"),
     ("too many tokens", EVALUATE, table(TESTED, filled("input_ids", [1] * 99, IDS)),
      "tokens of a row go from 99 to 99 with 0 nulls; allowed: 1 to 40"),
-    ("token types outside", FIT, table(FITTED, filled("token_type_ids", [5], pa.list_(pa.int8()))),
+    ("token types outside", CELL, table(FITTED, filled("token_type_ids", [5], pa.list_(pa.int8()))),
      "token_type_ids go from 5 to 5 with 0 nulls; allowed: 0 to 1"),
-    ("an id null", FIT, table(FITTED, filled("input_ids", [1, None], IDS)), "with 40 nulls"),
-    ("plan of another task", FIT, key(PLAN, "task", value="x"), "task is 'x'; allowed: toy"),
-    ("plan of another method", FIT, key(PLAN, "method", value="x"), "method is 'x'; allowed: lora"),
-    ("plan half a character", FIT, key(PLAN, "reason", "rule", value="\ud800"), "lone surrogates"),
+    ("an id null", CELL, table(FITTED, filled("input_ids", [1, None], IDS)), "with 40 nulls"),
+    ("plan of another task", CELL, key(PLAN, "task", value="x"), "task is 'x'; allowed: toy"),
+    ("plan of another method", CELL, key(PLAN, "method", value="x"), "is 'x'; allowed: lora"),
+    ("plan half a character", CELL, key(PLAN, "reason", "rule", value="\ud800"), "lone surrogates"),
     ("folder without tokenizer", ENCODER, remove("data/encoder/tokenizer.json"),
      "folder data/encoder: no tokenizer.json; allowed: a folder that the tokenizer's"),
     ("tokenizer unusable", ENCODER, write("data/encoder/tokenizer.json", "{"),
@@ -236,5 +236,5 @@ CASES: list[tuple[str, str, Spoil, str]] = [
      "train.jsonl: line 81: key 'label' stands twice"),
     ("table without header", DOWNLOAD, files("data/a.csv", "a,1\nb,0\n"),
      "no column 'sentence'; allowed: a, 1 (cells between ','; header: true)"),
-    ("plan rank huge", FIT, key(PLAN, "modules", "lora", "rank", value=10**12), "rank is 100000"),
+    ("plan rank huge", CELL, key(PLAN, "modules", "lora", "rank", value=10**12), "rank is 100000"),
 ]  # fmt: skip

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
-from tests.pipeline.clone import YAML12
+from benchmarks.toy.project import edit_yaml
 
 Spoil = Callable[[Path], None]
 
@@ -33,11 +33,7 @@ def param(*keys: str, value: Any) -> Spoil:
     """A key of params.yaml."""
 
     def spoil(root: Path) -> None:
-        path = root / "params.yaml"
-        params = YAML12.load(path.read_text())
-        place(params, keys, value)
-        with path.open("w") as file:
-            YAML12.dump(params, file)
+        edit_yaml(root / "params.yaml", lambda params: place(params, keys, value))
 
     return spoil
 

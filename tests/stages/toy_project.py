@@ -8,10 +8,9 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
-from tests.conftest import tiny_folder
-from tests.pipeline.clone import YAML12, Clone, save_tokenizer, write_task
-from tests.project.closure import ROOT
+from benchmarks.toy.project import edit_yaml, write_project
 
 METHODS = ("fishpal", "lora")
 TIMEOUT = 60  # seconds
@@ -55,17 +54,15 @@ def run_stage(root: Path, command: str, log: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def build(root: Path) -> Path:
-    """Make the folder `root` such a project, its log beside it."""
-    tiny_folder("bert", root / "data" / "encoder")
-    save_tokenizer(root / "data" / "encoder")
-    write_task(root / "data" / "toy", seed=0)
-    params = YAML12.load((ROOT / "params.yaml").read_text())
-    Clone._small(params)
+def _one_task(params: dict[str, Any]) -> None:
     params["grid"]["methods"] = list(METHODS)
     params["catalog"].pop("other")
-    with (root / "params.yaml").open("w") as file:
-        YAML12.dump(params, file)
+
+
+def build(root: Path) -> Path:
+    """Make the folder `root` such a project, its log beside it."""
+    write_project(root)
+    edit_yaml(root / "params.yaml", _one_task)
     for stage in STAGES:
         log = root.parent / "log"
         assert run_stage(root, stage, log) == 0, f"{stage}: {log.read_text()}"

@@ -13,8 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import tiny_folder
-from tests.pipeline.clone import YAML12, save_tokenizer, task_entry, write_task
+from benchmarks.toy.project import YAML12, task_entry, write_encoder, write_task
 from tests.project.closure import ROOT
 
 TASKS = ("toy", "other")
@@ -38,8 +37,7 @@ class Study:
             shutil.copytree(ROOT / name, root / name, ignore=ignore)
         self.folder = root / "studies" / "criteria"
         data = self.folder / "data"
-        tiny_folder("bert", data / "encoder")
-        save_tokenizer(data / "encoder")
+        write_encoder(data / "encoder")
         for seed, task in enumerate(TASKS):
             write_task(data / task, seed)
         self.edit("params.yaml", self._params)

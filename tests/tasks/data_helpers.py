@@ -12,18 +12,14 @@ from zipfile import ZipFile, ZipInfo
 
 import pandas as pd
 from ruamel.yaml import YAML
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig
 
+from benchmarks.toy import encoder as toy
+from benchmarks.toy.encoder import VOCAB
 from fishpal.params.catalog import Columns, FilesTask, Sizes, Split, Task
 from tests.stages.spoils import place
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-WORDS = [f"w{number}" for number in range(30)]
 
 
 @cache
@@ -77,21 +73,9 @@ def table(**columns: list[Any]) -> pd.DataFrame:
 
 
 def save_tokenizer(folder: Path, **options: Any) -> Path:
-    """A fast tokenizer over `WORDS`, `[CLS] a [SEP] b [SEP]`, and an encoder's config."""
-    vocabulary = {word: number for number, word in enumerate(SPECIAL + WORDS)}
-    core = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-    core.pre_tokenizer = Whitespace()
-    core.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    defaults = {"pad_token": "[PAD]", "model_max_length": 64, "model_input_names": inputs}
-    options = defaults | options
-    PreTrainedTokenizerFast(tokenizer_object=core, **names, **options).save_pretrained(folder)
-    BertConfig(vocab_size=len(vocabulary), max_position_embeddings=48).save_pretrained(folder)
+    """The toy tokenizer, for at most 64 tokens, and an encoder's config."""
+    toy.save_tokenizer(folder, **{"model_max_length": 64, **options})
+    BertConfig(vocab_size=VOCAB, max_position_embeddings=48).save_pretrained(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from transformers import BertConfig
 
+from benchmarks.toy.encoder import SPECIAL, VOCAB, WORDS
 from fishpal.common.errors import DataError, ParamsError
 from fishpal.params.catalog import Sizes
 from fishpal.params.sections import Tokenize
@@ -19,7 +20,7 @@ from fishpal.records.facts import TaskFacts
 from fishpal.tasks.clean import build_splits, write_task
 from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
 from fishpal.tokens.tokenization import BATCH, tokenize_task
-from tests.tasks.data_helpers import SPECIAL, WORDS, save_tokenizer, table, task
+from tests.tasks.data_helpers import save_tokenizer, table, task
 
 LABELS = np.array([0] * 600 + [1] * 300 + [2] * 100)
 TEXTS = [f"t{row}" for row in range(1000)]
@@ -217,7 +218,7 @@ def test_texts_have_to_suit_the_encoder(tmp_path: Path, encoder: Path) -> None:
     raw = write_raw(tmp_path / "raw", pair=True)  # the longest: 3 special, 6 and 9 tokens
     for positions, fits in ((18, True), (17, False)):
         own = shutil.copytree(encoder, tmp_path / f"encoder{positions}")
-        BertConfig(vocab_size=34, max_position_embeddings=positions).save_pretrained(own)
+        BertConfig(vocab_size=VOCAB, max_position_embeddings=positions).save_pretrained(own)
         if fits:
             run(raw, own, tmp_path / "out", length=64)
             continue

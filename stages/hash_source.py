@@ -1,0 +1,53 @@
+"""Note the hashes of a source's local files, so that edited data are another dependency."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fishpal.common.files import write_json
+from fishpal.params.catalog import FilesTask, TaskSource
+from fishpal.params.load import Params
+from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
+from fishpal.sources.encoder_files import is_wanted
+from stages.runner import ARTIFACTS, run
+
+Source = TaskSource | PackageEncoder | HubEncoder | FolderEncoder
+
+
+def main(params: Params, section: str) -> None:
+    write_json(note_of(section), hash_files(source_of(params, section)))
+
+
+def note_of(section: str) -> Path:
+    """Where a section's hashes are noted."""
+    return ARTIFACTS.source(section)
+
+
+def source_of(params: Params, section: str) -> Source:
+    """The source of `encoder` or of `catalog.<task>`."""
+    name = section.removeprefix("catalog.")
+    return params.encoder.source if section == "encoder" else params.task(name).source
+
+
+def hash_files(source: Source) -> dict[str, str | None]:
+    """Local file → SHA-256, or nothing where it cannot be read; empty for packages and the hub."""
+    if isinstance(source, FilesTask):
+        paths = [Path(name) for name in source.files.values()]
+    elif isinstance(source, FolderEncoder):
+        paths = [path for path in Path(source.folder).glob("*") if is_wanted(path.name)]
+    else:
+        paths = []
+    return {str(path): _hash(path) for path in sorted(paths)}
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # the stage that reads it says what is wrong
+        return None
+
+
+if __name__ == "__main__":
+    run(main, "section")
