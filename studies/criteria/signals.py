@@ -1,113 +1,107 @@
-"""Stage: what every criterion says of every plan of one task, under many ways of measuring."""
+"""Stage: what every criterion says of every plan, under many ways of measuring."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from fishpal.common.files import write_json
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit
-from fishpal.encoders.encoder import load_encoder
-from fishpal.encoders.pooling import load_pooling
-from fishpal.fisher.engine import measure_fisher
-from fishpal.models.head import start_head
 from fishpal.params.load import Params
-from fishpal.params.sections import Method
-from fishpal.records.fisher_table import FisherTable
-from fishpal.records.grams import Grams
 from fishpal.selection.criteria import CRITERIA
-from fishpal.selection.methods import select_plan
-from stages.runner import ARTIFACTS, run
-from studies.criteria.analysis.scoring import scorers, totals, transformed
-from studies.criteria.analysis.table import word
-from studies.criteria.design.names import BASE, EXAMPLES, SEEDS, SIGNALS
-from studies.criteria.design.plans import fixed_plans
-from studies.criteria.design.settings import load_settings
-from studies.criteria.trainings.cells import encoder_facts, load_data, pack
+from stages.runner import run
+from studies.criteria.design.names import EXAMPLES, SEEDS, base, measured_by, word
+from studies.criteria.design.plans import Choice, fixed_plans
+from studies.criteria.design.settings import Study, load_settings
+from studies.criteria.trainings.inputs import prepare, study_encoder
+from studies.criteria.trainings.keys import key_of
+from studies.criteria.trainings.measure import choose, measure, measured_parts
+from studies.criteria.trainings.provenance import provenance
+from studies.criteria.trainings.scores import scorers, totals, transformed
+from studies.criteria.trainings.store import Wanted, gather, keep, missing
+
+GROUP = "signals"
 
 
-def configurations(params: Params) -> dict[str, Params]:
-    """Name → params that differ from `BASE`'s in one thing."""
-    fisher, modules, head = params.fisher, params.modules, params.head
-    found = {
-        f"n{n}_s{seed}": replace(params, fisher=replace(fisher, examples=n, seed=seed))
-        for n in EXAMPLES
-        for seed in SEEDS
-    }
-    base = found[BASE]
-    fisher = base.fisher
-    changes: dict[str, dict[str, Any]] = {
-        "probe": {"head": replace(head, init=HeadInit.PROBE)},
-        "joint": {"fisher": replace(fisher, mode=FisherMode.JOINT)},
-        "exact": {"fisher": replace(fisher, estimator=Estimator.EXACT)},
-        "dropout": {"fisher": replace(fisher, dropout=True)},
-    }
-    prefixes: dict[str, dict[str, Any]] = {
-        "mlp": {"reparameterize": True},
-        "std_0p2": {"std": 0.2},
-        "std_2": {"std": 2.0},
-    }
-    for name, change in prefixes.items():
-        changed = replace(modules, prefix=replace(modules.prefix, **change))
-        changes[f"prefix_{name}"] = {"modules": changed}
-    return found | {name: replace(base, **change) for name, change in changes.items()}
+def repeated(params: Params) -> Iterator[Params]:
+    """Every number of examples and seed: how stable and how dear."""
+    for examples in EXAMPLES:
+        for seed in SEEDS:
+            yield replace(params, fisher=replace(params.fisher, examples=examples, seed=seed))
 
 
-def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
-    """On one thread, as cells are trained: so seconds compare, and cores change no digit."""
-    torch.set_num_threads(1)
-    data = load_data(task, size)
-    encoder, pooling = load_encoder(ARTIFACTS / "encoder"), load_pooling(ARTIFACTS / "encoder")
-    head = start_head(encoder, pooling, data.facts, data.fit, params.head)
-    return measure_fisher(
-        encoder,
-        head,
-        data.fit,
-        data.facts,
-        params.modules,
-        params.fisher,
-        pooling=pooling,
-        head_options=params.head,
-        progress=False,
-    )
+def ablated(params: Params) -> Iterator[Params]:
+    """One thing of `names.base` changed at a time."""
+    usual = base(params)
+    fisher = replace(params.fisher, examples=usual["examples"], seed=usual["seed"])
+    params = replace(params, fisher=fisher)
+    yield replace(params, head=replace(params.head, init=HeadInit.PROBE))
+    yield replace(params, fisher=replace(fisher, mode=FisherMode.JOINT))
+    yield replace(params, fisher=replace(fisher, estimator=Estimator.EXACT))
+    yield replace(params, fisher=replace(fisher, dropout=True))
+    prefixes: list[dict[str, Any]] = [{"reparameterize": True}, {"std": 0.2}, {"std": 2.0}]
+    for change in prefixes:
+        prefix = replace(params.modules.prefix, **change)
+        yield replace(params, modules=replace(params.modules, prefix=prefix))
 
 
-def main(params: Params, task: str, size: str) -> None:
-    params.task(task)
-    plans = fixed_plans(load_settings().study, encoder_facts().layers)
+@dataclass(frozen=True)
+class Job:
+    """One measurement; `choose`: also choose a plan by every criterion."""
+
+    wanted: Wanted
+    params: Params
+    choose: bool
+
+
+def all_jobs(params: Params, study: Study, plans: Sequence[Choice]) -> Iterator[Job]:
+    """Every task, size and way of measuring."""
+    for task in params.grid.tasks:
+        for size in study.sizes:
+            for ways, chosen in ((repeated(params), True), (ablated(params), False)):
+                for way in ways:
+                    columns = {"task": task, "size": size} | measured_by(way)
+                    parts = {"protocol": study.protocol} | measured_parts(way, task, size)
+                    parts["plans"] = [word(plan.layers) for plan in plans]
+                    yield Job(Wanted(columns, key_of(parts)), way, chosen)
+
+
+def signal(job: Job, plans: Sequence[Choice]) -> dict[str, Any]:
+    """Scores of all plans by all criteria, what each would choose, and the seconds of it."""
+    params, layers = job.params, [plan.layers for plan in plans]
+    start = time.perf_counter()
+    table, grams = measure(params, job.wanted.columns["task"], job.wanted.columns["size"])
+    measured = time.perf_counter() - start
     rates = params.train.learning_rate
-    labels = [example.label for example in load_data(task, int(size)).evaluation]
-    scores: dict[str, Any] = {
-        "labels": pack(labels),
-        "plans": {name: word(plan) for name, plan in plans.items()},
+    named = scorers(table, grams, rates) | transformed(table, rates)
+    chosen, took = dict[str, str](), dict[str, float]()
+    for criterion in CRITERIA if job.choose else ():
+        begin = time.perf_counter()
+        options = replace(params.select, criterion=criterion)
+        chosen[criterion] = word(choose(table, grams, params, options))
+        took[criterion] = round(time.perf_counter() - begin, 2)
+    return {
+        "plans": [word(plan) for plan in layers],
+        "scores": {name: totals(scorer, layers) for name, scorer in named.items()},
+        "chosen": chosen,
+        "measure": round(measured, 2),
+        "select": took,
     }
-    seconds: dict[str, Any] = {}
-    for name, chosen in tqdm(configurations(params).items(), f"signals {task}", disable=None):
-        start = time.perf_counter()
-        table, grams = measure(chosen, task, int(size))
-        measured = time.perf_counter()
-        named = scorers(table, grams, rates) | transformed(table, rates)
-        found = {key: totals(scorer, list(plans.values())) for key, scorer in named.items()}
-        best, took = {}, {}
-        for criterion in CRITERIA if name.startswith("n") else ():  # for stability and cost
-            begin = time.perf_counter()
-            best[criterion] = word(_chosen(table, grams, criterion, params).layers)
-            took[criterion] = round(time.perf_counter() - begin, 2)
-        scores[name] = {"scores": found, "chosen": best}
-        seconds[name] = {"measure": round(measured - start, 2), "select": took}
-    write_json(SIGNALS / task / f"{size}.json", scores)
-    write_json(SIGNALS / task / f"{size}_seconds.json", seconds)
 
 
-def _chosen(table: FisherTable, grams: Grams, criterion: str, params: Params) -> Any:
-    method = Method(rule="criterion", criterion=criterion)
-    rates = params.train.learning_rate
-    return select_plan(table, grams, criterion, method, params.select, rates)
+def main(params: Params) -> None:
+    study = load_settings().study
+    prepare(params, params.grid.tasks)
+    plans = fixed_plans(study, study_encoder().facts.layers)
+    jobs = list(all_jobs(params, study, plans))
+    todo = {id(each) for each in missing(GROUP, [job.wanted for job in jobs])}
+    for job in tqdm([job for job in jobs if id(job.wanted) in todo], GROUP, disable=None):
+        keep(GROUP, job.wanted, signal(job, plans) | provenance(GROUP))
+    gather({GROUP: [job.wanted for job in jobs]})
 
 
 if __name__ == "__main__":
-    run(main, "task", "size")
+    run(main)

@@ -82,10 +82,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One way of choosing: the share of the full plan's parameters, the layers allowed."""
+    """One way of choosing: the share of the full plan's parameters, the layers allowed.
+
+    Null: no limit.
+    """
 
     share: float | None
     top_layers: int | None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What tells its lines apart."""
+        limits = {"share": self.share, "top_layers": self.top_layers}
+        return {"rule": "criterion"} | {k: v for k, v in limits.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Settings:
     halving: Halving
     probe: Probe
     budget: Budget
-    chosen: dict[str, Chosen]
+    chosen: tuple[Chosen, ...]
     sweep: Sweep
 
     def probe_size(self, size: int, batch: int) -> int:
@@ -110,6 +119,10 @@ def load_settings(path: str | Path = "study.yaml") -> Settings:
     Raises:
         PlanError: naming file, key, value and what is allowed.
     """
-    data: Any = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    settings: Settings = decode(Settings, data, str(path))
+    settings: Settings = decode(Settings, read_yaml(path), str(path))
     return settings
+
+
+def read_yaml(path: str | Path) -> Any:
+    """A YAML file of the study's own."""
+    return YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from stages.runner import die_with_parent
-from studies.criteria.trainings.cells import Cell, missing, run_cell
+from studies.criteria.trainings.cells import Cell, run_cell
+from studies.criteria.trainings.store import gather, missing
 
 
-def run_cells(cells: Sequence[Cell], folder: Path, desc: str) -> None:
-    """Train what is missing in `folder`, and remove files of cells that are not asked for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = {cell.path(folder) for cell in cells}
-    for path in folder.glob("*.json"):
-        if path not in wanted:
-            path.unlink()
-    todo = missing(cells, folder)
-    if not todo:
-        return
+def run_cells(groups: Mapping[str, Sequence[Cell]], desc: str, predicted: bool = False) -> None:
+    """Train what the groups' files lack, and write them with the cells that are asked for.
+
+    Args:
+        predicted: the cells leave predictions, too.
+    """
+    wanted = {group: [cell.wanted for cell in cells] for group, cells in groups.items()}
+    todo = list[tuple[str, Cell]]()
+    for group, cells in groups.items():
+        lacking = {id(each) for each in missing(group, wanted[group], predicted)}
+        pairs = zip(cells, wanted[group], strict=True)
+        todo += [(group, cell) for cell, each in pairs if id(each) in lacking]
+    if todo:
+        _run(todo, desc)
+    gather(wanted, predicted)
+
+
+def _run(todo: Sequence[tuple[str, Cell]], desc: str) -> None:
     workers = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(todo)), context, _start) as executor:
-        futures = [executor.submit(run_cell, cell, folder) for cell in todo]
+        futures = [executor.submit(run_cell, group, cell) for group, cell in todo]
         try:
             for future in tqdm(as_completed(futures), desc, len(todo), disable=None):
                 future.result()
