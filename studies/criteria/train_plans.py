@@ -33,7 +33,7 @@ def all_cells(params: Params, settings: Settings) -> dict[str, list[Cell]]:
 
 
 def chosen_plans(task: str) -> list[Choice]:
-    """What the stage `select` chose for a task."""
+    """What the stage `measure` chose for a task."""
     return [
         Choice(
             {name: line[name] for name in CHOSEN if name in line},

@@ -16,8 +16,9 @@ def warnings() -> str:
     for group in GROUPS:
         for line in read_lines(group):
             total += 1
-            unknown += line["code"] is None
-            changed[group] += line["code"] not in (None, code_of(group))
+            made_by = line.get("code")
+            unknown += made_by is None
+            changed[group] += made_by not in (None, code_of(group))
     parts = []
     if unknown:
         parts.append(

@@ -65,7 +65,7 @@ def _made(name: str, parts: object, *stages: list[str]) -> None:
         done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise DataError(said.removeprefix("error: "))
+            raise DataError(f"{said.removeprefix('error: ')}; without it no line can be made")
     write_json(path, key)
 
 

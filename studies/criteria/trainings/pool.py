@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -21,25 +22,33 @@ def run_cells(groups: Mapping[str, Sequence[Cell]], desc: str, predicted: bool =
     Args:
         predicted: the cells leave predictions, too.
     """
-    wanted = {group: [cell.wanted for cell in cells] for group, cells in groups.items()}
-    todo = list[tuple[str, Cell]]()
-    for group, cells in groups.items():
-        lacking = {id(each) for each in missing(group, wanted[group], predicted)}
-        pairs = zip(cells, wanted[group], strict=True)
-        todo += [(group, cell) for cell, each in pairs if id(each) in lacking]
-    if todo:
-        _run(todo, desc)
-    gather(wanted, predicted)
-
-
-def _run(todo: Sequence[tuple[str, Cell]], desc: str) -> None:
+    wanted = {group: {cell.wanted: cell for cell in cells} for group, cells in groups.items()}
+    todo = [
+        (group, own[each])
+        for group, own in wanted.items()
+        for each in missing(group, list(own), predicted)
+    ]
     workers = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    with tqdm(desc=desc, total=len(todo), disable=None) as bar:
+        if min(workers, len(todo)) > 1:
+            _share(todo, min(workers, len(todo)), bar)
+        else:
+            torch.set_num_threads(1)
+            for group, cell in todo:
+                run_cell(group, cell)
+                bar.update()
+    gather({group: list(own) for group, own in wanted.items()}, predicted)
+
+
+def _share(todo: Sequence[tuple[str, Cell]], workers: int, bar: tqdm[Any]) -> None:
+    """Share the cells out among processes."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, _start) as executor:
+    with ProcessPoolExecutor(workers, context, _start) as executor:
         futures = [executor.submit(run_cell, group, cell) for group, cell in todo]
         try:
-            for future in tqdm(as_completed(futures), desc, len(todo), disable=None):
+            for future in as_completed(futures):
                 future.result()
+                bar.update()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():

@@ -30,9 +30,9 @@ APART = ("labels", "predictions")
 Line = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """A line that the study asks for."""
+    """A line that the study asks for; each is itself alone, as a key of mappings."""
 
     columns: Columns
     key: str

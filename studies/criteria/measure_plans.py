@@ -1,4 +1,8 @@
-"""Stage: what every criterion says of every plan, under many ways of measuring."""
+"""Stage: what Fisher information says of plans before any is trained.
+
+Which plans `select.criterion` picks out of all plans, and what every criterion says of every fixed
+plan, under many ways of measuring.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +15,19 @@ from tqdm import tqdm
 
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit
 from fishpal.params.load import Params
+from fishpal.params.options import SelectOptions
 from fishpal.selection.criteria import CRITERIA
 from stages.runner import run
 from studies.criteria.design.names import EXAMPLES, SEEDS, base, measured_by, word
+from studies.criteria.design.placements import kept
 from studies.criteria.design.plans import Choice, fixed_plans
-from studies.criteria.design.settings import Study, load_settings
-from studies.criteria.trainings.inputs import prepare, study_encoder
+from studies.criteria.design.settings import Chosen, Settings, Study, load_settings
+from studies.criteria.trainings.inputs import module_costs, prepare, study_encoder
 from studies.criteria.trainings.keys import key_of
 from studies.criteria.trainings.measure import choose, measure, measured_parts
 from studies.criteria.trainings.provenance import provenance
 from studies.criteria.trainings.scores import scorers, totals, transformed
 from studies.criteria.trainings.store import Wanted, gather, keep, missing
-
-GROUP = "signals"
 
 
 def repeated(params: Params) -> Iterator[Params]:
@@ -92,15 +96,52 @@ def signal(job: Job, plans: Sequence[Choice]) -> dict[str, Any]:
     }
 
 
-def main(params: Params) -> None:
-    study = load_settings().study
-    prepare(params, params.grid.tasks)
+def limits(way: Chosen, params: Params, settings: Settings) -> SelectOptions:
+    """params.yaml's options with one way's limits."""
+    options = replace(params.select, top_layers=way.top_layers)
+    if way.share is None:
+        return options
+    facts = study_encoder().facts
+    # half a parameter more: the limit is rounded down again
+    limit = kept(settings.budget, way.share, module_costs(), facts.layers) + 0.5
+    return replace(options, allow_none=True, budget=limit / facts.parameters)
+
+
+def select_plans(params: Params, settings: Settings) -> None:
+    """Choose among all plans of every task, at the study's first size."""
+    size, wanted = settings.study.sizes[0], list[Wanted]()
+    for task in params.grid.tasks:
+        ways = dict[Wanted, SelectOptions]()
+        for way in settings.chosen:
+            options = limits(way, params, settings)
+            parts = measured_parts(replace(params, select=options), task, size)
+            parts["protocol"] = settings.study.protocol
+            ways[Wanted({"task": task, "size": size} | way.columns, key_of(parts))] = options
+        wanted += ways
+        todo = missing("selected", list(ways))
+        if todo:
+            table, grams = measure(params, task, size)
+        for each in todo:
+            layers = choose(table, grams, params, ways[each])
+            found = {"criterion": ways[each].criterion, "layers": list(layers)}
+            keep("selected", each, found | provenance("selected"))
+    gather({"selected": wanted})
+
+
+def measure_signals(params: Params, study: Study) -> None:
+    """Measure in every way, on every task and size."""
     plans = fixed_plans(study, study_encoder().facts.layers)
-    jobs = list(all_jobs(params, study, plans))
-    todo = {id(each) for each in missing(GROUP, [job.wanted for job in jobs])}
-    for job in tqdm([job for job in jobs if id(job.wanted) in todo], GROUP, disable=None):
-        keep(GROUP, job.wanted, signal(job, plans) | provenance(GROUP))
-    gather({GROUP: [job.wanted for job in jobs]})
+    jobs = {job.wanted: job for job in all_jobs(params, study, plans)}
+    for each in tqdm(missing("signals", list(jobs)), "signals", disable=None):
+        keep("signals", each, signal(jobs[each], plans) | provenance("signals"))
+    gather({"signals": list(jobs)})
+
+
+def main(params: Params) -> None:
+    settings = load_settings()
+    prepare(params, params.grid.tasks)
+    select_plans(params, settings)
+    measure_signals(params, settings.study)
 
 
 if __name__ == "__main__":
