@@ -44,7 +44,7 @@ study:
 
 study-alone: $(STAMP)
 	install -d -m 700 "$$DVC_SITE_CACHE_DIR"
-	cd studies/criteria && ../../$(BIN)/python -m dvc repro
+	$(BIN)/python -m dvc repro studies/criteria/dvc.yaml
 
 venv:
 	@$(ALONE) $(STAMP)

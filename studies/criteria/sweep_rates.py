@@ -1,53 +1,52 @@
-"""Stage: uniform plans of one task at several rates and lengths, seen on selection alone."""
+"""Stage: uniform plans of some tasks at several rates and lengths, seen on selection alone.
+
+What `train.learning_rate` rests on (protocol, design §7.2). Other tasks or rates: `sweep` in
+study.yaml.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.load import Params
-from fishpal.params.options import LearningRates
 from stages.runner import run
-from studies.criteria.design.names import CELLS
-from studies.criteria.design.plans import Layers
+from studies.criteria.design.plans import no_modules, uniform
 from studies.criteria.design.settings import Settings, load_settings
-from studies.criteria.trainings.cells import Cell, encoder_facts, study_cell
+from studies.criteria.trainings.cells import Cell, study_cells
+from studies.criteria.trainings.inputs import prepare, study_encoder
 from studies.criteria.trainings.pool import run_cells
 
 
-def sweep_cells(params: Params, settings: Settings, task: str, layers: int) -> list[Cell]:
+def sweep_cells(params: Params, settings: Settings, layers: int) -> Iterator[Cell]:
     """Every kind at every rate, then every kind at params.yaml's rate for every length."""
-    study, sweep, rates = settings.study, settings.sweep, params.train.learning_rate
-    tried: list[tuple[str, str, LearningRates, int]] = []
-    for kind, values in sweep.rates.items():
-        for value in values:
-            name = f"{kind}_{value:g}".replace("-", "m").replace(".", "p")
-            tried.append((name, kind, replace(rates, **{kind: value}), study.updates))
-    for updates in sweep.updates:
-        tried += [(f"{kind}_{updates}u", kind, rates, updates) for kind in sweep.rates]
-    return [
-        replace(
-            study_cell(params, study, task, name, seed, _uniform(kind, layers)),
-            size=sweep.size,
-            learning_rate=tried_rates,
-            updates=updates,
-            score=False,
-        )
-        for seed in sweep.seeds
-        for name, kind, tried_rates, updates in tried
-    ]
+    sweep, usual = settings.sweep, params.train.learning_rate
+    for task in sweep.tasks:
+        for kind, values in sweep.rates.items():
+            plan = no_modules(layers) if kind == "head" else uniform(ModuleKind(kind), layers)
+            own = getattr(usual, kind)
+            tried = [(value, settings.study.updates) for value in values]
+            for rate, updates in tried + [(own, updates) for updates in sweep.updates]:
+                for cell in study_cells(
+                    params,
+                    settings.study,
+                    [plan],
+                    seeds=sweep.seeds,
+                    task=task,
+                    size=sweep.size,
+                    rate=rate,
+                    updates=updates,
+                ):
+                    yield replace(cell, rates=replace(usual, **{kind: rate}), score=False)
 
 
-def _uniform(kind: str, layers: int) -> Layers:
-    return (None if kind == "head" else ModuleKind(kind),) * layers
-
-
-def main(params: Params, task: str) -> None:
-    params.task(task)
-    layers = encoder_facts().layers
-    cells = sweep_cells(params, load_settings(), task, layers)
-    run_cells(cells, CELLS / "sweep" / task, f"sweep {task}")
+def main(params: Params) -> None:
+    settings = load_settings()
+    prepare(params, settings.sweep.tasks)
+    cells = list(sweep_cells(params, settings, study_encoder().facts.layers))
+    run_cells({"sweep": cells}, "sweep")
 
 
 if __name__ == "__main__":
-    run(main, "task")
+    run(main)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from studies.criteria.analysis.agreement import ranks
-from studies.criteria.analysis.table import LETTERS
+from studies.criteria.design.names import letter
 from studies.criteria.design.plans import KINDS
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ def placement(words: Sequence[str]) -> Array:
     rows = []
     for word in words:
         depth = np.linspace(-0.5, 0.5, len(word))
-        chosen = [np.array([letter == LETTERS[kind] for letter in word]) for kind in KINDS]
+        chosen = [np.array([each == letter(kind) for each in word]) for kind in KINDS]
         rows.append(
             [*(each.mean() for each in chosen), *((each @ depth) / len(word) for each in chosen)]
         )

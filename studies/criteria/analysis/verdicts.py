@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from fishpal.common.errors import DataError
+from fishpal.common.kinds import ModuleKind
 from studies.criteria.analysis.agreement import (
     Agreement,
     agreement,
@@ -19,7 +22,7 @@ from studies.criteria.analysis.agreement import (
 )
 from studies.criteria.analysis.learned import blend, fit_and_score, placement
 from studies.criteria.analysis.table import Trained
-from studies.criteria.design.names import BASE, MIXES
+from studies.criteria.design.names import Columns, letter, store_path
 
 Array = NDArray[np.float64]
 PLACEMENT, BLEND = "placement (learnt)", "blend (learnt)"
@@ -32,38 +35,49 @@ class Case:
     Attributes:
         trained: the plans with modules; `head` is kept apart, since every criterion knows that
             no module is worse than some.
-        signals: as the stage `signals` writes them.
+        signals: the store's lines of this task and size.
+        base: the columns of the measurement that counts; others differ from it in one.
     """
 
     task: str
     size: int
     trained: Trained
     head: Trained
-    signals: Mapping[str, Any]
+    signals: Sequence[Columns]
+    base: Columns
 
     @property
     def scores(self) -> dict[str, Array]:
-        """Every criterion's scores (P,) as measured by `BASE`."""
-        return self.scores_under(BASE)
+        """Every criterion's scores (P,) as measured by `base`."""
+        return self.scores_under()
 
-    def scores_under(self, configuration: str) -> dict[str, Array]:
-        """Criterion → scores (P,), in the order of `trained.plans`, under one configuration."""
-        names = list(self.signals["plans"])
-        order = [names.index(plan) for plan in self.trained.plans]
-        found = self.signals[configuration]["scores"]
-        return {name: np.array(values)[order] for name, values in found.items()}
+    def scores_under(self, **changed: Any) -> dict[str, Array]:
+        """Criterion → scores (P,), in the order of `trained.plans`, with one thing changed."""
+        found = self.measured(**changed)
+        order = [found["plans"].index(plan) for plan in self.trained.layers]
+        return {name: np.array(values)[order] for name, values in found["scores"].items()}
+
+    def measured(self, **changed: Any) -> Columns:
+        """The line that differs from `base` in these columns."""
+        wanted = {**self.base, **changed}
+        for line in self.signals:
+            if all(line[name] == value for name, value in wanted.items()):
+                return line
+        raise DataError(f"{store_path('signals')}: no line of {self.task}, {self.size}, {wanted}")
 
     @property
     def mixes(self) -> list[int]:
         """The random mixes among the plans."""
-        return [i for i, name in enumerate(self.trained.plans) if name.startswith(MIXES)]
+        return self.trained.where(rule="mix")
 
 
-def case(task: str, size: int, trained: Trained, signals: Mapping[str, Any]) -> Case:
-    """Join results and signals."""
-    empty = [set(word) == {"-"} for word in trained.layers]
-    kept, head = np.flatnonzero(np.logical_not(empty)), np.flatnonzero(empty)
-    return Case(task, size, trained.take(kept.tolist()), trained.take(head.tolist()), signals)
+def case(trained: Trained, signals: Sequence[Columns], base: Columns) -> Case:
+    """Join one task's and size's results with all signals."""
+    kept = [place for place, own in enumerate(trained.columns) if own["rule"] != "none"]
+    task, size = trained.columns[0]["task"], trained.columns[0]["size"]
+    own = [line for line in signals if (line["task"], line["size"]) == (task, size)]
+    head = trained.take(trained.where(rule="none"))
+    return Case(task, size, trained.take(kept), head, own, base)
 
 
 @dataclass(frozen=True)
@@ -166,3 +180,15 @@ def spread(case: Case) -> Spread:
         seed_sd=float(np.sqrt(score.seeds)),
         plan_sd=float(np.sqrt(score.plans)),
     )
+
+
+def probe_totals(frame: pd.DataFrame, size: int, words: Sequence[str]) -> Array:
+    """Scores (P,) of plans given as words: what their candidates gained alone, summed.
+
+    A candidate's gain is the selection loss of the head alone less its own, in nats.
+    """
+    own = frame[frame["size"] == size]
+    head = own[own.rule == "none"].selection_loss.mean()
+    alone = own[own.rule == "alone"].groupby(["layer", "kind"]).selection_loss.mean()
+    gains = {(int(i), letter(ModuleKind(kind))): head - loss for (i, kind), loss in alone.items()}
+    return np.array([sum(gains[i, c] for i, c in enumerate(word) if c != "-") for word in words])

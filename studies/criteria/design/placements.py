@@ -9,32 +9,49 @@ import numpy as np
 
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.options import ModuleOptions
-from studies.criteria.design.plans import KINDS, Layers
+from studies.criteria.design.plans import KINDS, Choice, Layers
+from studies.criteria.design.settings import Budget
 
 Costs = dict[ModuleKind, int]
 """Parameters that one module of a kind keeps; the same at every layer."""
 
 
-def placements(costs: Costs, layers: int, limit: int, draws: int) -> dict[str, Layers]:
+def budget_plans(
+    budget: Budget, modules: ModuleOptions, costs: Costs, layers: int
+) -> Iterator[Choice]:
+    """For every share: random, top, bottom and spread placements, and smaller modules."""
+    for share in budget.shares:
+        limit = kept(budget, share, costs, layers)
+        for found in (
+            *_placements(costs, layers, limit, budget.draws),
+            *_small(modules, costs, layers, limit),
+        ):
+            yield replace(found, columns={"share": share, **found.columns})
+
+
+def kept(budget: Budget, share: float, costs: Costs, layers: int) -> int:
+    """Parameters that a share of the full plan may keep."""
+    return int(share * costs[budget.full] * layers)
+
+
+def _placements(costs: Costs, layers: int, limit: int, draws: int) -> Iterator[Choice]:
     """Random placements, and each kind at the top, at the bottom and evenly spread.
 
     As many modules as the limit allows; kinds that fit at no layer, or at all, are left out.
     """
-    found = {f"random_{i}": _random(costs, layers, limit, i) for i in range(draws)}
+    for draw in range(draws):
+        yield Choice({"rule": "random", "draw": draw}, _random(costs, layers, limit, draw))
     for kind in KINDS:
         count = limit // costs[kind]
         if 1 <= count < layers:
-            spread = np.linspace(0, layers - 1, count).round().astype(int)
-            found[f"top_{kind}"] = _at(range(layers - count, layers), kind, layers)
-            found[f"bottom_{kind}"] = _at(range(count), kind, layers)
-            if count > 1:
-                found[f"spread_{kind}"] = _at(spread.tolist(), kind, layers)
-    return found
+            spread = np.linspace(0, layers - 1, count).round().astype(int).tolist()
+            places = {"top": range(layers - count, layers), "bottom": range(count)}
+            for rule, chosen in (places | ({"spread": spread} if count > 1 else {})).items():
+                plan = tuple(kind if layer in chosen else None for layer in range(layers))
+                yield Choice({"rule": rule, "kind": kind.value}, plan)
 
 
-def small(
-    options: ModuleOptions, costs: Costs, layers: int, limit: int
-) -> Iterator[tuple[str, ModuleKind, ModuleOptions]]:
+def _small(options: ModuleOptions, costs: Costs, layers: int, limit: int) -> Iterator[Choice]:
     """Every kind at all layers, as large as the limit allows, where that is smaller than usual.
 
     Costs grow linearly with a kind's size, but for the adapter's output bias, which stays.
@@ -42,7 +59,8 @@ def small(
     for kind in KINDS:
         share = limit / (costs[kind] * layers)
         if share < 1:
-            yield f"small_{kind}", kind, _smaller(options, kind, share)
+            smaller = _smaller(options, kind, share)
+            yield Choice({"rule": "small", "kind": kind.value}, (kind,) * layers, smaller)
 
 
 def _smaller(options: ModuleOptions, kind: ModuleKind, share: float) -> ModuleOptions:
@@ -72,7 +90,3 @@ def _random(costs: Costs, layers: int, limit: int, seed: int) -> Layers:
             plan[layer] = kind
             spent += costs[kind]
     return tuple(plan)
-
-
-def _at(chosen: list[int] | range, kind: ModuleKind, layers: int) -> Layers:
-    return tuple(kind if layer in chosen else None for layer in range(layers))

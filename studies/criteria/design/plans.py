@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import ModuleOptions
 from studies.criteria.design.settings import Mixes, Study
 
 Layers = tuple[ModuleKind | None, ...]
-KINDS = tuple(ModuleKind)
+KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
+"""Of this study, whatever kinds the library learns: more kinds would make other mixes."""
 
 
-def fixed_plans(study: Study, layers: int) -> dict[str, Layers]:
-    """`head` (no modules), the uniform plans, the leads that fit the depth, the random mixes."""
-    plans: dict[str, Layers] = {"head": (None,) * layers}
-    plans |= {kind.value: (kind,) * layers for kind in KINDS}
-    plans |= {name: plan for name, plan in study.leads.items() if len(plan) == layers}
-    return plans | random_mixes(study.mixes, layers, plans)
+@dataclass(frozen=True)
+class Choice:
+    """A plan, and the columns that say how it came about (`names.COLUMNS`).
+
+    Attributes:
+        modules: sizes of the kinds where they are not params.yaml's.
+    """
+
+    columns: dict[str, Any]
+    layers: Layers
+    modules: ModuleOptions | None = None
 
 
-def random_mixes(mixes: Mixes, layers: int, taken: Mapping[str, Layers]) -> dict[str, Layers]:
-    """Distinct random plans of all three kinds' mixtures: `uniform_00`…, `stratified_00`…"""
-    seen, found = set(taken.values()), dict[str, Layers]()
-    for name, count, stream in (
+def no_modules(layers: int) -> Choice:
+    """The head alone."""
+    return Choice({"rule": "none"}, (None,) * layers)
+
+
+def uniform(kind: ModuleKind, layers: int) -> Choice:
+    """One kind at every layer."""
+    return Choice({"rule": "uniform", "kind": kind.value}, (kind,) * layers)
+
+
+def fixed_plans(study: Study, layers: int) -> list[Choice]:
+    """No modules, the uniform plans, the leads that fit the depth, the random mixes."""
+    plans = [no_modules(layers), *(uniform(kind, layers) for kind in KINDS)]
+    plans += [
+        Choice({"rule": "lead", "name": name}, plan)
+        for name, plan in study.leads.items()
+        if len(plan) == layers
+    ]
+    return plans + random_mixes(study.mixes, layers, [plan.layers for plan in plans])
+
+
+def random_mixes(mixes: Mixes, layers: int, taken: Sequence[Layers]) -> list[Choice]:
+    """Distinct random plans of all three kinds' mixtures, `drawn` uniform or stratified."""
+    seen, found = set(taken), list[Choice]()
+    for drawn, count, stream in (
         ("uniform", mixes.uniform, _uniform(mixes.seed, layers)),
         ("stratified", mixes.stratified, _stratified(mixes.seed, layers)),
     ):
-        for number in range(count):
+        for draw in range(count):
             plan = next(each for each in stream if each not in seen)
             seen.add(plan)
-            found[f"{name}_{number:02d}"] = plan
+            found.append(Choice({"rule": "mix", "drawn": drawn, "draw": draw}, plan))
     return found
 
 

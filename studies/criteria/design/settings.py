@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from fishpal.common.checks import check, check_positive
 from fishpal.common.kinds import ModuleKind
 from fishpal.common.validate import decode
+from fishpal.params.yaml import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One way of choosing: the share of the full plan's parameters, the layers allowed."""
+    """One way of choosing: the share of the full plan's parameters, the layers allowed.
+
+    Null: no limit.
+    """
 
     share: float | None
     top_layers: int | None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What tells its lines apart."""
+        limits = {"share": self.share, "top_layers": self.top_layers}
+        return {"rule": "criterion"} | {k: v for k, v in limits.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Settings:
     halving: Halving
     probe: Probe
     budget: Budget
-    chosen: dict[str, Chosen]
+    chosen: tuple[Chosen, ...]
     sweep: Sweep
 
     def probe_size(self, size: int, batch: int) -> int:
@@ -110,6 +118,10 @@ def load_settings(path: str | Path = "study.yaml") -> Settings:
     Raises:
         PlanError: naming file, key, value and what is allowed.
     """
-    data: Any = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
-    settings: Settings = decode(Settings, data, str(path))
+    settings: Settings = decode(Settings, read_yaml(path), str(path))
     return settings
+
+
+def read_yaml(path: str | Path) -> Any:
+    """A YAML file of the study's own."""
+    return parse_yaml(Path(path).read_text(encoding="utf-8"), str(path))

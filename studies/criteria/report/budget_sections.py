@@ -14,7 +14,7 @@ from fishpal.reporting.markdown import code, compact, table
 from studies.criteria.analysis.agreement import percentile, regret
 from studies.criteria.analysis.table import Trained
 from studies.criteria.analysis.verdicts import Case, judge
-from studies.criteria.design.names import UNIFORM, share_mark
+from studies.criteria.design.names import UNIFORM
 from studies.criteria.report.sections import points
 
 
@@ -31,7 +31,7 @@ class Rival:
 def best_uniform(case: Case) -> str:
     """The uniform plan of the best mean score."""
     means = case.trained.score.mean(axis=1)
-    return max(UNIFORM, key=lambda kind: means[case.trained.index(kind)])
+    return max(UNIFORM, key=lambda kind: means[case.trained.uniform(kind)])
 
 
 def difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, name: str) -> Difference:
@@ -42,15 +42,10 @@ def difference(labels: np.ndarray, first: np.ndarray, second: np.ndarray, name: 
 
 def compare(case: Case, other: Trained, plan: str, labels: np.ndarray, name: str) -> Rival:
     """A plan of `other` against the case's best uniform plan."""
-    base, index = best_uniform(case), other.index(plan)
-    seconds = case.trained.seconds[case.trained.index(base)]
-    found = difference(labels, other.predictions[plan], case.trained.predictions[base], name)
-    return Rival(
-        other.layers[index],
-        int(other.kept[index]),
-        float(np.median(other.seconds[index]) / np.median(seconds)),
-        found,
-    )
+    base, index = case.trained.uniform(best_uniform(case)), other.plans.index(plan)
+    seconds = np.median(other.seconds[index]) / np.median(case.trained.seconds[base])
+    found = difference(labels, other.predictions[index], case.trained.predictions[base], name)
+    return Rival(other.layers[index], int(other.kept[index]), float(seconds), found)
 
 
 def budget_tables(
@@ -61,15 +56,13 @@ def budget_tables(
     shares: Sequence[float],
 ) -> str:
     """One table a share, and one of the criterion's plans without a limit."""
-    common = [p for p in others[0].plans if all(p in other.plans for other in others)]
-    groups = {f"At most {share:.0%} of the full plan": share_mark(share) for share in shares}
-    parts, left = [], common
-    for title, mark in groups.items():
-        own = [plan for plan in common if plan.split("_")[0] == mark]
-        left = [plan for plan in left if plan not in own]
-        parts.append(f"{title}:\n\n{budget_table(cases, others, labels, name, own)}")
-    if left:
-        parts.append(f"Without a limit:\n\n{budget_table(cases, others, labels, name, left)}")
+    parts = []
+    for share in (*shares, None):
+        own = [others[0].plans[i] for i in others[0].where(share=share)]
+        own = [plan for plan in own if all(plan in other.plans for other in others)]
+        title = "Without a limit" if share is None else f"At most {share:.0%} of the full plan"
+        if own:
+            parts.append(f"{title}:\n\n{budget_table(cases, others, labels, name, own)}")
     return "\n\n".join(parts)
 
 
@@ -120,14 +113,13 @@ def uniform_table(
     """The plan that a criterion picks among the trained ones, less each uniform plan."""
     rows = []
     for case, own in zip(cases, scores, strict=True):
-        verdict = judge(case, own[criterion])
-        plan = case.trained.plans[verdict.chosen]
-        mine = case.trained.predictions[plan]
+        verdict, predictions = judge(case, own[criterion]), case.trained.predictions
+        mine, rivals = predictions[verdict.chosen], map(case.trained.uniform, UNIFORM)
         rows.append(
             [f"{code(case.task)}, {case.size}", f"`{case.trained.layers[verdict.chosen]}`"]
             + [
-                interval(difference(labels[case.task], mine, case.trained.predictions[k], name))
-                for k in UNIFORM
+                interval(difference(labels[case.task], mine, predictions[rival], name))
+                for rival in rivals
             ]
         )
     return table(["task, K", "plan", *(f"less all-{kind}" for kind in UNIFORM)], rows)
@@ -138,8 +130,8 @@ def rivals_table(cases: Sequence[Case], halving: pd.DataFrame) -> str:
     rules = {
         "oracle (best by all seeds)": lambda case: case.trained.score.mean(axis=1).argmax(),
         "most parameters": lambda case: case.trained.kept.argmax(),
-        "best uniform kind, trained in full": lambda case: case.trained.index(best_uniform(case)),
-        "uniform kind by successive halving": lambda case: case.trained.index(
+        "best uniform kind, trained in full": lambda case: case.trained.uniform(best_uniform(case)),
+        "uniform kind by successive halving": lambda case: case.trained.uniform(
             halve(halving[halving.task == case.task])
         ),
     }
@@ -164,6 +156,6 @@ def halve(frame: pd.DataFrame) -> str:
     kinds = list(UNIFORM)
     for updates in sorted(frame.updates.unique()):
         rung = frame[frame.updates == updates]
-        loss = {k: rung[rung.plan == f"{k}_{updates}u"].selection_loss.mean() for k in kinds}
+        loss = {k: rung[rung.kind == k].selection_loss.mean() for k in kinds}
         kinds = sorted(kinds, key=loss.__getitem__)[: max(1, (len(kinds) + 1) // 2)]
     return kinds[0]

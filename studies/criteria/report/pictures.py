@@ -99,23 +99,24 @@ def draw_winner(
 
 
 def draw_budget(
-    path: Path, cases: Sequence[Case], others: Sequence[Trained], chosen: Mapping[str, Chosen]
+    path: Path, cases: Sequence[Case], others: Sequence[Trained], ways: Sequence[Chosen]
 ) -> None:
     """Accuracy against training seconds: full plans, budget plans, the criterion's own."""
-    shares = list(dict.fromkeys(way.share for way in chosen.values()))
+    shares = list(dict.fromkeys(way.share for way in ways))
     with figure_file(path, (2.6 * len(cases) + 1.9, 3.4)) as figure:
         axes = figure.subplots(1, len(cases), squeeze=False)[0]
         for axis, case, other in zip(axes, cases, others, strict=True):
             for i, kind in enumerate(UNIFORM):
-                index = case.trained.index(kind)
+                index = case.trained.uniform(kind)
                 _point(axis, case.trained, index, COLOURS[i], "o", f"all-{kind}, in full")
-            for index, plan in enumerate(other.plans):
-                if plan not in chosen:
+            for index, columns in enumerate(other.columns):
+                if columns["rule"] != "criterion":
                     _point(axis, other, index, "#B0B0B0", "o", "other plans under a budget")
-            for plan, way in chosen.items():
+            for way in ways:
+                index = other.index(rule="criterion", share=way.share, top_layers=way.top_layers)
                 colour = COLOURS[3 + shares.index(way.share)]
                 marker = MARKERS[1 if way.top_layers is None else 2]
-                _point(axis, other, other.index(plan), colour, marker, plan)
+                _point(axis, other, index, colour, marker, other.plans[index])
             axis.set_title(f"{case.task}, K = {case.size}", size=10)
             axis.set_xlabel("training seconds, median")
         axes[0].set_ylabel("accuracy ± sd of seeds")

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fishpal.common.files import read_json
 from fishpal.reporting.markdown import code, table
 from studies.criteria.analysis.agreement import stability
-from studies.criteria.analysis.scoring import TRANSFORMED
 from studies.criteria.analysis.table import Trained, read_cells
 from studies.criteria.analysis.verdicts import Case, Verdict, judge, leave_one_out, spread
-from studies.criteria.design.names import BASE, EXAMPLES, MIXES, PROBE, SEEDS, SIGNALS, UNIFORM
+from studies.criteria.design.names import EXAMPLES, SEEDS, UNIFORM
 from studies.criteria.design.settings import Settings
+from studies.criteria.trainings.scores import TRANSFORMED
 
-ABLATED = {
-    "probe": "probe",
-    "joint": "joint",
-    "exact": "exact",
-    "dropout": "dropout",
-    "prefix_mlp": "prefix mlp",
-    "prefix_std_0p2": "prefix std 0.2",
-    "prefix_std_2": "prefix std 2",
-}
-"""Configurations that change one thing, and what the table calls them."""
+ABLATED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("probe", {"head": "probe"}),
+    ("joint", {"mode": "joint"}),
+    ("exact", {"estimator": "exact"}),
+    ("dropout", {"dropout": True}),
+    ("prefix mlp", {"reparameterize": True}),
+    ("prefix std 0.2", {"std": 0.2}),
+    ("prefix std 2", {"std": 2.0}),
+)
+"""What the ablation's table calls a measurement, and the one thing that it changes."""
 Scores = Sequence[Mapping[str, np.ndarray]]
 
 
@@ -39,7 +39,7 @@ def what_was_run(frame: pd.DataFrame, cases: Sequence[Case]) -> str:
     for case in cases:
         part = frame[(frame.task == case.task) & (frame["size"] == case.size)]
         plans = len(case.trained.plans) + len(case.head.plans)
-        examples = len(next(iter(part.predictions)))
+        examples = len(part.predictions.iloc[0])
         hours = part.seconds.sum() / 3600
         rows.append(
             [code(case.task), str(case.size), str(plans), str(len(case.mixes))]
@@ -52,25 +52,14 @@ def what_was_run(frame: pd.DataFrame, cases: Sequence[Case]) -> str:
 def sweep_table(frame: pd.DataFrame, rates: Mapping[str, float], updates: int) -> str:
     """Mean best selection loss of every kind at every rate; the chosen one in bold."""
     tasks = sorted(frame.task.unique())
+    frame = frame.assign(kind=frame.kind.fillna("head"), longer=frame.updates != updates)
     rows = []
-    for name, group in sorted(frame.groupby("plan"), key=lambda pair: _sweep_order(pair[0])):
-        kind, tried = str(name).split("_", 1)
+    for (kind, longer, rate, length), group in frame.groupby(["kind", "longer", "rate", "updates"]):
         means = [group[group.task == task].selection_loss.mean() for task in tasks]
-        rate = rates[kind] if tried.endswith("u") else _number(tried)
-        length = int(tried[:-1]) if tried.endswith("u") else updates
-        chosen = rate == rates[kind] and length == updates
         cells = [f"{rate:g}", str(length), *(f"{m:.3f}" for m in means), f"{np.mean(means):.3f}"]
+        chosen = rate == rates[kind] and not longer
         rows.append([kind, *((f"**{cell}**" if chosen else cell) for cell in cells)])
     return table(["kind", "peak rate", "updates", *map(code, tasks), "mean"], rows)
-
-
-def _sweep_order(name: str) -> tuple[str, bool, float]:
-    kind, tried = name.split("_", 1)
-    return kind, tried.endswith("u"), 0.0 if tried.endswith("u") else _number(tried)
-
-
-def _number(text: str) -> float:
-    return float(text.replace("p", ".").replace("m", "-"))
 
 
 def spread_table(cases: Sequence[Case]) -> str:
@@ -79,7 +68,7 @@ def spread_table(cases: Sequence[Case]) -> str:
     for case in cases:
         trained, found = case.trained, spread(case)
         means = trained.score.mean(axis=1)[case.mixes]
-        uniform = [_percent(trained.score[trained.index(kind)]) for kind in UNIFORM]
+        uniform = [_percent(trained.score[trained.uniform(kind)]) for kind in UNIFORM]
         rows.append(
             [f"{code(case.task)}, {case.size}", _percent(case.head.score[0]), *uniform]
             + [f"{points(means.min())} to {points(means.max())}"]
@@ -139,7 +128,7 @@ def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
     for case, (name, verdict) in zip(cases, leave_one_out(cases, pool), strict=True):
         plan = case.trained.layers[verdict.chosen]
         best = case.trained.score.mean(axis=1)
-        uniform = max(best[case.trained.index(kind)] for kind in UNIFORM)
+        uniform = max(best[case.trained.uniform(kind)] for kind in UNIFORM)
         rows.append(
             [f"{code(case.task)}, {case.size}", name, f"{verdict.loss.spearman:+.2f}"]
             + [f"`{plan}`", points(best[verdict.chosen]), points(uniform), points(best.max())]
@@ -152,18 +141,18 @@ def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
 
 def ablation_table(cases: Sequence[Case]) -> str:
     """Spearman of the thesis's signal under other scales, and of criteria measured otherwise."""
-    measured = {each: [case.scores_under(each) for case in cases] for each in (BASE, *ABLATED)}
-    lines = [(BASE, name, f"{name}, as measured") for name in TRANSFORMED]
+    lines: list[tuple[str, str, dict[str, Any]]] = [
+        (f"{name}, as measured", name, {}) for name in TRANSFORMED
+    ]
     lines += [
-        (configuration, name, f"{name}, {label}")
-        for configuration, label in ABLATED.items()
+        (f"{name}, {what}", name, change)
+        for what, change in ABLATED
         for name in ("mean", "snr", "kernel")
     ]
     rows = []
-    for configuration, name, label in lines:
-        pairs = zip(cases, measured[configuration], strict=True)
-        found = [judge(case, scores[name]).loss.spearman for case, scores in pairs]
-        rows.append([label, *(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"])
+    for title, name, change in lines:
+        found = [judge(c, c.scores_under(**change)[name]).loss.spearman for c in cases]
+        rows.append([title, *(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"])
     header = ["signal", *(f"ρ {code(case.task)} {case.size}" for case in cases), "median ρ"]
     return table(header, rows)
 
@@ -174,15 +163,13 @@ def stability_table(cases: Sequence[Case], names: Sequence[str]) -> str:
     for name in names:
         cells = []
         for n in EXAMPLES:
-            same = [f"n{n}_s{seed}" for seed in SEEDS]
-            alike = [
-                stability([case.signals[each]["chosen"][name] for each in same]) for case in cases
-            ]
-            rhos = [
-                judge(case, case.scores_under(each)[name]).loss.spearman
-                for case in cases
-                for each in same
-            ]
+            alike, rhos = [], []
+            for case in cases:
+                lines = [case.measured(examples=n, seed=seed) for seed in SEEDS]
+                alike.append(stability([line["chosen"][name] for line in lines]))
+                for seed in SEEDS:
+                    scores = case.scores_under(examples=n, seed=seed)[name]
+                    rhos.append(judge(case, scores).loss.spearman)
             cells += [f"{100 * np.mean(alike):.0f} %", f"{np.mean(rhos):+.2f}"]
         rows.append([name, *cells])
     header = ["criterion", *(f"{what}, n = {n}" for n in EXAMPLES for what in ("alike", "ρ"))]
@@ -192,19 +179,20 @@ def stability_table(cases: Sequence[Case], names: Sequence[str]) -> str:
 def plan_groups(trained: Trained) -> dict[str, list[int]]:
     """Indices by what a plan is: each uniform kind, the mixes, the leads."""
     groups: dict[str, list[int]] = {}
-    for i, name in enumerate(trained.plans):
-        group = "mixes" if name.startswith(MIXES) else name
-        groups.setdefault(group, []).append(i)
+    for i, columns in enumerate(trained.columns):
+        rule = columns["rule"]
+        group = {"mix": "mixes", "uniform": columns.get("kind")}.get(rule, rule)
+        groups.setdefault(str(group), []).append(i)
     return groups
 
 
 def probe_cost(cases: Sequence[Case], settings: Settings, batch: int) -> str:
     """Seconds of probe training as a share of one training, task by task."""
-    found = []
+    found, frame = [], read_cells("probe")
     for case in cases:
-        frame = read_cells(f"{PROBE}/{case.task}")
-        own = frame[frame["size"] == settings.probe_size(case.size, batch)]
-        training = float(np.median(case.trained.seconds[case.trained.index("lora")]))
+        size = settings.probe_size(case.size, batch)
+        own = frame[(frame.task == case.task) & (frame["size"] == size)]
+        training = float(np.median(case.trained.seconds[case.trained.uniform("lora")]))
         share = own.groupby("seed").seconds.sum().mean() / training
         found.append(f"{code(case.task)} {100 * share:.0f} %")
     return ", ".join(found)
@@ -214,11 +202,11 @@ def cost_table(cases: Sequence[Case], criterion: str) -> str:
     """Seconds to measure and select, as a share of one training of the all-LoRA plan."""
     rows = []
     for case in cases:
-        seconds = read_json(SIGNALS / case.task / f"{case.size}_seconds.json")
-        training = float(np.median(case.trained.seconds[case.trained.index("lora")]))
+        training = float(np.median(case.trained.seconds[case.trained.uniform("lora")]))
         cells = []
         for n in EXAMPLES:
-            taken = seconds[f"n{n}_s0"]["measure"] + seconds[f"n{n}_s0"]["select"][criterion]
+            line = case.measured(examples=n)
+            taken = line["measure"] + line["select"][criterion]
             cells.append(f"{taken:.1f} s ({100 * taken / training:.0f} %)")
         rows.append([code(case.task), *cells, f"{training:.1f} s"])
     return table(["task", *(f"n = {n}" for n in EXAMPLES), "one training"], rows)

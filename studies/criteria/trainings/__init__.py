@@ -1,1 +1,1 @@
-"""Training the study's cells."""
+"""Making the study's lines: inputs, training, measuring, keeping."""

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from stages.runner import die_with_parent
-from studies.criteria.trainings.cells import Cell, missing, run_cell
+from studies.criteria.trainings.cells import Cell, run_cell
+from studies.criteria.trainings.store import gather, missing
 
 
-def run_cells(cells: Sequence[Cell], folder: Path, desc: str) -> None:
-    """Train what is missing in `folder`, and remove files of cells that are not asked for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = {cell.path(folder) for cell in cells}
-    for path in folder.glob("*.json"):
-        if path not in wanted:
-            path.unlink()
-    todo = missing(cells, folder)
-    if not todo:
-        return
+def run_cells(groups: Mapping[str, Sequence[Cell]], desc: str, predicted: bool = False) -> None:
+    """Train what the groups' files lack, and write them with the cells that are asked for.
+
+    Args:
+        predicted: the cells leave predictions, too.
+    """
+    wanted = {group: {cell.wanted: cell for cell in cells} for group, cells in groups.items()}
+    todo = [
+        (group, own[each])
+        for group, own in wanted.items()
+        for each in missing(group, list(own), predicted)
+    ]
     workers = 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
+    with tqdm(desc=desc, total=len(todo), disable=None) as bar:
+        if min(workers, len(todo)) > 1:
+            _share(todo, min(workers, len(todo)), bar)
+        else:
+            torch.set_num_threads(1)
+            for group, cell in todo:
+                run_cell(group, cell)
+                bar.update()
+    gather({group: list(own) for group, own in wanted.items()}, predicted)
+
+
+def _share(todo: Sequence[tuple[str, Cell]], workers: int, bar: tqdm[Any]) -> None:
+    """Share the cells out among processes."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), context, _start) as executor:
-        futures = [executor.submit(run_cell, cell, folder) for cell in todo]
+    with ProcessPoolExecutor(workers, context, _start) as executor:
+        futures = [executor.submit(run_cell, group, cell) for group, cell in todo]
         try:
-            for future in tqdm(as_completed(futures), desc, len(todo), disable=None):
+            for future in as_completed(futures):
                 future.result()
+                bar.update()
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():

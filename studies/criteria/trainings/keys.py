@@ -1,0 +1,40 @@
+"""The key of a line: the hash of all that decides it, the code apart.
+
+Everything is named here, so that the library may gain options, fields and kinds, or write its
+plans otherwise, and no line is made again for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+FIRST = {
+    "PrefixOptions": "length reparameterize mid std",
+    "AdapterOptions": "bottleneck placement activation dropout",
+    "LoraOptions": "rank alpha dropout",
+    "HeadOptions": "init seed",
+    "LearningRates": "prefix adapter lora head full",
+    "FisherOptions": "kinds examples estimator mode gram dropout batch_size seed device precision",
+    "SelectOptions": "criterion allow_none budget top_layers",
+    "TrainOptions": "learning_rate epochs batch_size weight_decay warmup schedule max_grad_norm"
+    " evaluations_per_epoch patience train_head device precision deterministic",
+}
+"""The options that there were when the first lines were made."""
+
+
+def given(options: Any) -> dict[str, Any]:
+    """A dataclass of the library's options as JSON values.
+
+    Those that came after `FIRST` count where they are not at their default.
+    """
+    values, usual = asdict(options), asdict(type(options)())
+    names = FIRST[type(options).__name__].split()
+    return {k: v for k, v in values.items() if k in names or v != usual[k]}
+
+
+def key_of(parts: Any) -> str:
+    """Hash of JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
