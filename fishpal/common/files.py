@@ -77,10 +77,10 @@ def reading(
     """Let the block read a file, and raise `damage` where it is no `what`; an `error` names it."""
     try:
         yield
-    except OSError as found:
-        raise error(f"{path}: cannot be read: {found.strerror or brief(found, 160)}") from found
     except damage as found:
         raise error(f"{path}: not {what}: {brief(found, 160)}") from found
+    except OSError as found:
+        raise error(f"{path}: cannot be read: {found.strerror or brief(found, 160)}") from found
 
 
 def write_text(target: str | Path, text: str) -> None:

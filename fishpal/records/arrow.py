@@ -25,7 +25,7 @@ class ArrowSplit(Stored):
 
         self._path, self._standardised = path, standardised
         self._facts: TaskFacts | None = None
-        damage = (KeyError, UnicodeDecodeError, pa.ArrowException)
+        damage = (OSError, KeyError, UnicodeDecodeError, pa.ArrowException)
         with reading(path, "a tokenised split", *damage, error=DataError):
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             self._table.validate(full=True)  # else reading a damaged file can end the process

@@ -53,7 +53,7 @@ class Grams:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read kernels; `PlanError` names a file that is missing or not such a file."""
-        with reading(path, "a file of kernels", SafetensorError, KeyError, ValueError):
+        with reading(path, "a file of kernels", OSError, SafetensorError, KeyError, ValueError):
             arrays = load_file(path)
             logits, labels = arrays.pop("logits"), arrays.pop("labels")
             if logits.ndim != 2 or labels.shape != logits.shape[:1]:
