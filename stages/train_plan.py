@@ -13,23 +13,37 @@ from fishpal.records.plan import Plan
 from fishpal.records.results import Curve
 from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key
+from fishpal.training.finished import Finished, Outputs
 from fishpal.training.train import train
 from stages.runner import ARTIFACTS, check_cell, parse_seed, run, seconds_to
+
+Cell = tuple[str, str, int]
 
 
 def main(params: Params, name: str, method: str, given: str) -> None:
     check_cell(params, name, method)
-    seed, tokens = parse_seed(given), ARTIFACTS.tokens(name)
-    cell = (name, method, seed)
+    cell = (name, method, parse_seed(given))
+    plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
+    parts = [plan.trained_by(), asdict(params.train), asdict(params.head), cell[2]]
+    tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
+    key = training_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
+    files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
+    outputs, note = Outputs(ARTIFACTS.trained(*cell), files), ARTIFACTS.finished(key)
+    twin = Finished.find(note)
+    if twin is None:
+        _train(params, plan, cell, key)
+        Finished.of(outputs).save(note)
+    else:
+        twin.take_over(plan, outputs)
+
+
+def _train(params: Params, plan: Plan, cell: Cell, key: str) -> None:
+    name, _, seed = cell
     with seconds_to(ARTIFACTS.seconds("train", *cell)):
         encoder = load_encoder(ARTIFACTS.encoder)
-        task = TokenisedTask.load(tokens, encoder.limits)
-        plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
+        task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits)
         head = start_head(encoder, task, params.head)
         model = plan_model(encoder, head, plan, seed, params.train.train_head)
-        parts = [plan.to_json(), asdict(params.train), asdict(params.head), seed]
-        parts += [encoder.sha256, encoder.pooling]
-        key = training_key(parts, [tokens / part for part in (TASK, FIT, SELECTION)])
         checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
         result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)
     Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))

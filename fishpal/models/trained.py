@@ -25,7 +25,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import Parameters
 
-VERSION, CARD = 1, "card.json"
+VERSION, CARD, PLAN = 1, "card.json", "plan.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def save(
     card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts)
     with replacing(folder) as draft:
         draft.mkdir()
-        plan.save(draft / "plan.json")
+        plan.save(draft / PLAN)
         card.save(draft / CARD)
         _write(draft / "head.safetensors", dict(model.head.named_parameters()))
         tensors = {
@@ -102,7 +102,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
         AttachError: where the encoder is in use.
     """
     folder = Path(folder)
-    card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / "plan.json")
+    card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / PLAN)
     head = nn.Linear(plan.encoder.hidden, card.task.outputs)
     own = encoder.facts == plan.encoder and encoder.sha256 == card.encoder_sha256
     if not own or encoder.pooling != card.pooling:

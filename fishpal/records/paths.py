@@ -45,6 +45,10 @@ class Artifacts:
         """Of a training under way: beside the outputs, which DVC removes before a stage runs."""
         return self._file("checkpoints", task, method, seed, suffix=".safetensors")
 
+    def finished(self, key: str) -> Path:
+        """Of a finished training, by what it was trained from."""
+        return self._file("checkpoints", "finished", key)
+
     def curve(self, task: str, method: str, seed: int | str) -> Path:
         return self._file("curves", task, method, seed, suffix=".csv")
 

@@ -87,6 +87,10 @@ class Plan(JsonRecord):
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
         return data
 
+    def trained_by(self) -> dict[str, Any]:
+        """The part of the plan that decides what its training gives."""
+        return {k: v for k, v in self.to_json().items() if k not in ("method", "reason")}
+
     @classmethod
     def read(cls, path: str | Path, task: str, method: str) -> Self:
         """`load`; raises `PlanError` unless it is the plan of this task and method."""

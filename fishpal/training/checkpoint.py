@@ -31,8 +31,7 @@ def training_key(parts: object, files: Sequence[Path]) -> str:
     """
     digest = hashlib.sha256(json.dumps([parts, torch.__version__], sort_keys=True).encode())
     for path in [*files, *sorted(LIBRARY.rglob("*.py"))]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(hash_of(path).encode())
     return digest.hexdigest()
 
 
@@ -80,6 +79,12 @@ class Checkpoint:
     def remove(self) -> None:
         """The training's results are safe: its state is no longer needed."""
         self.path.unlink(missing_ok=True)
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

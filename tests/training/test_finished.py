@@ -1,0 +1,71 @@
+"""Equal plans share one training: the second cell takes over what the first one left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.stages.toy_project import run_stage
+
+LORA, TWIN = "artifacts/trained/toy/lora/0", "artifacts/trained/toy/fishpal/0"
+CURVE = "artifacts/curves/toy/{}/0.csv"
+
+
+@pytest.fixture
+def twins(project, tmp_path):
+    """The toy project, `fishpal`'s plan made equal to `lora`'s, and nothing trained yet."""
+    root = shutil.copytree(project, tmp_path / "project")
+    plan = json.loads((root / "artifacts/plans/toy/lora.json").read_text())
+    plan |= {"method": "fishpal", "reason": plan["reason"] | {"rule": "criterion"}}
+    (root / "artifacts/plans/toy/fishpal.json").write_text(json.dumps(plan))
+    for folder in ("trained", "curves", "seconds/train", "checkpoints"):
+        shutil.rmtree(root / "artifacts" / folder, ignore_errors=True)
+    return root
+
+
+def train(root, method, seed=0):
+    log = root.parent / "log"
+    assert run_stage(root, f"train_plan toy {method} {seed}", log) == 0, log.read_text()
+    return log.read_text()
+
+
+def weights(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "plan.json"}
+
+
+def test_an_equal_plan_is_not_trained_again(twins):
+    train(twins, "lora")
+    note = next((twins / "artifacts/checkpoints/finished").iterdir())
+    train(twins, "fishpal")
+    assert weights(twins / TWIN) == weights(twins / LORA)
+    seconds = [twins / f"artifacts/seconds/train/toy/{m}/0.json" for m in ("lora", "fishpal")]
+    assert seconds[0].read_bytes() == seconds[1].read_bytes(), "copied, not trained"
+    curves = [(twins / CURVE.format(m)).read_bytes() for m in ("lora", "fishpal")]
+    assert curves[0] == curves[1]
+    assert json.loads((twins / TWIN / "plan.json").read_text())["method"] == "fishpal"
+    assert [note] == list((twins / "artifacts/checkpoints/finished").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["weights", "gone", "note", "rate", "seed"])
+def test_what_is_not_the_same_is_trained(twins, damage):
+    train(twins, "lora")
+    expected, spoilt = weights(twins / LORA), twins / LORA / "modules.safetensors"
+    if damage == "weights":
+        spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"x")
+    elif damage == "gone":
+        shutil.rmtree(twins / LORA)
+    elif damage == "note":
+        next((twins / "artifacts/checkpoints/finished").iterdir()).write_text("{")
+    elif damage == "rate":
+        path = twins / "artifacts/plans/toy/fishpal.json"
+        plan = json.loads(path.read_text())
+        plan["learning_rate"]["lora"] *= 2
+        path.write_text(json.dumps(plan))
+    train(twins, "fishpal", seed=1 if damage == "seed" else 0)
+    found = twins / (TWIN if damage != "seed" else TWIN[:-1] + "1")
+    seconds = twins / f"artifacts/seconds/train/toy/fishpal/{found.name}.json"
+    assert seconds.read_bytes() != (twins / "artifacts/seconds/train/toy/lora/0.json").read_bytes()
+    same = {name: found.joinpath(name).read_bytes() == data for name, data in expected.items()}
+    assert same["modules.safetensors"] == (damage not in ("rate", "seed"))
