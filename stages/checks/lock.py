@@ -34,20 +34,19 @@ def read_lock() -> dict[str, Any] | None:
     """Stage → its entry; none without the file, nothing where it is damaged."""
     if not LOCK.is_file():
         return {}
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # here: slow to import
+    from voluptuous import Invalid
+
     try:
-        found = yaml.load(LOCK.read_bytes(), yaml.CBaseLoader)  # every scalar a text
-    except (yaml.YAMLError, ValueError):  # ValueError: bytes that are no UTF-8
+        found = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)
+        return dict(COMPILED_LOCKFILE_SCHEMA(found).get("stages") or {})
+    except (yaml.YAMLError, ValueError, Invalid):  # ValueError: bytes that are no UTF-8
         return None
-    stages = found.get("stages", {}) if isinstance(found, dict) else None
-    if not isinstance(stages, dict) or "schema" not in found:
-        return None
-    whole = all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
-    return stages if whole else None
 
 
 def _prune(names: set[str]) -> None:
     """Cut the stages out of the text that dvc.yaml does not name."""
-    from dvc.dvcfile import load_file  # here: slow to import
+    from dvc.dvcfile import load_file
     from dvc.repo import Repo
 
     with Repo() as repo:

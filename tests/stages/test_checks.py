@@ -41,7 +41,7 @@ def check(place: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "content", ["", LOCKED[14:], LOCKED[:-12], LOCKED + "  b: [", "x", b"\xff", "- 1"]
+    "content", ["", LOCKED[14:], LOCKED[:-12], LOCKED + "  b: [", "x", b"\xff", GONE[:-20]]
 )
 def test_a_damaged_lock_file_is_removed(place, content):
     lock = place / "dvc.lock"
