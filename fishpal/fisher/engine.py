@@ -71,8 +71,10 @@ def measure_fisher(
         DataError: where `fit` has fewer than two examples.
     """
     task.check(encoder.limits)
-    encoder.to(pick_device(options.device))
-    model = Classifier(encoder, head.to(pick_device(options.device)))
+    device = pick_device(options.device)
+    _warn_of_odd_options(modules, options, encoder.facts.hidden, device)
+    encoder.to(device)
+    model = Classifier(encoder, head.to(device))
     model.train(options.dropout).requires_grad_(False)
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
@@ -98,6 +100,19 @@ def measure_fisher(
     kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
     labels = np.array([example.label for example in sample.examples])
     return table, Grams(logits.numpy(), labels, kernels)
+
+
+def _warn_of_odd_options(
+    modules: ModuleOptions, options: FisherOptions, hidden: int, device: torch.device
+) -> None:
+    if options.precision == "float16" and device.type == "cpu":
+        caution("fisher.precision is float16 on a CPU: small gradients vanish; bfloat16 keeps them")
+    sizes = {"lora.rank": modules.lora.rank, "adapter.bottleneck": modules.adapter.bottleneck}
+    for name, size in sizes.items():
+        if size > hidden:
+            caution(
+                f"modules.{name} is {size}, above the encoder's width {hidden}: it gains nothing"
+            )
 
 
 def draw_sample(task: TokenisedTask, options: FisherOptions) -> Sample:

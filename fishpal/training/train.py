@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from fishpal.common.errors import AttachError, DataError
+from fishpal.common.errors import AttachError, DataError, ParamsError
 from fishpal.models.batching import shuffled_by_length
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.params.options import TrainOptions
@@ -101,6 +101,9 @@ def _accelerator(options: TrainOptions, seed: int) -> Accelerator:
 
 def _precision(options: TrainOptions, device: torch.device) -> str:
     """accelerate's name; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU."""
+    if options.precision == "float16" and device.type == "cpu":
+        allowed = "auto, bfloat16, float32"
+        raise ParamsError(f"train.precision is float16 on a CPU; allowed there: {allowed}")
     if options.precision != "auto":
         return PRECISIONS[options.precision]
     if device.type == "cpu":
