@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.integrations import hub_kernels
 
+from benchmarks.toy.encoder import save_tokenizer
 from fishpal.common.errors import FishpalError
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import load_encoder
@@ -30,7 +31,6 @@ from fishpal.sources.encoder_files import fetch_encoder
 from fishpal.training.checkpoint import Checkpoint
 from tests.conftest import random_examples, task_facts, tiny_folder
 from tests.params.test_params import changed
-from tests.pipeline.clone import save_tokenizer
 from tests.project.closure import ROOT
 
 SOURCES = sorted(

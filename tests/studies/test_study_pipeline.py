@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.conftest import tiny_folder
-from tests.pipeline.clone import YAML12, save_tokenizer, task_entry, write_task
+from benchmarks.toy.encoder import save_tokenizer, tiny_folder
+from benchmarks.toy.project import YAML12, task_entry, write_task
 from tests.project.closure import ROOT
 
 TASKS = ("toy", "other")
