@@ -133,7 +133,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("tokens a text", CELL, write(f"{TOKENS}/selection.arrow", "x"), "selection.arrow"),
     ("table missing", SELECT, remove(TABLE), "fisher/toy.json: cannot be read"),
     ("table cut", SELECT, cut(TABLE), "fisher/toy.json: not JSON"),
-    ("table a list", SELECT, write(TABLE, "[]"), "fisher/toy.json: the file is []; allowed: a mapping"),
+    ("table a list", SELECT, write(TABLE, "[]"), "toy.json: the file is []; allowed"),
     ("table version", SELECT, key(TABLE, "version", value=9), "version is 9; allowed: 1"),
     ("table NaN", SELECT, key(TABLE, "rows", 0, "trace", value=float("nan")), "rows.0.trace is"),
     ("table kind", SELECT, key(TABLE, "rows", 0, "kind", value="loar"), "rows.0.kind is 'loar'"),
