@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fishpal.common.files import write_text
 from fishpal.common.kinds import CriterionName
 from fishpal.params.load import Params
 from stages.runner import run
-from studies.criteria.analysis.table import read_cells, trained, unpack
+from studies.criteria.analysis.table import Trained, read_cells, trained, unpack
 from studies.criteria.analysis.verdicts import (
     BLEND,
     PLACEMENT,
@@ -38,7 +38,34 @@ PROBED = "probe training"
 CRITERIA = tuple(CriterionName)
 
 
-def main(params: Params) -> None:
+@dataclass(frozen=True)
+class Findings:
+    """What the report tells of.
+
+    Attributes:
+        frame: the lines of the fixed plans.
+        scores: of every case, by criterion and learnt score.
+        measured: the library's criteria that all signals have.
+        small: the cases of the main size; `budget`: their plans under a budget and chosen ones.
+    """
+
+    params: Params
+    settings: Settings
+    frame: pd.DataFrame
+    cases: list[Case]
+    scores: list[dict[str, Any]]
+    measured: list[str]
+    small: list[Case]
+    budget: list[Trained]
+
+    @property
+    def names(self) -> list[str]:
+        """All scores."""
+        return [*self.measured, *LEARNT, PROBED, RANDOM]
+
+
+def findings(params: Params) -> Findings:
+    """Read the store."""
     settings, signals = load_settings(), read_lines("signals")
     frame, probed = read_cells("plans", predicted=True), read_cells("probe")
     cases = [
@@ -51,56 +78,64 @@ def main(params: Params) -> None:
         own[RANDOM] = np.random.default_rng(number).random(len(own[PLACEMENT]))
         size = settings.probe_size(each.size, params.train.batch_size)
         own[PROBED] = probe_totals(probed[probed.task == each.task], size, each.trained.layers)
-    text = _report(params, settings, frame, cases, scores)
-    write_text(REPORTS / "study.md", text)
-
-
-def _report(
-    params: Params, settings: Settings, frame: pd.DataFrame, cases: list[Case], scores: Any
-) -> str:
-    names = [*CRITERIA, *LEARNT, PROBED, RANDOM]
-    main_size = settings.study.sizes[0]
-    small = [each for each in cases if each.size == main_size]
-    first = [own for c, own in zip(cases, scores, strict=True) if c.size == main_size]
-    labels = {task: unpack(part.labels.iloc[0]) for task, part in frame.groupby("task")}
-    winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
+    measured = [name for name in CRITERIA if all(name in line["scores"] for line in signals)]
+    small = [each for each in cases if each.size == settings.study.sizes[0]]
     limited = pd.concat([read_cells(group, predicted=True) for group in ("budget", "chosen")])
-    budget = [trained(limited, case.task, case.size) for case in small]
+    budget = [trained(limited, each.task, each.size) for each in small]
+    return Findings(params, settings, frame, cases, scores, measured, small, budget)
+
+
+def draw(found: Findings) -> None:
+    """All figures."""
+    small, winner = found.small, found.params.select.criterion
+    pairs = zip(found.cases, found.scores, strict=True)
+    first = [own for each, own in pairs if each.size == small[0].size]
     pictures.draw_spread(FIGURES / "plans.png", small)
-    pictures.draw_correlations(FIGURES / "criteria.png", cases, scores, names)
+    pictures.draw_correlations(FIGURES / "criteria.png", found.cases, found.scores, found.names)
     pictures.draw_winner(FIGURES / "default.png", small, first, winner)
-    pictures.draw_budget(FIGURES / "budget.png", small, budget, settings.chosen)
-    rates = asdict(params.train.learning_rate)
-    parts = {
+    pictures.draw_budget(FIGURES / "budget.png", small, found.budget, found.settings.chosen)
+
+
+def texts(found: Findings) -> dict[str, str]:
+    """What stands at each of the template's places."""
+    params, settings, cases, small = found.params, found.settings, found.cases, found.small
+    study, batch = settings.study, params.train.batch_size
+    winner, metric = params.select.criterion, params.task(cases[0].task).metrics[0]
+    labels = {task: unpack(part.labels.iloc[0]) for task, part in found.frame.groupby("task")}
+    rates, shares = asdict(params.train.learning_rate), settings.budget.shares
+    return {
         "conclusion": (TEXTS / "conclusion.md").read_text(encoding="utf-8").strip(),
-        "run": sections.what_was_run(frame, cases),
-        "warnings": warnings(),
-        "sweep": sections.sweep_table(read_cells("sweep"), rates, settings.study.updates),
+        "run": sections.what_was_run(found.frame, cases),
+        "warnings": warnings([name for name in CRITERIA if name not in found.measured]),
+        "sweep": sections.sweep_table(read_cells("sweep"), rates, study.updates),
         "spread": sections.spread_table(cases),
-        "criteria": sections.criteria_tables(cases, scores, names),
-        "loto": sections.leave_one_out_table(cases, CRITERIA),
-        "chosen": budget_sections.uniform_table(cases, scores, winner, labels, metric),
+        "criteria": sections.criteria_tables(cases, found.scores, found.names),
+        "loto": sections.leave_one_out_table(cases, found.measured),
+        "chosen": budget_sections.uniform_table(cases, found.scores, winner, labels, metric),
         "rivals": budget_sections.rivals_table(small, read_cells("halving")),
         "ablation": sections.ablation_table(small),
-        "stability": sections.stability_table(small, CRITERIA),
+        "stability": sections.stability_table(small, found.measured),
         "cost": sections.cost_table(small, winner),
         "probe_updates": str(settings.probe.updates),
-        "probe_cost": sections.probe_cost(small, settings, params.train.batch_size),
-        "budget": budget_sections.budget_tables(
-            small, budget, labels, metric, settings.budget.shares
-        ),
+        "probe_cost": sections.probe_cost(small, settings, batch),
+        "budget": budget_sections.budget_tables(small, found.budget, labels, metric, shares),
         "winner": winner,
-        "size": f"{main_size:,}",
-        "batch": str(params.train.batch_size),
-        "evaluations": str(settings.study.evaluations),
-        "updates": str(settings.study.updates),
+        "size": f"{study.sizes[0]:,}",
+        "batch": str(batch),
+        "evaluations": str(study.evaluations),
+        "updates": str(study.updates),
         "sweep_seeds": str(len(settings.sweep.seeds)),
         "base": "n{examples}_s{seed}".format(**base(params)),
     }
-    template = (TEXTS / "template.md").read_text(encoding="utf-8")
-    for key, value in parts.items():
-        template = template.replace("{{" + key + "}}", value)
-    return template
+
+
+def main(params: Params) -> None:
+    found = findings(params)
+    draw(found)
+    text = (TEXTS / "template.md").read_text(encoding="utf-8")
+    for key, value in texts(found).items():
+        text = text.replace("{{" + key + "}}", value)
+    write_text(REPORTS / "study.md", text)
 
 
 if __name__ == "__main__":

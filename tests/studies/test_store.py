@@ -9,6 +9,7 @@ import pytest
 
 from fishpal.common.errors import DataError
 from studies.criteria.design.names import label, store_path, word
+from studies.criteria.report.warnings import warnings
 from studies.criteria.trainings import keys
 from studies.criteria.trainings.keys import given, key_of
 from studies.criteria.trainings.store import (
@@ -127,3 +128,14 @@ def test_an_option_that_the_library_gains_changes_no_key(monkeypatch):
     assert given(Options()) == {"rank": 8}
     assert given(Options(rank=2)) == {"rank": 2}
     assert json.dumps(given(Options(sites=["key"]))) == '{"rank": 8, "sites": ["key"]}'
+
+
+def test_the_report_names_lines_of_unknown_code_and_criteria_without_scores():
+    assert warnings([]) == "No line was made by other code than the present one."
+    lines = wanted(0, 1)
+    for each in lines:
+        keep("plans", each, {"code": None})
+    gather({"plans": lines})
+    text = warnings(["newest"])
+    assert "2 of the store's 2 lines were made before code" in text
+    assert "`results/signals.jsonl` says nothing of `newest`" in text

@@ -12,7 +12,6 @@ from pathlib import Path
 from studies.criteria.design.names import store_path
 from studies.criteria.design.settings import read_yaml
 
-RECORDED = ("code", "torch", "processor", "date")
 CPUINFO = Path("/proc/cpuinfo")
 
 
