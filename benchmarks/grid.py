@@ -49,7 +49,7 @@ def step(clone: Clone, name: str, tasks: list[str]) -> list[str]:
 
     clone.edit(change)
     begin = time.perf_counter()
-    clone.python("stages.checks")
+    clone.check()
     said = clone.dvc("repro")
     seconds = time.perf_counter() - begin
     ran = len(re.findall("Running stage", said))

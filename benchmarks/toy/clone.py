@@ -64,6 +64,13 @@ class Clone:
     def dvc(self, *command: str, fails: bool = False) -> str:
         return self.python("dvc", *command, fails=fails)
 
+    def check(self) -> str:
+        """Run the checks of `make report`; what they had to say."""
+        checks = [sys.executable, "-m", "stages.checks"]
+        return subprocess.run(
+            checks, cwd=self.root, env=self.env, capture_output=True, text=True, check=True
+        ).stderr
+
     def repro(self) -> set[str]:
         """Reproduce; the stages that really ran."""
         return set(re.findall(r"Running stage '([^']+)'", self.dvc("repro")))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -86,73 +83,3 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FishpalError, match="file/x.json: cannot be written"):
         write_json(tmp_path / "file" / "x.json", {})
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("select_plan nope fishpal", "error: task is 'nope'; allowed: movies"),
-        ("select_plan movies fishpall", "error: method is 'fishpall' (did you mean 'fishpal'?)"),
-        ("select_plan movies", "error: arguments are 'movies'; allowed: <task> <method>"),
-        ("select_plan movies fishpal", "error: artifacts/fisher/movies.json: cannot be read"),
-        ("train_plan movies lora -1", "error: seed is '-1'; allowed: integers from 0"),
-        ("train_plan movies lora 0", "error: artifacts/encoder"),
-        ("evaluate_plan movies lora 0", "error: artifacts/tokens/movies/task.json"),
-        ("measure_fisher movies", "error: artifacts/encoder"),
-        ("tokenize_task movies", "error: artifacts/"),
-        ("write_report", "error: artifacts/"),
-    ],
-)
-def test_a_stage_that_cannot_go_on_says_why_in_one_line(tmp_path, command, message):
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    module, *names = command.split()
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{module}", *names], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
-    assert sorted(p.name for p in tmp_path.rglob("*")) in (
-        ["params.yaml"],
-        ["artifacts", "params.yaml"],
-    )
-
-
-def test_bad_params_stop_a_stage(tmp_path):
-    text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("criterion: snr", "criterium: snr"))
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.checks.params"], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "params.yaml: select.criterium is unknown (did you mean 'criterion'?)" in done.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-def test_a_stage_ends_with_its_parent(tmp_path):
-    """A killed `dvc` must not leave a stage that goes on writing."""
-    stage = (
-        "import time; from pathlib import Path; from stages import runner\n"
-        "def main(params):\n    Path('up').touch()\n    time.sleep(60)\n"
-        "runner.run(main)\n"
-    )
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}])"
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=env)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 1
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while Path(f"/proc/{children[0]}").exists() and time.monotonic() < deadline:
-        status = Path(f"/proc/{children[0]}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        if status == "Z":
-            break
-        time.sleep(0.05)
-    else:
-        assert not Path(f"/proc/{children[0]}").exists(), "the stage outlived its parent"
