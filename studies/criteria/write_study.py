@@ -35,7 +35,7 @@ RANDOM = "random score"
 LEARNT = (PLACEMENT, BLEND)
 PROBED = "probe training"
 
-CRITERIA = tuple(CriterionName)
+CRITERIA = tuple(each.value for each in CriterionName)
 
 
 @dataclass(frozen=True)
