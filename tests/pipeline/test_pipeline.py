@@ -238,12 +238,9 @@ def test_a_new_task_runs_its_own_stages(clone):
         own |= {f"select@other-{m}" for m in METHODS}
         assert ran == own | cells(*METHODS, task="other") | {"report"}
     assert clone.check() == ""
-    lock = (clone.root / "dvc.lock").read_text()
-    assert "@toy" in lock and "@other" not in lock, "cells that left the grid leave the lock file"
     assert clone.repro() <= {"report"}
     with clone.changed(lambda p: p["grid"].update(tasks=["toy", "other"])) as ran:
         assert ran <= {"report"}, "they come back from the run cache"
-        assert "@other" in (clone.root / "dvc.lock").read_text()
     assert clone.repro() <= {"report"}
 
 
