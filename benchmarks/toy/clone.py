@@ -36,7 +36,8 @@ class Clone:
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, names.split("\0")):
-            if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
+            own = name == "dvc.lock" or name.startswith("reports/")  # of the real pipeline's run
+            if (ROOT / name).is_file() and (not own or name.startswith("reports/study")):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
         write_project(root)
@@ -90,10 +91,10 @@ class Clone:
 
 
 def outputs(root: Path) -> dict[str, bytes]:
-    """Every result but seconds and what shows them."""
+    """Every result but seconds, what shows them, and what only spares work."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for folder in ("artifacts", "reports")
         for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and "seconds" not in path.parts and path.name != "results.md"
+        if path.is_file() and not {"seconds", "checkpoints", "results.md"} & set(path.parts)
     }
