@@ -90,11 +90,14 @@ class Clone:
         return json.loads((self.root / f"artifacts/plans/{task}/{method}.json").read_text())
 
 
+NOT_COMPARED = {"seconds", "checkpoints", "results.md", "study", "study.md"}
+
+
 def outputs(root: Path) -> dict[str, bytes]:
     """Every result but seconds, what shows them, and what only spares work."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for folder in ("artifacts", "reports")
         for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and not {"seconds", "checkpoints", "results.md"} & set(path.parts)
+        if path.is_file() and not NOT_COMPARED & set(path.parts)
     }
