@@ -53,7 +53,7 @@ def test_a_seed_has_one_spelling(text):
         ("select_plan movies", "error: arguments are 'movies'; allowed: <task> <method>"),
         ("select_plan movies fishpal", "error: artifacts/fisher/movies.json: cannot be read"),
         ("train_plan movies lora -1", "error: seed is '-1'; allowed: integers from 0"),
-        ("train_plan movies lora 0", "error: artifacts/encoder"),
+        ("train_plan movies lora 0", "error: artifacts/plans/movies/lora.json: cannot be read"),
         ("evaluate_plan movies lora 0", "error: artifacts/tokens/movies/task.json"),
         ("measure_fisher movies", "error: artifacts/encoder"),
         ("tokenize_task movies", "error: artifacts/"),
