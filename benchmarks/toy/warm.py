@@ -32,8 +32,8 @@ from stages.runner import die_with_parent
 PACKAGES = ("transformers.models.bert.modeling_bert", "pydantic", "ruamel.yaml", "pandas",
             "pyarrow.parquet", "matplotlib.figure", "sklearn.linear_model", "safetensors.torch",
             "datasets", "evaluate", "scipy.stats",
-            "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.stage.run", "dvc.rwlock",
-            "dvc.fs.dvc", "dvc_data.index")  # fmt: skip
+            "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.stage.run",
+            "dvc.rwlock", "dvc.fs.dvc", "dvc_data.index")  # fmt: skip
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 if sys.argv[1:2] != ["-m"] or sys.argv[2].split(".")[0] not in ("dvc", "stages", "studies"):
