@@ -54,8 +54,6 @@ class Pilot(JsonRecord):
     def best_kind(self) -> ModuleKind:
         """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
         if not self.arms:
-            what = (
-                f"rule race: the pilot had no arms, as train.{self.source} says how long to train"
-            )
-            raise PlanError(f"{what}; allowed: train.updates auto, or another rule")
+            what = f"rule race: there was no pilot, as train.{self.source} is set"
+            raise PlanError(f"{what}; allowed: train.updates auto and train.epochs null")
         return min(self.arms, key=lambda arm: arm.best).kind

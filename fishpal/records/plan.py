@@ -26,18 +26,19 @@ class LayerScore(Strict):
 
 @dataclass(frozen=True)
 class RateReason(Strict):
-    """Why a kind trains at its rate: step · constant · (reference / updates)^decay.
+    """Why a kind trains at its rate: usual · by_step · by_length (`selection.rates`).
 
     Attributes:
-        step: η*, the best single sign step of the kind at every layer (`selection.rates`).
-        reference: the updates at which the constant was fitted.
+        step: η*, the best single sign step of the kind at every layer.
+        signal: z of its gradients (`selection.reliability`); noise is about 0.
     """
 
-    step: Positive
-    constant: Positive
-    reference: Positive
-    decay: float
-    updates: int
+    rate: Positive
+    step: float
+    signal: float
+    usual: Positive
+    by_step: Positive
+    by_length: Positive
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import code, codes, compact, count, escape
 from fishpal.reporting.overview import MARKS, overview_table, verdict, verdicts
+from fishpal.reporting.recipe import recipe
 from fishpal.reporting.tables import comparison_table, metrics_table, plan_lines
 
 DIGITS = 6
@@ -120,7 +121,8 @@ def _task_parts(report: TaskReport) -> list[str]:
         parts.append(f"### {results.metric} on {escape(comparison.split)}")
         parts += [_baseline(comparison), comparison_table(report, comparison)]
     parts += [_image(results, "parameters"), "### Plans", plan_lines(report), LEGEND]
-    parts += [_image(results, "scores"), "### Learning curves", _image(results, "curves")]
+    parts += [_image(results, "scores"), "### Length and rates", recipe(results)]
+    parts += ["### Learning curves", _image(results, "curves")]
     return [*parts, "### All metrics", f"The loss is {results.loss}.", metrics_table(results)]
 
 
@@ -174,6 +176,7 @@ def _notes(options: ReportOptions) -> list[str]:
         " parameters.",
         "Scores of candidates have their criterion's unit and compare within one picture.",
         "Seconds are wall clock on the machine that ran the stage, mean over seeds for training;"
-        " they differ between runs. selection: measuring the Fisher table (once a task) and"
-        " choosing the plan; 0 for methods that measure nothing.",
+        " they differ between runs. selection: measuring the Fisher table (once a task), where the"
+        " plan or its rates come from it; the pilot, where it chose the kind; and choosing. The"
+        " pilot's seconds are not counted where it gave the length alone, which all methods share.",
     ]

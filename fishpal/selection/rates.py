@@ -5,13 +5,14 @@ gradient of log p, the loss falls by η ‖ḡ‖₁ − ½ η² E[(g · s)²], 
 for the curvature; so the best single step is η* = ‖ḡ‖₁ / E[(g · s)²]. A table holds u = g · s of
 every example and candidate, and u of a kind at every layer is their sum.
 
-η* is of one step at the start; a training's best peak rate is a multiple of it, and falls with
-the number of updates where the module is a product of two matrices that grow together:
+η* is of one step at the start, from some hundred examples: it tells scales apart (of kinds, sizes,
+encoders), and carries noise itself. So a rate follows it half way, on a log scale, from the rate
+that is usual for the kind, and not at all where the gradients are noise:
 
-    rate = η* · constant · (REFERENCE / updates)^decay
+    rate = usual · (η* / typical)^½ · (REFERENCE / updates)^decay,    η* / typical within [1/9, 9]
 
-Constants are fitted once, on other tasks, sizes and encoders than they were judged on
-(reports/rates.md).
+It falls with the number of updates where the module is a product of two matrices that grow
+together. How the numbers were found, and how they do where they were not: reports/rates.md.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -19,7 +20,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.checks import MAX_RATE
 from fishpal.common.errors import PlanError
 from fishpal.common.files import rounded
 from fishpal.common.kinds import ModuleKind
@@ -27,25 +27,29 @@ from fishpal.params.options import LearningRates, RateOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import RateReason
+from fishpal.selection.reliability import NOISE, z_score
 
-REFERENCE = 125  # updates of the trainings that the constants were fitted to
+REFERENCE = 125  # updates of the trainings that the usual rates are of
+FOLLOW = 0.5  # exponent of η* / typical
+FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
 HEAD = "head"
 
 
 @dataclass(frozen=True)
 class Law:
-    """rate = η* · constant · (REFERENCE / updates)^decay."""
+    """Of one kind: its usual rate at `REFERENCE` updates, and its η* on usual tasks."""
 
-    constant: float
+    usual: float
+    typical: float
     decay: float = 0.0
 
 
 LAWS: dict[str, Law] = {
-    ModuleKind.PREFIX: Law(0.5),
-    ModuleKind.ADAPTER: Law(0.5),
+    ModuleKind.PREFIX: Law(0.1, 0.25),
+    ModuleKind.ADAPTER: Law(3e-3, 4e-3),
     # At B = 0 only B's gradient speaks; A then grows with it, so that a step moves ever more.
-    ModuleKind.LORA: Law(0.1, decay=0.5),
-    HEAD: Law(0.5),
+    ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
+    HEAD: Law(1e-2, 0.03),
 }
 
 
@@ -63,7 +67,7 @@ def resolve_rates(
     """Numbers for all that is `auto`, of the kinds that the table measured.
 
     Raises:
-        PlanError: where the table lacks projections, or a gradient is zero throughout.
+        PlanError: where the table lacks projections.
     """
     given = {each.name: getattr(options, each.name) for each in fields(options)}
     rates, reasons = LearningRates(), {}
@@ -71,9 +75,8 @@ def resolve_rates(
         if rate != "auto":
             rates = replace(rates, **{name: rate})
         elif name == HEAD or name in table.kinds:
-            reason = _reason(name, _projections(name, table, grams), updates)
-            chosen = reason.step * reason.constant * (REFERENCE / updates) ** reason.decay
-            rates = replace(rates, **{name: rounded(min(chosen, MAX_RATE))})
+            reason = explain_rate(name, _projections(name, table, grams), updates)
+            rates = replace(rates, **{name: rounded(reason.rate)})
             reasons[name] = reason
     return Rates(rates, reasons)
 
@@ -84,8 +87,25 @@ def best_step(projections: NDArray[np.float64]) -> float:
     return float(np.mean(projections)) / square if square > 0 else 0.0
 
 
+def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
+    """The rate of a kind at every layer, or of the head, from its projections (2, n)."""
+    law, step, signal = LAWS[name], best_step(projections[0]), z_score(projections[1])
+    follow = 1.0
+    if signal >= NOISE and step > 0:
+        follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** FOLLOW
+    shorter = (REFERENCE / updates) ** law.decay
+    return RateReason(
+        rate=rounded(law.usual * follow * shorter),
+        step=rounded(step),
+        signal=rounded(signal),
+        usual=law.usual,
+        by_step=rounded(follow),
+        by_length=rounded(shorter),
+    )
+
+
 def _projections(name: str, table: FisherTable, grams: Grams | None) -> NDArray[np.float64]:
-    """u (n) of the head, or of a kind at every layer."""
+    """Of the head, or of a kind at every layer, (2, n)."""
     found = None if grams is None else grams.head
     if name != HEAD and grams is not None:
         wanted = [(layer, ModuleKind(name)) for layer in range(table.encoder.layers)]
@@ -94,13 +114,4 @@ def _projections(name: str, table: FisherTable, grams: Grams | None) -> NDArray[
     if found is None:
         what = f"train.learning_rate.{name} is auto, and the Fisher table of task {table.task}"
         raise PlanError(f"{what} has no projections; allowed: a number, or a table measured anew")
-    return found[0]
-
-
-def _reason(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
-    step = best_step(projections)
-    if step <= 0:
-        what = f"train.learning_rate.{name} is auto, and its gradients are all zero"
-        raise PlanError(f"{what}; allowed: a number")
-    law = LAWS[name]
-    return RateReason(rounded(step), law.constant, REFERENCE, law.decay, updates)
+    return found

@@ -144,10 +144,8 @@ class _Race:
                 self.spent += update - done
             self.alive = [arm for arm in self.alive if not arm.diverged]
             if not self.alive:
-                allowed = "lower train.learning_rate"
-                raise TrainingError(
-                    f"every arm of the pilot diverged by update {update}; {allowed}"
-                )
+                what = f"every arm of the pilot diverged by update {update}"
+                raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
             done = update
             if update >= FIRST_DROP and self._has_learnt():
                 if len(self.alive) == 1 and self._flat(update):

@@ -16,7 +16,9 @@ from fishpal.common.files import write_csv, write_json
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.load import parse_params
 from fishpal.records.facts import EncoderFacts
+from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
+from fishpal.records.results import CurvePoint
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.grid import read_results
 from fishpal.reporting.write import report_text, write_report
@@ -73,6 +75,16 @@ def make_params(seeds=(0, 1), tasks=TASKS, methods=METHODS):
 
 def is_regression(task):
     return task.startswith("closeness")
+
+
+def make_pilot():
+    """Two arms, the second dropped at its first look."""
+    losses = {ModuleKind.LORA: (0.7, 0.5, 0.4), ModuleKind.ADAPTER: (0.7, 0.6)}
+    arms = [
+        Arm(kind, 0.01, tuple(CurvePoint(32 * n, n, None, loss) for n, loss in enumerate(curve)))
+        for kind, curve in losses.items()
+    ]
+    return Pilot(64, "pilot", 0.6931, tuple(arms))
 
 
 def make_plan(task, method):
@@ -161,6 +173,8 @@ def make_run(root, **grid):
         counts = {part: {"rows": 200, "truncated": 2, "max_tokens": 50} for part in parts}
         write_json(root / f"tokens/{task}/counts.json", counts | {"removed_duplicates": 0})
         write_json(root / f"seconds/fisher/{task}.json", {"seconds": 3.25})
+        write_json(root / f"seconds/pilot/{task}.json", {"seconds": 7.5})
+        make_pilot().save(root / f"pilot/{task}.json")
         for method in params.grid.methods:
             make_plan(task, method).save(root / f"plans/{task}/{method}.json")
             write_json(root / f"seconds/select/{task}/{method}.json", {"seconds": 1.0})
