@@ -197,9 +197,7 @@ def test_a_damaged_file_is_named(run, tmp_path, name, damage):
 def test_metrics_of_other_predictions_are_refused(run, tmp_path):
     path = run[1] / "evaluated/pairs/lora/1/metrics.json"
     edit(path, lambda data: data["splits"]["matched"].update(accuracy=0.123))
-    with pytest.raises(
-        PlanError, match=r"1/metrics.json: splits.matched has .*accuracy 0.123"
-    ):
+    with pytest.raises(PlanError, match=r"1/metrics.json: splits.matched has .*accuracy 0.123"):
         write(run, tmp_path / "reports")
 
 
