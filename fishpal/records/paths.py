@@ -61,10 +61,10 @@ class Artifacts:
         return self._file("curves", task, method, seed, suffix=".csv")
 
     def metrics(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("metrics", task, method, seed)
+        return self._file("evaluated", task, method, seed, "metrics")
 
     def predictions(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("predictions", task, method, seed, suffix=".parquet")
+        return self._file("evaluated", task, method, seed, "predictions", suffix=".parquet")
 
     def seconds(self, stage: str, *names: int | str) -> Path:
         """Wall clock of `fisher`, `pilot` (task), `select` (task, method) or `train` (a cell)."""

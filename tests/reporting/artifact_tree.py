@@ -135,8 +135,8 @@ def write_cell(root, params, task, method, seed):
     numbers = {"trainable": KEPT[method] + 100, "kept": KEPT[method], "total": 10_000}
     numbers["total"] += KEPT[method]
     cell = f"{task}/{method}/{seed}"
-    write_json(root / f"metrics/{cell}.json", {"splits": splits, "parameters": numbers})
-    path = root / f"predictions/{cell}.parquet"
+    write_json(root / f"evaluated/{cell}/metrics.json", {"splits": splits, "parameters": numbers})
+    path = root / f"evaluated/{cell}/predictions.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(frames), path)
     losses = [1.1, 0.8 - 0.1 * list(KEPT).index(method), 0.6, 0.65 + 0.01 * seed]
@@ -196,7 +196,7 @@ def share_plan(run, method, other, task="pairs"):
     path = run[1] / f"plans/{task}/{{}}.json"
     plan, shared = (Plan.load(str(path).format(name)) for name in (method, other))
     replace(shared, method=method, reason=plan.reason).save(str(path).format(method))
-    for kind in ("metrics", "predictions", "curves"):
+    for kind in ("evaluated", "curves"):
         shutil.rmtree(run[1] / kind / task / method)
         shutil.copytree(run[1] / kind / task / other, run[1] / kind / task / method)
 

@@ -171,9 +171,9 @@ def test_stale_cells_are_ignored(run, tmp_path):
     before = write((narrow, root), tmp_path / "before")
     full = before[Path("results.md")].decode()
     assert "adapter`" not in full and "pairs" not in full
-    for stale in ["metrics/closeness/adapter", "raw/pairs", "plans/pairs"]:
+    for stale in ["evaluated/closeness/adapter", "raw/pairs", "plans/pairs"]:
         shutil.rmtree(root / stale)
-    (root / "metrics/closeness/lora/0.json").write_text("broken")
+    (root / "evaluated/closeness/lora/0/metrics.json").write_text("broken")
     assert write((narrow, root), tmp_path / "after") == before
 
 
@@ -213,7 +213,7 @@ def test_escape(value, expected):
 
 def test_order_of_rows_in_a_file_does_not_matter(run):
     before = text_of(run)
-    path = run[1] / "predictions/pairs/lora/1.parquet"
+    path = run[1] / "evaluated/pairs/lora/1/predictions.parquet"
     table = pq.read_table(path)
     pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), path)
     assert text_of(run) == before
