@@ -11,7 +11,7 @@ from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
-from fishpal.selection.methods import pilot_plans
+from fishpal.selection.arms import pilot_plans
 from fishpal.training.pilot import run_pilot
 from stages.runner import ARTIFACTS, run, seconds_to
 
@@ -28,7 +28,8 @@ def main(params: Params, name: str) -> None:
             return plan_model(encoder, head, plan, seed=0, train_head=params.train.train_head)
 
         plans = pilot_plans(table, grams, params.train.learning_rate)
-        run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))
+        race = any(params.method(each).rule == "race" for each in params.grid.methods)
+        run_pilot(start, plans, task, params.train, race=race).save(ARTIFACTS.pilot(name))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
 from fishpal.modules.attach import build_module
 from fishpal.params.options import FisherOptions, ModuleOptions
-from fishpal.records.fisher_table import VERSION, FisherTable
+from fishpal.records.facts import EncoderFacts, HeadFacts
+from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.task import TokenisedTask
 
@@ -58,11 +59,29 @@ def measure_fisher(
     done = measuring.groups(_groups(model, modules, options), progress)
     found = {(each.layer, each.kind): each for each in done}
     keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
-    table = FisherTable(
+    rows = tuple(found[key].row(count) for key in keys)
+    kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
+    projections = {key: found[key].projections.numpy() for key in keys}
+    of_head = project_head(features, measuring.scores(), sample.half).numpy()
+    table = _table(task.facts.name, facts, head.facts, modules, options, rows, count)
+    labels = sample.labels.numpy()
+    return table, Grams(logits.numpy(), labels, kernels, projections, of_head)
+
+
+def _table(
+    task: str,
+    encoder: EncoderFacts,
+    head: HeadFacts,
+    modules: ModuleOptions,
+    options: FisherOptions,
+    rows: tuple[CandidateRow, ...],
+    count: int,
+) -> FisherTable:
+    return FisherTable(
         version=VERSION,
-        task=task.facts.name,
-        encoder=facts,
-        head=head.facts,
+        task=task,
+        encoder=encoder,
+        head=head,
         modules=modules,
         kinds=options.kinds,
         estimator=options.estimator,
@@ -70,13 +89,8 @@ def measure_fisher(
         examples=count,
         seed=options.seed,
         gram=options.gram,
-        rows=tuple(found[key].row(count) for key in keys),
+        rows=rows,
     )
-    kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
-    projections = {key: found[key].projections.numpy() for key in keys}
-    of_head = project_head(features, measuring.scores(), sample.half).numpy()
-    labels = sample.labels.numpy()
-    return table, Grams(logits.numpy(), labels, kernels, projections, of_head)
 
 
 def _warn_of_odd_options(

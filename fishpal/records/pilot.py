@@ -10,6 +10,8 @@ from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint
 
+Source = Literal["updates", "epochs", "pilot"]
+
 
 @dataclass(frozen=True)
 class Arm(Strict):
@@ -47,13 +49,13 @@ class Pilot(JsonRecord):
     """
 
     updates: Annotated[int, at_least(1)]
-    source: Literal["updates", "epochs", "pilot"]
+    source: Source
     constant_loss: float
     arms: tuple[Arm, ...] = ()
 
     def best_kind(self) -> ModuleKind:
         """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
         if not self.arms:
-            what = f"rule race: there was no pilot, as train.{self.source} is set"
-            raise PlanError(f"{what}; allowed: train.updates auto and train.epochs null")
+            what = "rule race: the pilot had no arms; allowed: a pilot of a grid with such a method"
+            raise PlanError(what)
         return min(self.arms, key=lambda arm: arm.best).kind

@@ -13,13 +13,14 @@ def recipe(results: TaskResults) -> str:
 
 
 def _length(pilot: Pilot, seconds: float) -> str:
-    every = f"Every method is trained for {pilot.updates} updates"
+    found = "found by a pilot" if pilot.source == "pilot" else f"as `train.{pilot.source}` says"
+    text = f"Every method is trained for {pilot.updates} updates, {found}."
     if not pilot.arms:
-        return f"{every}, as `train.{pilot.source}` says."
+        return text
     arms = ", ".join(_arm(arm) for arm in pilot.arms)
     return (
-        f"{every}: found by a pilot in {seconds:.1f} s, whose arms trained at a constant rate until"
-        " they were dropped or the last one's loss was flat. Their lowest selection losses:"
+        f"{text} The pilot took {seconds:.1f} s: its arms trained at a constant rate until they"
+        " were dropped, or the last one's loss was flat. Their lowest selection losses:"
         f" {arms}; {FLOOR} {pilot.constant_loss:.4f}."
     )
 

@@ -15,7 +15,7 @@ from fishpal.records.pilot import Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
 from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
-from fishpal.selection.rates import HEAD, REFERENCE, resolve_rates
+from fishpal.selection.rates import HEAD, resolve_rates
 from fishpal.selection.reliability import NOISE, reliability
 from fishpal.selection.search import Choice, Choices, Space
 
@@ -54,22 +54,7 @@ def select_plan(
         rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
     resolved = resolve_rates(rates, table, grams, pilot.updates)
     space = _space(table, options)
-    choices: Choices = (None,) * table.encoder.layers
-    reason = Reason(rule=method.rule)
-    match method:
-        case ByCriterion():
-            criterion = method.criterion or options.criterion
-            choices, reason = _by_criterion(table, grams, criterion, resolved.rates, space)
-            choices, reason = _unless_noise(choices, reason, grams, table, options.fallback)
-        case Race():
-            choices = (pilot.best_kind(),) * table.encoder.layers
-        case Uniform():
-            choices = (_known(table, method.kind),) * table.encoder.layers
-        case Random():
-            choices = _random(space, method.seed or 0)
-            reason = replace(reason, budget=space.limit)
-        case Thesis():
-            choices = _thesis(table, method.plan or table.task)
+    choices, reason = _choose(method, table, grams, options, resolved.rates, pilot, space)
     full = isinstance(method, Full)
     kept = table.encoder.parameters if full else space.cost(choices)
     why = {k: v for k, v in resolved.reasons.items() if k == HEAD or k in choices}
@@ -87,21 +72,31 @@ def select_plan(
     )
 
 
-def pilot_plans(table: FisherTable, grams: Grams, rates: RateOptions) -> list[Plan]:
-    """The arms of the pilot: each kind at every layer, at its rate of a short training."""
-    resolved = resolve_rates(rates, table, grams, REFERENCE)
-    return [
-        Plan(
-            task=table.task,
-            method="pilot",
-            encoder=table.encoder,
-            layers=(kind,) * table.encoder.layers,
-            reason=Reason("uniform"),
-            modules=table.modules,
-            learning_rate=resolved.rates,
-        )
-        for kind in table.kinds
-    ]
+def _choose(
+    method: Method,
+    table: FisherTable,
+    grams: Grams | None,
+    options: SelectOptions,
+    rates: LearningRates,
+    pilot: Pilot,
+    space: Space,
+) -> tuple[Choices, Reason]:
+    """Every layer's kind, as the rule says."""
+    reason, everywhere = Reason(rule=method.rule), table.encoder.layers
+    match method:
+        case ByCriterion():
+            criterion = method.criterion or options.criterion
+            choices, reason = _by_criterion(table, grams, criterion, rates, space)
+            return _unless_noise(choices, reason, grams, table, options.fallback)
+        case Race():
+            return (pilot.best_kind(),) * everywhere, reason
+        case Uniform():
+            return (_known(table, method.kind),) * everywhere, reason
+        case Random():
+            return _random(space, method.seed or 0), replace(reason, budget=space.limit)
+        case Thesis():
+            return _thesis(table, method.plan or table.task), reason
+    return (None,) * everywhere, reason
 
 
 def _unless_noise(

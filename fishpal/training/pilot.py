@@ -19,7 +19,7 @@ from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
-from fishpal.records.pilot import Arm, Pilot
+from fishpal.records.pilot import Arm, Pilot, Source
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.run import TrainingRun
@@ -28,7 +28,7 @@ from fishpal.training.train import fixed_updates, start_accelerator
 FIRST_LOOK = 32  # updates: five times the warm-up of a short training
 FIRST_DROP = 64  # two looks at every arm
 LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
-FLAT = 0.01  # a doubling of the updates that takes away less of the loss does not pay
+FLAT = 0.01  # share of it that a doubling of the updates has to take away to pay
 COST = 2  # trainings of `max_updates` that a pilot may cost
 
 StartModel = Callable[[Plan], Classifier]
@@ -41,6 +41,7 @@ def run_pilot(
     options: TrainOptions,
     seed: int = 0,
     *,
+    race: bool = False,
     progress: bool = True,
 ) -> Pilot:
     """Find the number of updates of a task, in at most `COST` trainings of `max_updates`.
@@ -51,22 +52,24 @@ def run_pilot(
     Args:
         start: gives a fresh model of a plan, with an encoder of its own.
         plans: the arms, each of one kind at every layer.
+        race: train the arms even where the options say how long to train.
 
     Raises:
         TrainingError: where every arm diverged.
     """
-    floor = constant_loss(task)
-    fixed = fixed_updates(options, len(task.fit))
-    if fixed is not None:
-        return Pilot(fixed, "updates" if options.epochs is None else "epochs", floor)
+    floor, fixed = constant_loss(task), fixed_updates(options, len(task.fit))
+    source: Source = "updates" if options.epochs is None else "epochs"
+    if fixed is not None and not race:
+        return Pilot(fixed, source, floor)
+    longest = fixed or options.max_updates
     constant = replace(options, schedule="constant")
     accelerator = start_accelerator(options, seed)
     arms = [_Arm(start(plan), plan, task, constant, accelerator, seed) for plan in plans]
-    race = _Race(arms, floor, options.max_updates)
     silent = None if progress else True
-    with tqdm(total=COST * options.max_updates, desc="pilot", disable=silent) as bar:
-        updates = race.run(bar)
-    return Pilot(updates, "pilot", floor, tuple(arm.record() for arm in arms))
+    with tqdm(total=COST * longest, desc="pilot", disable=silent) as bar:
+        found = _Race(arms, floor, longest).run(bar)
+    records = tuple(arm.record() for arm in arms)
+    return Pilot(fixed or found, source if fixed else "pilot", floor, records)
 
 
 def constant_loss(task: TokenisedTask) -> float:
@@ -147,7 +150,7 @@ class _Race:
                 what = f"every arm of the pilot diverged by update {update}"
                 raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
             done = update
-            if update >= FIRST_DROP and self._has_learnt():
+            if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
                 if len(self.alive) == 1 and self._flat(update):
                     break
                 self._drop()
@@ -163,7 +166,7 @@ class _Race:
 
     def _flat(self, update: int) -> bool:
         (arm,) = self.alive
-        return arm.best > (1 - FLAT) * arm.best_until(update // 2)
+        return arm.best_until(update // 2) - arm.best < FLAT * self.floor
 
     def _drop(self) -> None:
         """Leave the worst arm out, the last of equals; never the only one."""
@@ -172,9 +175,11 @@ class _Race:
 
 
 def _looks(longest: int) -> Iterator[int]:
-    """32, 48, 64, 96, 128, … up to `longest`, which is the last."""
-    update = FIRST_LOOK
+    """32, 48, 64, 96, 128, … up to `longest`, which is the last; a short race looks sooner."""
+    update, first = FIRST_LOOK, max(1, longest // 4)
+    while update > first:
+        update //= 2
     while update < longest:
         yield update
-        update += update // 2 if update & (update - 1) == 0 else update // 3
+        update += max(1, update // 2 if update & (update - 1) == 0 else update // 3)
     yield longest
