@@ -2,7 +2,9 @@
 
     import fishpal
     encoder = fishpal.load_encoder("artifacts/encoder")
-    model = fishpal.load(encoder, "artifacts/trained/movies/fishpal/0")
+    task = fishpal.Task.from_frame(frame, text="review", label="stars")
+    model = fishpal.fit(encoder, task)
+    model.predict(["a warm, funny and moving film"])
 
 Names load on first use, so that importing the package needs neither torch nor pydantic.
 """
@@ -23,7 +25,7 @@ _NAMES = {
     "records.task": "TokenisedTask",
     "records.fisher_table": "FisherTable",
     "records.plan": "Plan",
-    "encoders.encoder": "Encoder load_encoder",
+    "encoders.encoder": "Encoder",
     "encoders.tokenizer": "load_tokenizer",
     "tokens.tokenization": "tokenize_task",
     "models.classifier": "Classifier",
@@ -36,6 +38,10 @@ _NAMES = {
     "training.train": "train",
     "evaluation.evaluate": "evaluate",
     "export": "export_peft merge_lora",
+    "api.task": "Task",
+    "api.encoder": "TextEncoder load_encoder",
+    "api.steps": "Measurement fit measure select start",
+    "api.model": "Model load_model",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fishpal.common.errors import DataError, caution
 from fishpal.common.kinds import Estimator, FisherMode
+from fishpal.common.progress import tqdm
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import Accumulator, Scores, accumulate_jacobian, accumulate_scores
 from fishpal.fisher.gradients import logit_gradients

@@ -35,11 +35,16 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
 
 
 def _fetch_snapshot(source: HubEncoder) -> Path:
+    return fetch_snapshot(source.name, source.revision)
+
+
+def fetch_snapshot(name: str, revision: str | None) -> Path:
+    """The hub cache's folder of a model's files, named by commit; `revision` None: the newest."""
     import huggingface_hub  # here: slow to import, and only this source needs it
 
-    with hub_access(f"hub model {source.name}", "folder"):
+    with hub_access(f"hub model {name}", "folder"):
         folder = huggingface_hub.snapshot_download(
-            source.name, revision=source.revision, allow_patterns=list(ENCODER_FILES)
+            name, revision=revision, allow_patterns=list(ENCODER_FILES)
         )
     return Path(folder)
 

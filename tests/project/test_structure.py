@@ -37,6 +37,8 @@ ROOMS = {
     "evaluation": "common records models metrics",
     "reporting": "common params records metrics",
     "export": "common encoders modules models",
+    "api": "common params records sources tasks encoders tokens modules models fisher selection"
+    " training evaluation",
 }
 
 
