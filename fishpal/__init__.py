@@ -28,7 +28,6 @@ _NAMES = {
     "encoders.encoder": "Encoder",
     "encoders.tokenizer": "load_tokenizer",
     "tokens.tokenization": "tokenize_task",
-    "models.classifier": "Classifier",
     "models.head": "start_head",
     "models.planned": "plan_model",
     "models.predict": "label_texts predict",
@@ -42,6 +41,7 @@ _NAMES = {
     "api.encoder": "TextEncoder load_encoder",
     "api.steps": "Measurement fit measure select start",
     "api.model": "Model load_model",
+    "api.estimator": "Classifier",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

@@ -124,7 +124,7 @@ class Task:
         texts = [text] if isinstance(text, str | int) else list(text)
         frame = read_frame(path, [*texts, label], header=header, quoting=quoting)
         if not options.get("classes") and all_numbers(frame[str(label)]):
-            frame[str(label)] = pd.toall_numbers(frame[str(label)])
+            frame[str(label)] = pd.to_numeric(frame[str(label)])
         return cls.from_frame(frame, list(map(str, texts)), str(label), **options)
 
     def __len__(self) -> int:
