@@ -14,7 +14,9 @@ from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.modules.attach import check_free
 from fishpal.params.sections import HUB_NAME, check_pattern
 from fishpal.records.facts import Pooling
-from fishpal.sources.encoder_files import fetch_snapshot
+from fishpal.sources.encoder_files import ENCODER_FILES, fetch_snapshot
+
+OWN_FILES = ("*.json", "*.safetensors", *ENCODER_FILES)
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,20 @@ def load_encoder(
         EncoderError: a file is missing, unreadable or of an unsupported type.
         SourceError: the hub does not answer, or has no such model.
     """
+    folder = found_folder(name, revision)
+    commit = None if Path(name).is_dir() else folder.name
+    return TextEncoder(**vars(load_folder(folder, pooling)), folder=folder, name=str(name),
+                       revision=commit)  # fmt: skip
+
+
+def found_folder(name: str | Path, revision: str | None = None) -> Path:
+    """A folder as it is, or the local copy of what has that name on the hub."""
     if Path(name).is_dir():
         if revision is not None:
             raise SourceError(f"{name}: is a folder; allowed with revision: a name on the hub")
-        return _loaded(Path(name), pooling, str(name), None)
-    allowed = "a folder that exists, or owner/name of the hub"
-    check_pattern("encoder", HUB_NAME, str(name), allowed)
-    folder = fetch_snapshot(str(name), revision)
+        return Path(name)
+    check_pattern("name", HUB_NAME, str(name), "a folder that exists, or owner/name of the hub")
+    folder = fetch_snapshot(str(name), revision, OWN_FILES)
     if revision is None:  # the cache keeps each commit in a folder of its name
         caution(f"{name}: no revision was given; this is revision='{folder.name}'")
-    return _loaded(folder, pooling, str(name), folder.name)
-
-
-def _loaded(folder: Path, pooling: Pooling | None, name: str, revision: str | None) -> TextEncoder:
-    return TextEncoder(**vars(load_folder(folder, pooling)), folder=folder, name=name,
-                       revision=revision)  # fmt: skip
+    return folder

@@ -1,6 +1,7 @@
 """A trained model that takes texts and gives class names, or numbers."""
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from fishpal.api.encoder import TextEncoder, load_encoder
+from fishpal.api.card import Scores, write_card
+from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
 from fishpal.api.task import Task, as_columns
 from fishpal.common.errors import DataError, PlanError, brief
 from fishpal.common.files import replacing
@@ -41,8 +43,8 @@ class Model:
     """A plan's modules in an encoder, with a head.
 
     Attributes:
-        module: the `torch.nn.Module`, which takes token ids.
-        encoder: in which the modules are, with its tokenizer.
+        module: the `torch.nn.Module`, which takes token ids, in an encoder of its own.
+        encoder: that this one shares its frozen weights with, free for other models.
         training: what `fit` saw, with the learning curve; None where nothing was trained.
     """
 
@@ -52,6 +54,7 @@ class Model:
     max_length: int = 128
     seed: int = 0
     training: Training | None = None
+    scores: list[Scores] = field(default_factory=list)
 
     @property
     def task(self) -> TaskFacts:
@@ -91,15 +94,22 @@ class Model:
         return predict(self.module, examples, self.task, batch_size, progress=True)
 
     def evaluate(self, task: Task, batch_size: int = 64) -> dict[str, float]:
-        """`n`, `loss` and the task's metrics on all of its rows.
+        """`n`, `loss` and the task's metrics on all of its rows; noted for the model card.
 
         Raises:
             DataError: where the task has a class that the model does not know.
         """
         examples = self._own_classes(task, task.examples(self.encoder))
         splits, metrics = [(task.name, examples)], task.spec.metrics
-        scores, _ = evaluate(self.module, splits, self.task, metrics, batch_size, progress=True)
-        return scores[task.name]
+        found = evaluate(self.module, splits, self.task, metrics, batch_size, progress=True)
+        self.scores.append(Scores.of(task.name, *found, self.task.outputs))
+        return found[0][task.name]
+
+    def copy(self, full: bool = False) -> "Model":
+        """The same model once more; where `full`, with copies of the encoder's weights, too."""
+        with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+            self.save(Path(folder, "model"))
+            return load_model(Path(folder, "model"), self.encoder, full=full)
 
     def _own_classes(self, task: Task, examples: list[Example]) -> list[Example]:
         """The examples with their labels as this model counts its classes."""
@@ -116,10 +126,11 @@ class Model:
         place = [self.classes.index(c) if c in present else -1 for c in task.classes]
         return [Example(e.input_ids, place[int(e.label)], e.token_type_ids) for e in examples]
 
-    def save(self, folder: str | Path) -> None:
-        """Write what was trained, without the encoder, whole or not at all.
+    def save(self, folder: str | Path, licence: str | None = None) -> None:
+        """Write what was trained and a model card, without the encoder, whole or not at all.
 
-        `load_model` finds the encoder again where it lies now, or on the hub.
+        `load_model` finds the encoder again where it lies now, or on the hub. `licence` is the
+        model's, by the hub's names (`apache-2.0`).
         """
         name, revision = self.encoder.name, self.encoder.revision
         where = name if revision else str(Path(name).resolve())
@@ -127,19 +138,28 @@ class Model:
         with replacing(folder) as draft:
             save(self.module, self.plan, draft, task=self.task, seed=self.seed, best=best)
             Origin(where, revision, self.max_length).save(draft / ORIGIN)
+            write_card(draft, self, "fishpal", licence)
 
 
-def load_model(folder: str | Path, encoder: TextEncoder | str | Path | None = None) -> Model:
+def load_model(
+    folder: str | Path,
+    encoder: TextEncoder | str | Path | None = None,
+    revision: str | None = None,
+    *,
+    full: bool = False,
+) -> Model:
     """Read what `Model.save` wrote, or a folder of `artifacts/trained/`; bit-equal logits.
 
     Args:
+        folder: or a name on the hub, there at `revision`.
         encoder: that it was trained in; None: where it lay when the model was saved.
+        full: whether the model gets copies of the encoder's weights, to be changed.
 
     Raises:
         PlanError: a file is missing or malformed, or the encoder is another one.
         EncoderError, SourceError: the encoder cannot be loaded.
     """
-    folder = Path(folder)
+    folder = found_folder(folder, revision)
     card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / PLAN)
     if (folder / ORIGIN).is_file():
         origin = Origin.load(folder / ORIGIN)
@@ -151,5 +171,5 @@ def load_model(folder: str | Path, encoder: TextEncoder | str | Path | None = No
         encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
     elif not isinstance(encoder, TextEncoder):
         encoder = load_encoder(encoder, card.pooling)
-    own = encoder.twin(plan.full)
-    return Model(load(own, folder), plan, own, origin.max_length, card.seed)
+    module = load(encoder.twin(full or plan.full), folder)
+    return Model(module, plan, encoder, origin.max_length, card.seed)

@@ -86,7 +86,7 @@ def start(
     tokens, own = task.tokenised(encoder), encoder.twin(plan.full)
     module = plan_model(own, start_head(own, tokens, head or HeadOptions()), plan, seed, train_head)
     module.task = tokens.facts
-    return Model(module, plan, own, task.options.max_length, seed)
+    return Model(module, plan, encoder, task.options.max_length, seed)
 
 
 def fit(

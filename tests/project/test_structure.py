@@ -38,7 +38,8 @@ ROOMS = {
     "reporting": "common params records metrics",
     "export": "common encoders modules models",
     "api": "common params records sources tasks encoders tokens modules models fisher selection"
-    " training evaluation",
+    " training evaluation metrics reporting",
+    "exports": "common params encoders models export api",
 }
 
 
