@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fishpal.common.kinds import Estimator
+from fishpal.common.progress import tqdm
 from fishpal.fisher.accumulate import (
     Accumulator,
     Scores,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from fishpal.common.errors import TrainingError
+from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions

@@ -8,9 +8,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from tqdm import tqdm
 
 from fishpal.common.errors import AttachError, DataError, ParamsError
+from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.params.options import TrainOptions

@@ -38,6 +38,9 @@ ROOMS = {
     "evaluation": "common records models metrics",
     "reporting": "common params records metrics",
     "export": "common encoders modules models",
+    "api": "common params records sources tasks encoders tokens modules models fisher selection"
+    " training evaluation metrics reporting",
+    "exports": "common params encoders models export api",
 }
 
 

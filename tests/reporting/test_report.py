@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 def test_writes_every_file_and_the_same_bytes_again(run, tmp_path):
     first, second = write(run, tmp_path / "first"), write(run, tmp_path / "second")
     names = {f"figures/{t}_{f}.png" for t in run[0].grid.tasks for f in FIGURES}
-    names |= {"results.md", "metrics.json", "summary.csv", "curves.csv"}
+    names |= {"results.md", "results.html", "metrics.json", "summary.csv", "curves.csv"}
     assert {str(name) for name in first} == names
     assert first == second
     assert write(run, tmp_path / "first") == second  # over what is there
