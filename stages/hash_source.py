@@ -8,11 +8,11 @@ from pathlib import Path
 from fishpal.common.files import write_json
 from fishpal.params.catalog import FilesTask, TaskSource
 from fishpal.params.load import Params
-from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
+from fishpal.params.sections import EncoderSource, FolderEncoder
 from fishpal.sources.encoder_files import is_wanted
 from stages.runner import ARTIFACTS, run
 
-Source = TaskSource | PackageEncoder | HubEncoder | FolderEncoder
+Source = TaskSource | EncoderSource
 
 
 def main(params: Params, section: str) -> None:

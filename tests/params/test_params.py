@@ -18,6 +18,8 @@ from tests.tasks.data_helpers import PARAMS, changed, default_params
 SOURCE = "catalog.movies.source"
 FILES = {"type": "files", "files": {"train": "a.csv", "test": "b.csv"}}
 HUB = {"type": "hub", "path": "nyu-mll/glue", "splits": {"train": "train", "test": "validation"}}
+PART = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a.zip.001"}
+PARTS = {"type": "packages", "folder": "a", "parts": [PART, PART | {"file": "a.zip.002"}]}
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 
@@ -69,6 +71,19 @@ BAD: list[tuple[str, Any, str]] = [
     (SOURCE, HUB, f"{SOURCE}.revision is missing"),
     (SOURCE, HUB | {"revision": "main"}, "revision is 'main'; allowed: a commit of 40 hex digits"),
     (SOURCE, FILES | {"files": {"test": "a"}}, "files is ['test']; allowed: train and one more"),
+    ("encoder.source", PARTS | {"parts": []}, "encoder.source.parts is empty; allowed: one part"),
+    ("encoder.source", PARTS | {"parts": [PART, PART]}, "encoder.source.parts is ['a.zip.001', 'a"),
+    (
+        "encoder.source",
+        PARTS | {"parts": [PART | {"sha256": "x"}]},
+        "parts.0.sha256 is 'x'",
+    ),
+    ("encoder.source", PARTS | {"parts": [PART | {"fil": "x"}]}, "parts.0.fil is unknown (did you"),
+    (
+        "encoder.source",
+        PARTS | {"sha256": "x"},
+        "source.sha256 is unknown; allowed: folder",
+    ),
     ("catalog.movies.labels", ["a"], "labels is ['a']; allowed: two labels or more, or null"),
     ("catalog.movies.labels", [1.5, "a"], "labels.0 is 1.5; allowed: a text or an integer"),
     ("catalog.movies.labels", [1, "1"], "labels is ['1', '1']; allowed: each label once"),
