@@ -19,9 +19,9 @@ from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
 
-PREFIX_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
-                "modernbert")  # fmt: skip
 OWN_ATTENTION = ("mpnet", "deberta-v2")
+TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
+         *OWN_ATTENTION)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

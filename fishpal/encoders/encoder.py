@@ -10,13 +10,14 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
 from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION
+from fishpal.encoders.own_attention import rewrite
 from fishpal.encoders.pooling import FILE, EncoderCard
 from fishpal.encoders.specs import limits_of, load_config, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
@@ -56,7 +57,7 @@ class Projection:
 class LayerPorts:
     """The places of one layer where modules attach; roles as in `EncoderSpec`."""
 
-    attention: nn.Module | None
+    attention: nn.Module
     query: Projection
     value: Projection
     up: nn.Linear
@@ -74,7 +75,7 @@ def ports_of(model: nn.Module) -> list[LayerPorts]:
     parts = 3 if spec.query == spec.value else 1  # a fused one makes query, key, value
     ports = []
     for index, layer in enumerate(cast(nn.ModuleList, _submodule(model, spec.layers))):
-        attention = _submodule(layer, spec.attention) if spec.attention else None
+        attention = _submodule(layer, spec.attention)
         path, query, value = f"{spec.layers}.{index}", spec.query, spec.value
         projections = (
             Projection(_linear(layer, query), f"{path}.{query}", 0, parts),
@@ -121,8 +122,12 @@ class Encoder:
 
     @classmethod
     def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Self:
-        """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`)."""
+        """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`).
+
+        Its attention becomes ours, which computes the same until a prefix is attached.
+        """
         facts, limits = facts_of(model), limits_of(config_of(model))
+        _take_over_attention(model)
         model.requires_grad_(False).eval()
         return cls(model, pooling, facts, limits, fingerprint(model))
 
@@ -155,8 +160,6 @@ def _load_model(folder: Path) -> nn.Module:
     spec = spec_of(config)
     _check_shards(folder / "model.safetensors.index.json")
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
-    if spec.attention:
-        options["attn_implementation"] = ATTENTION
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(
@@ -176,6 +179,15 @@ def _load_model(folder: Path) -> nn.Module:
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
     return cast(nn.Module, model)
+
+
+def _take_over_attention(model: nn.Module) -> None:
+    kind = spec_of(config_of(model)).rewritten
+    if kind is None:
+        cast(PreTrainedModel, model).set_attn_implementation(ATTENTION)
+        return
+    for layer in ports_of(model):
+        rewrite(layer.attention, kind)
 
 
 def _check_shards(index: Path) -> None:

@@ -16,8 +16,9 @@ class EncoderSpec:
     """Roles → attribute paths, below the model for `layers` and below a layer for the rest.
 
     Attributes:
-        attention: the module that calls transformers' attention interface; None where the
-            model computes attention itself, so that it can take no prefix.
+        attention: the module that computes attention.
+        rewritten: the function of `encoders.own_attention` that does it instead, for a model
+            that ignores transformers' attention interface.
         query, value: the projections; the same path twice where one linear makes all three.
         up, down: the feed-forward block's first and last linear.
         pooler: the model class takes `add_pooling_layer` (we pool ourselves).
@@ -26,11 +27,12 @@ class EncoderSpec:
     """
 
     layers: str
-    attention: str | None
+    attention: str
     query: str
     value: str
     up: str
     down: str
+    rewritten: str | None = None
     pooler: bool = False
     positions: Literal["learned", "padded", "relative"] = "learned"
 
@@ -68,10 +70,16 @@ SPECS = {
         down="mlp.Wo",
         positions="relative",
     ),
-    "mpnet": replace(_ROBERTA, attention=None, query="attention.attn.q", value="attention.attn.v"),
+    "mpnet": replace(
+        _ROBERTA,
+        attention="attention.attn",
+        rewritten="mpnet",
+        query="attention.attn.q",
+        value="attention.attn.v",
+    ),
     "deberta-v2": replace(
         _BERT,
-        attention=None,
+        rewritten="deberta-v2",
         query="attention.self.query_proj",
         value="attention.self.value_proj",
         pooler=False,

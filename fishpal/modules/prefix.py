@@ -60,11 +60,6 @@ class Prefix(CandidateModule):
 
     def _attach(self, ports: LayerPorts) -> None:
         attention = ports.attention
-        if attention is None:
-            raise AttachError(
-                f"layer {self.layer}: prefix cannot attach, since this encoder type computes its"
-                " attention itself; allowed there: adapter, lora (set fisher.kinds to these)"
-            )
         if attention in PREFIXES:
             raise AttachError(f"layer {self.layer} has a prefix already; allowed: one")
         PREFIXES[attention] = self

@@ -16,7 +16,7 @@ import torch
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from fishpal.common.errors import AttachError, DataError, PlanError
+from fishpal.common.errors import DataError, PlanError
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.fisher.engine import draw_sample, measure_fisher
 from fishpal.models.classifier import Classifier
@@ -29,8 +29,7 @@ from fishpal.records.task import TokenisedTask
 from tests.conftest import (
     HIDDEN,
     LAYERS,
-    OWN_ATTENTION,
-    PREFIX_TYPES,
+    TYPES,
     random_examples,
     task_facts,
     tiny_folder,
@@ -40,11 +39,6 @@ from tests.oracles import double_copy, example_gradient, fisher_by_loop, single
 
 K = ModuleKind
 ALL = tuple(ModuleKind)
-TYPES = PREFIX_TYPES + OWN_ATTENTION
-
-
-def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
-    return ALL if kind in PREFIX_TYPES else (K.ADAPTER, K.LORA)
 
 
 def setup(tiny_encoder, kind="bert", classes=3, count=7):
@@ -84,11 +78,10 @@ def test_two_classes_and_regression_equal_the_loop(tiny_encoder, estimator, clas
 
 def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
     encoder, head, task = setup(tiny_encoder, kind, classes)
-    kinds = kinds_of(kind)
-    options = FisherOptions(kinds=kinds, examples=7, estimator=estimator, gram=gram, batch_size=3)
+    options = FisherOptions(kinds=ALL, examples=7, estimator=estimator, gram=gram, batch_size=3)
     table, _ = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     sample = draw_sample(task, options)
-    for candidate in kinds:
+    for candidate in ALL:
         model = Classifier(encoder, head)
         modules = [
             m.double() for m in build_modules([candidate] * LAYERS, HIDDEN, SMALL, options.seed)
@@ -296,9 +289,6 @@ def test_too_little_data_and_wrong_kinds_are_errors(tiny_encoder):
         measure_fisher(
             encoder, head, TokenisedTask(task.facts, task.fit[:1]), SMALL, FisherOptions()
         )
-    mpnet = tiny_encoder("mpnet", double=True)
-    with pytest.raises(AttachError, match="prefix cannot attach"):
-        measure_fisher(mpnet, head, task, SMALL, FisherOptions(), progress=False)
 
 
 def test_reparameterised_prefix_is_measured_at_keys_and_values(tiny_encoder):

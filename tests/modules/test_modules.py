@@ -18,11 +18,10 @@ from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attach, build_module, build_modules, detach
 from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
-from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, PREFIX_TYPES, random_examples
-from tests.oracles import ORACLE_PREFIX
+from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, TYPES, random_examples
+from tests.oracles import ORACLE_PREFIX, own_attention
 
 K = ModuleKind
-TYPES = PREFIX_TYPES + OWN_ATTENTION
 SMALL = ModuleOptions(
     prefix=PrefixOptions(length=3, mid=5, std=0.5),
     adapter=AdapterOptions(bottleneck=5),
@@ -110,10 +109,14 @@ def test_adapter_equals_numpy(tiny_model, kind, options):
 
 
 @pytest.mark.parametrize("reparameterize", [False, True])
-@pytest.mark.parametrize("kind", PREFIX_TYPES)
+@pytest.mark.parametrize("kind", TYPES)
 def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
     ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
-    theirs.set_attn_implementation("oracle")
+    if kind in OWN_ATTENTION:
+        for layer in ports_of(theirs):
+            layer.attention.forward = own_attention(layer.attention, kind)
+    else:
+        theirs.set_attn_implementation("oracle")
     options = ModuleOptions(prefix=PrefixOptions(3, reparameterize, mid=5, std=0.5))
     modules = [m.double() for m in build_modules([K.PREFIX] * LAYERS, HIDDEN, options, seed=3)]
     shake(modules)
@@ -134,7 +137,7 @@ def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
 @pytest.mark.parametrize("kind", TYPES)
 def test_padding_changes_nothing(tiny_model, kind):
     encoder = tiny_model(kind, double=True)
-    plan = [K.ADAPTER, K.LORA, K.PREFIX if kind in PREFIX_TYPES else K.LORA]
+    plan = [K.ADAPTER, K.LORA, K.PREFIX]
     modules = [m.double() for m in build_modules(plan, HIDDEN, SMALL, seed=3)]
     shake(modules)
     model = Classifier(Encoder.of(encoder), nn.Linear(HIDDEN, 2).double()).eval()
@@ -157,7 +160,7 @@ def test_start_and_detach_are_exact(tiny_model, kind):
     for candidate in (K.LORA, K.ADAPTER):
         with attached(encoder, build_modules([candidate] * LAYERS, HIDDEN, SMALL, seed=0)):
             assert torch.equal(hidden_states(encoder, batch), before), "starts as the identity"
-    kinds = [K.LORA, K.ADAPTER] + ([K.PREFIX] if kind in PREFIX_TYPES else [])
+    kinds = [K.LORA, K.ADAPTER, K.PREFIX]
     modules = [build_module(k, layer, HIDDEN, SMALL, 0) for layer in range(LAYERS) for k in kinds]
     shake(modules)
     with attached(encoder, modules):
@@ -184,17 +187,6 @@ def test_a_candidate_starts_the_same_in_every_plan():
     other = build_modules([K.PREFIX, K.LORA, K.ADAPTER], HIDDEN, SMALL, seed=5)[1]
     assert torch.equal(alone.query_a, mixed.query_a)
     assert not torch.equal(mixed.query_a, other.query_a)
-
-
-@pytest.mark.parametrize("kind", OWN_ATTENTION)
-def test_prefix_on_own_attention_is_an_error(tiny_model, kind):
-    encoder, batch = tiny_model(kind), batch_of()
-    before = hidden_states(encoder, batch)
-    modules = build_modules([K.LORA, K.PREFIX, None], HIDDEN, SMALL, seed=0)
-    shake(modules)
-    with pytest.raises(AttachError, match="layer 1: prefix .* allowed there: adapter, lora"):
-        attached(encoder, modules).__enter__()
-    assert torch.equal(hidden_states(encoder, batch), before), "nothing stays half attached"
 
 
 def test_albert_is_an_error(tmp_path):

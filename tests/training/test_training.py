@@ -30,11 +30,10 @@ from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.run import parameter_groups
 from fishpal.training.train import train
-from tests.conftest import HIDDEN, OWN_ATTENTION, PREFIX_TYPES, random_examples, task_facts
+from tests.conftest import HIDDEN, TYPES, random_examples, task_facts
 from tests.modules.test_modules import SMALL, shake
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
-TYPES = PREFIX_TYPES + OWN_ATTENTION
 OPTIONS = TrainOptions(epochs=2, batch_size=4, device="cpu", weight_decay=0.1)
 RATES = LearningRates(prefix=1e-2, adapter=1e-2, lora=1e-2, head=1e-2, full=1e-3)
 
@@ -183,7 +182,7 @@ def test_nothing_to_train_and_wrong_encoder_are_errors(tiny_encoder):
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_trained_folder_gives_bit_equal_logits(tiny_encoder, tmp_path, kind):
     encoder = tiny_encoder(kind)
-    plan = plan_for(encoder, A, L, P if kind in PREFIX_TYPES else None)
+    plan = plan_for(encoder, A, L, P)
     options = replace(SMALL, prefix=PrefixOptions(length=3, reparameterize=True, mid=5, std=0.5))
     model, result = trained(encoder, replace(plan, modules=options))
     save_to(model, replace(plan, modules=options), tmp_path / "t")
