@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from benchmarks.toy.encoder import HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
+from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
@@ -22,6 +23,12 @@ from tests.reporting.artifact_tree import make_run
 OWN_ATTENTION = ("mpnet", "deberta-v2")
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
          *OWN_ATTENTION)  # fmt: skip
+NO_BIAS = ("modernbert",)
+
+
+def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
+    """The kinds that layers of an encoder type can take."""
+    return tuple(k for k in ModuleKind if k != ModuleKind.BIAS or kind not in NO_BIAS)
 
 
 @pytest.fixture(scope="session")
