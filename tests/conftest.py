@@ -24,6 +24,17 @@ OWN_ATTENTION = ("mpnet", "deberta-v2")
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
          *OWN_ATTENTION)  # fmt: skip
 NO_BIAS = ("modernbert",)
+# Side by side, a file goes to one process as a whole: the longest ones have to start first.
+LONGEST = [
+    "pipeline/test_pipeline.py",
+    "studies/test_study_pipeline.py",
+    "pipeline/test_concurrency.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{name}") for name in LONGEST])
 
 
 def kinds_of(kind: str) -> tuple[ModuleKind, ...]:

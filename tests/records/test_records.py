@@ -131,6 +131,7 @@ def test_paths_are_those_of_dvc_yaml():
     known = [paths.encoder, paths.raw("t"), paths.tokens("t"), paths.fisher("t"), paths.grams("t")]
     known += [paths.plan("t", "m"), paths.trained(*cell), paths.curve(*cell)]
     known += [paths.source("encoder"), paths.source("catalog.t")]
+    known += [paths.code(name) for name in ("base", "train", "evaluate")]
     known += [paths.metrics(*cell), paths.predictions(*cell), paths.seconds("fisher", "t")]
     known += [paths.seconds("select", "t", "m"), paths.seconds("train", *cell)]
     assert {str(path) for path in known} == outputs
