@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing, write_json
@@ -60,6 +60,8 @@ def export_peft(model: Classifier, folder: str | Path) -> None:
     config |= {"alpha_pattern": {name: scale * found for name, found in own.items()}}
     config |= {"lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks)}
     config |= {"inference_mode": True}
+    linears = [model.encoder.get_submodule(name) for name in ranks]
+    config |= {"fan_in_fan_out": not any(isinstance(linear, nn.Linear) for linear in linears)}
     with replacing(folder) as draft:
         draft.mkdir()
         write_json(draft / "adapter_config.json", config)

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from benchmarks.toy.encoder import HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
+from benchmarks.toy.encoder import DECODERS, HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.records.examples import Example
@@ -23,7 +23,8 @@ from tests.reporting.artifact_tree import make_run
 OWN_ATTENTION = ("mpnet", "deberta-v2")
 TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
          *OWN_ATTENTION)  # fmt: skip
-NO_BIAS = ("modernbert",)
+EVERY_TYPE = (*TYPES, *DECODERS)
+NO_BIAS = ("modernbert", "llama", "mistral", "qwen3", "gemma2", "gemma3_text")
 # Side by side, a file goes to one process as a whole: the longest ones have to start first.
 LONGEST = [
     "pipeline/test_pipeline.py",
@@ -58,7 +59,7 @@ def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 def tiny_encoder(encoder_folders):  # type: ignore[no-untyped-def]
     """`tiny_encoder(type)`: a fresh frozen encoder in eval mode."""
 
-    def make(kind: str = "bert", double: bool = False, pooling: str = "mean") -> Encoder:
+    def make(kind: str = "bert", double: bool = False, pooling: str | None = None) -> Encoder:
         encoder = load_encoder(encoder_folders[kind], pooling)
         return Encoder.of(encoder.model.double(), pooling) if double else encoder
 

@@ -23,16 +23,24 @@ ORACLE_PREFIX: dict[int, tuple[Tensor, Tensor]] = {}
 def plain_attention(module, query, key, value, attention_mask, scaling=None, **kwargs):  # type: ignore[no-untyped-def]
     """Softmax attention, one example and one head at a time."""
     batch, heads, length, width = query.shape
+    group = heads // key.shape[1]
+    if attention_mask is None and getattr(module, "is_causal", False):
+        attention_mask = (
+            torch.ones(length, length, dtype=torch.bool).tril().expand(batch, 1, -1, -1)
+        )
     output = torch.zeros(batch, length, heads, width, dtype=query.dtype)
     for b in range(batch):
         for h in range(heads):
-            keys, values, prefix = key[b, h], value[b, h], 0
+            keys, values, prefix = key[b, h // group], value[b, h // group], 0
             if id(module) in ORACLE_PREFIX:
-                front = [t[:, h * width : (h + 1) * width] for t in ORACLE_PREFIX[id(module)]]
+                place = slice(h // group * width, (h // group + 1) * width)
+                front = [t[:, place] for t in ORACLE_PREFIX[id(module)]]
                 keys, values = torch.cat([front[0], keys]), torch.cat([front[1], values])
                 prefix = len(front[0])
             for t in range(length):
                 weights = keys @ query[b, h, t] * (scaling or width**-0.5)
+                if kwargs.get("softcap"):
+                    weights = kwargs["softcap"] * (weights / kwargs["softcap"]).tanh()
                 if attention_mask is not None:
                     row = attention_mask[b, 0]
                     visible = row[t if len(row) > 1 else 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
@@ -63,15 +63,29 @@ class Encoder:
         return tuple(layer.shape for layer in ports_of(self.model))
 
     @classmethod
-    def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Self:
+    def of(cls, model: nn.Module, pooling: Pooling | None = None) -> Self:
         """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`).
 
-        Its attention becomes ours, which computes the same until a prefix is attached.
+        Its attention becomes ours, which computes the same until a prefix is attached. Pooling is
+        by default `mean`, a decoder's `last`.
         """
+        causal = spec_of(config_of(model)).causal
+        if causal and pooling == "cls":
+            what = f"pooling is 'cls', and the first token of {config_of(model).model_type}"
+            raise EncoderError(f"{what} sees no other; allowed: last, mean")
+        pooling = pooling or ("last" if causal else "mean")
         facts, limits = facts_of(model), limits_of(config_of(model))
         _take_over_attention(model)
         model.requires_grad_(False).eval()
+        config_of(model).use_cache = False  # of decoders, for generating
         return cls(model, pooling, facts, limits, fingerprint(model))
+
+    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
+        """The last hidden states (B, T, d)."""
+        if spec_of(config_of(self.model)).causal:  # which count from the first token, padded or not
+            inputs["position_ids"] = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs)
+        return cast(Tensor, output.last_hidden_state)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model, in place."""
@@ -85,7 +99,7 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     Reads safetensors only and never runs code from the folder.
 
     Args:
-        pooling: None: as the pipeline wrote it into the folder, else `mean`.
+        pooling: None: as the pipeline wrote it into the folder, else as `Encoder.of`.
 
     Raises:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
@@ -94,7 +108,7 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     model = _load_model(folder)
     if pooling is None and (folder / FILE).is_file():
         pooling = EncoderCard.load(folder / FILE).pooling
-    return Encoder.of(model, pooling or "mean")
+    return Encoder.of(model, pooling)
 
 
 def _load_model(folder: Path) -> nn.Module:

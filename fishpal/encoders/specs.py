@@ -1,4 +1,4 @@
-"""Which encoder types are supported, and what their parts are called.
+"""Which encoder types are supported, decoders among them, and what their parts are called.
 
 The only file that knows attribute names of Hugging Face models.
 """
@@ -27,6 +27,7 @@ class EncoderSpec:
         pooler: the model class takes `add_pooling_layer` (we pool ourselves).
         positions: `learned` from 0 on; `padded`: learned, the first after the padding's index;
             `relative` ones have no last.
+        causal: a decoder, whose tokens see what precedes them alone.
     """
 
     layers: str
@@ -41,6 +42,7 @@ class EncoderSpec:
     rewritten: str | None = None
     pooler: bool = False
     positions: Literal["learned", "padded", "relative"] = "learned"
+    causal: bool = False
 
     @property
     def sites(self) -> list[tuple[Site, str]]:
@@ -61,6 +63,19 @@ _BERT = EncoderSpec(
     pooler=True,
 )
 _ROBERTA = replace(_BERT, positions="padded")
+_LLAMA = EncoderSpec(
+    layers="layers",
+    attention="self_attn",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    output="self_attn.o_proj",
+    gate="mlp.gate_proj",
+    up="mlp.up_proj",
+    down="mlp.down_proj",
+    positions="relative",
+    causal=True,
+)
 SPECS = {
     "bert": _BERT,
     "roberta": _ROBERTA,
@@ -87,6 +102,23 @@ SPECS = {
         up="mlp.Wi",
         down="mlp.Wo",
         positions="relative",
+    ),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma2": _LLAMA,
+    "gemma3_text": _LLAMA,
+    "gpt2": EncoderSpec(
+        layers="h",
+        attention="attn",
+        query="attn.c_attn",
+        key="attn.c_attn",
+        value="attn.c_attn",
+        output="attn.c_proj",
+        up="mlp.c_fc",
+        down="mlp.c_proj",
+        causal=True,
     ),
     "mpnet": replace(
         _ROBERTA,

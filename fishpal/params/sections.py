@@ -160,7 +160,7 @@ class Encoder(Strict):
     """The frozen encoder and how its last hidden states become one vector a text."""
 
     source: Annotated[EncoderSource, Discriminator("type")]
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls", "last"] = "mean"
 
 
 @dataclass(frozen=True)

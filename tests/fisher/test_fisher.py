@@ -32,6 +32,7 @@ from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
 from fishpal.records.task import TokenisedTask
 from tests.conftest import (
+    DECODERS,
     HIDDEN,
     LAYERS,
     TYPES,
@@ -73,6 +74,12 @@ def drawn_labels(model, sample, classes):
 @pytest.mark.parametrize("kind", TYPES)
 def test_table_equals_the_loop(tiny_encoder, kind, estimator, gram):
     check_against_loop(tiny_encoder, kind, estimator, gram, classes=3)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decoders_equal_the_loop(tiny_encoder, kind):
+    check_against_loop(tiny_encoder, kind, Estimator.EMPIRICAL, gram=False, classes=3)
+    check_against_loop(tiny_encoder, kind, Estimator.EXACT, gram=True, classes=2)
 
 
 @pytest.mark.parametrize("classes", [1, 2])

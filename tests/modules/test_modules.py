@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +20,19 @@ from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attach, build_module, build_modules, detach
 from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
-from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, TYPES, kinds_of, random_examples
+from tests.conftest import (
+    DECODERS,
+    EVERY_TYPE,
+    HIDDEN,
+    LAYERS,
+    OWN_ATTENTION,
+    kinds_of,
+    random_examples,
+)
 from tests.oracles import ORACLE_PREFIX, own_attention
 
 K = ModuleKind
-FUSED = ("modernbert",)
+FUSED = ("modernbert", "gpt2")
 SMALL = ModuleOptions(
     prefix=PrefixOptions(length=3, mid=5, std=0.5),
     adapter=AdapterOptions(bottleneck=5),
@@ -76,7 +84,7 @@ SITES = {
 
 
 @pytest.mark.parametrize("sites", SITES)
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_lora_equals_peft(tiny_model, kind, sites):
     if kind in FUSED:
         pytest.skip("one linear makes query, key and value: test_export holds it to peft")
@@ -98,7 +106,7 @@ def test_lora_equals_peft(tiny_model, kind, sites):
         torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_ia3_equals_peft(tiny_model, kind):
     if kind in FUSED:
         pytest.skip("peft scales all outputs of a linear: test_ia3_of_a_fused_linear")
@@ -141,7 +149,7 @@ def test_ia3_of_a_fused_linear(tiny_model, kind):
         torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_bias_equals_changed_biases(tiny_model, kind):
     ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
     if K.BIAS not in kinds_of(kind):
@@ -164,7 +172,7 @@ def test_bias_equals_changed_biases(tiny_model, kind):
 
 
 @pytest.mark.parametrize("options", [SMALL, PARALLEL], ids=["sequential", "parallel"])
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_adapter_equals_numpy(tiny_model, kind, options):
     encoder = tiny_model(kind, double=True)
     modules = fresh(encoder, [K.ADAPTER] * LAYERS, options)
@@ -191,7 +199,7 @@ def test_adapter_equals_numpy(tiny_model, kind, options):
 
 
 @pytest.mark.parametrize("reparameterize", [False, True])
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
     ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
     if kind in OWN_ATTENTION:
@@ -219,7 +227,7 @@ def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
 WIDE = replace(SMALL, lora=LoraOptions(rank=2, sites="all"))
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_padding_changes_nothing(tiny_encoder, kind):
     encoder = tiny_encoder(kind, double=True)
     for plan in ([K.ADAPTER, K.LORA, K.PREFIX], [K.PREFIX, K.IA3, kinds_of(kind)[-2]]):
@@ -239,7 +247,43 @@ def test_padding_changes_nothing(tiny_encoder, kind):
         model.detach()
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", DECODERS)
+def test_either_side_may_be_padded(tiny_encoder, kind):
+    encoder = tiny_encoder(kind, double=True)
+    modules = fresh(encoder.model, [K.ADAPTER, K.LORA, K.PREFIX])
+    shake(modules)
+    model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
+    model.attach(modules)
+    batch = batch_of()
+    sizes = batch["attention_mask"].sum(dim=1).tolist()
+    shifts = [batch["input_ids"].shape[1] - size for size in sizes]
+    left = {
+        name: torch.stack([row.roll(shift) for row, shift in zip(rows, shifts, strict=True)])
+        for name, rows in batch.items()
+    }
+    assert len(set(sizes)) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(model(**left), model(**batch), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_a_token_sees_what_precedes_it_alone(tiny_model, kind):
+    """A prefix, too; whether anything is padded or not."""
+    for modules in ([], [K.PREFIX] * LAYERS):
+        model, batch = tiny_model(kind, double=True), batch_of()
+        batch = {name: rows[:, : int(batch["attention_mask"].sum(dim=1).min())] for name, rows in
+                 batch.items()}  # fmt: skip
+        other = batch | {"input_ids": batch["input_ids"].clone()}
+        other["input_ids"][:, -1] = 7
+        found = fresh(model, modules)
+        shake(found)
+        with attached(model, found) if found else nullcontext():
+            one, two = hidden_states(model, batch), hidden_states(model, other)
+        torch.testing.assert_close(one[:, :-1], two[:, :-1])
+        assert not torch.allclose(one[:, -1], two[:, -1])
+
+
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_start_and_detach_are_exact(tiny_encoder, kind):
     encoder, batch = tiny_encoder(kind), batch_of()
     model, shapes = encoder.model, encoder.shapes
@@ -261,7 +305,7 @@ def test_start_and_detach_are_exact(tiny_encoder, kind):
     assert set(model.state_dict()) == names
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_merging_changes_nothing(tiny_model, kind):
     """Up to rounding, in float64; prefixes and adapters cannot merge."""
     batch = batch_of()
