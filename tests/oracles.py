@@ -67,6 +67,7 @@ def own_attention(attention, kind):  # type: ignore[no-untyped-def]
                 *flat, places, given["rel_embeddings"], parts
             ).unflatten(0, (-1, heads))
         shape = (len(hidden), heads, hidden.shape[1], hidden.shape[1])
+        mask = torch.zeros(1) if mask is None else mask  # of MPNet's, where nothing is padded
         bias, visible = bias.expand(shape), (mask > -1 if mpnet else mask.bool()).expand(shape)
         front = ORACLE_PREFIX.get(id(attention), torch.zeros(2, 0, heads * width).double())
         front = [t.unflatten(-1, (heads, width)) for t in front]

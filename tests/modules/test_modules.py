@@ -56,6 +56,13 @@ def batch_of(count: int = 4) -> dict[str, torch.Tensor]:
     return batch
 
 
+def unpadded() -> dict[str, torch.Tensor]:
+    """Texts of one length, where transformers leaves the mask out."""
+    batch = batch_of()
+    size = int(batch["attention_mask"].sum(dim=1).min())
+    return {name: rows[:, :size] for name, rows in batch.items()}
+
+
 def shake(modules: list[nn.Module], seed: int = 1) -> None:
     """Move every parameter off its start, where LoRA and adapters do nothing."""
     generator = torch.Generator().manual_seed(seed)
@@ -210,18 +217,18 @@ def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
     options = ModuleOptions(prefix=PrefixOptions(3, reparameterize, mid=5, std=0.5))
     modules = fresh(ours, [K.PREFIX] * LAYERS, options)
     shake(modules)
-    batch = batch_of()
-    bare = hidden_states(theirs, batch)
-    for layer, module in zip(ports_of(theirs), modules, strict=True):
-        ORACLE_PREFIX[id(layer.attention)] = tuple(t.detach() for t in module.kept().values())
-    try:
-        expected = hidden_states(theirs, batch)
-    finally:
-        ORACLE_PREFIX.clear()
-    shown = batch["attention_mask"].bool()
-    with attached(ours, modules):
-        torch.testing.assert_close(hidden_states(ours, batch)[shown], expected[shown])
-    assert (expected - bare)[shown].abs().max() > 1e-3
+    for batch in (batch_of(), unpadded()):
+        bare = hidden_states(theirs, batch)
+        for layer, module in zip(ports_of(theirs), modules, strict=True):
+            ORACLE_PREFIX[id(layer.attention)] = tuple(t.detach() for t in module.kept().values())
+        try:
+            expected = hidden_states(theirs, batch)
+        finally:
+            ORACLE_PREFIX.clear()
+        shown = batch["attention_mask"].bool()
+        with attached(ours, modules):
+            torch.testing.assert_close(hidden_states(ours, batch)[shown], expected[shown])
+        assert (expected - bare)[shown].abs().max() > 1e-3
 
 
 WIDE = replace(SMALL, lora=LoraOptions(rank=2, sites="all"))
@@ -270,9 +277,7 @@ def test_either_side_may_be_padded(tiny_encoder, kind):
 def test_a_token_sees_what_precedes_it_alone(tiny_model, kind):
     """A prefix, too; whether anything is padded or not."""
     for modules in ([], [K.PREFIX] * LAYERS):
-        model, batch = tiny_model(kind, double=True), batch_of()
-        batch = {name: rows[:, : int(batch["attention_mask"].sum(dim=1).min())] for name, rows in
-                 batch.items()}  # fmt: skip
+        model, batch = tiny_model(kind, double=True), unpadded()
         other = batch | {"input_ids": batch["input_ids"].clone()}
         other["input_ids"][:, -1] = 7
         found = fresh(model, modules)
