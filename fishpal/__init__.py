@@ -15,15 +15,16 @@ from typing import Any
 _NAMES = {
     "common.errors": "FishpalError FishpalWarning",
     "common.kinds": "CriterionName Estimator FisherMode HeadInit MetricName ModuleKind",
-    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions SelectOptions"
-    " TrainOptions",
-    "params.methods": "ByCriterion Full HeadOnly Random Thesis Uniform",
+    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions RateOptions"
+    " SelectOptions TrainOptions",
+    "params.methods": "ByCriterion Full HeadOnly Race Random Thesis Uniform",
     "params.load": "Params load_params",
     "records.arrow": "ArrowSplit",
     "records.examples": "Example",
     "records.facts": "Scale TaskFacts",
     "records.task": "TokenisedTask",
     "records.fisher_table": "FisherTable",
+    "records.pilot": "Pilot",
     "records.plan": "Plan",
     "encoders.encoder": "Encoder",
     "encoders.tokenizer": "load_tokenizer",

@@ -17,7 +17,7 @@ def main(params: Params) -> None:
         draft.mkdir()
         fetch_encoder(params.encoder.source, draft)
         try:
-            load_encoder(draft)
+            load_encoder(draft, params.encoder.pooling)
             load_tokenizer(draft)
         except EncoderError as error:  # which names a folder that is gone when this is read
             raise EncoderError(str(error).replace(str(draft), "encoder.source")) from error

@@ -13,15 +13,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from benchmarks.toy.encoder import HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
+from benchmarks.toy.encoder import DECODERS, HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
+from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
 
-PREFIX_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
-                "modernbert")  # fmt: skip
 OWN_ATTENTION = ("mpnet", "deberta-v2")
+TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
+         *OWN_ATTENTION)  # fmt: skip
+EVERY_TYPE = (*TYPES, *DECODERS)
+NO_BIAS = ("modernbert", "llama", "mistral", "qwen3", "gemma2", "gemma3_text")
+
+
+def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
+    """The kinds that layers of an encoder type can take."""
+    return tuple(k for k in ModuleKind if k != ModuleKind.BIAS or kind not in NO_BIAS)
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +48,7 @@ def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 def tiny_encoder(encoder_folders):  # type: ignore[no-untyped-def]
     """`tiny_encoder(type)`: a fresh frozen encoder in eval mode."""
 
-    def make(kind: str = "bert", double: bool = False, pooling: str = "mean") -> Encoder:
+    def make(kind: str = "bert", double: bool = False, pooling: str | None = None) -> Encoder:
         encoder = load_encoder(encoder_folders[kind], pooling)
         return Encoder.of(encoder.model.double(), pooling) if double else encoder
 

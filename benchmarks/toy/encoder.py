@@ -1,4 +1,4 @@
-"""Tiny random encoders of every type, and a tokenizer over w0, w1, …"""
+"""Tiny random encoders and decoders of every type, and a tokenizer over w0, w1, …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 HIDDEN, LAYERS, VOCAB = 16, 3, 40
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 WORDS = tuple(f"w{number}" for number in range(VOCAB - len(SPECIAL)))
-COMMON = {
+COMMON: dict[str, Any] = {
     "vocab_size": VOCAB,
     "hidden_size": HIDDEN,
     "num_hidden_layers": LAYERS,
@@ -22,7 +22,7 @@ COMMON = {
     "initializer_range": 0.3,  # large, so that every part of the network matters
     "pad_token_id": 0,
 }
-DISTIL = {
+DISTIL: dict[str, Any] = {
     "vocab_size": VOCAB,
     "dim": HIDDEN,
     "n_layers": LAYERS,
@@ -34,6 +34,22 @@ DISTIL = {
 }
 MODERN = {"local_attention": 4, "global_attn_every_n_layers": 2, "bos_token_id": 1,
           "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}  # fmt: skip
+DEBERTA = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True,
+           "position_buckets": 4, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0,
+           "position_biased_input": False}  # as in deberta-v3  # fmt: skip
+DECODER: dict[str, Any] = {"num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}
+WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
+HEADS = {"head_dim": 6}  # not the width over the number of heads
+GEMMA = DECODER | HEADS | {"sliding_window": 4, "query_pre_attn_scalar": 7, "layer_types": WINDOWS}
+DECODERS: dict[str, dict[str, Any]] = {
+    "llama": DECODER,
+    "mistral": DECODER | {"sliding_window": 4},
+    "qwen2": DECODER,
+    "qwen3": DECODER | HEADS,
+    "gemma2": GEMMA | {"attn_logit_softcapping": 2.0},
+    "gemma3_text": GEMMA,
+    "gpt2": {"n_inner": 24, "bos_token_id": 1, "eos_token_id": 2},
+}
 
 
 def tiny_config(kind: str) -> Any:
@@ -41,6 +57,10 @@ def tiny_config(kind: str) -> Any:
     options = DISTIL if kind == "distilbert" else COMMON
     if kind == "modernbert":
         options = COMMON | MODERN
+    if kind in DECODERS:
+        options = COMMON | DECODERS[kind]
+    if kind == "deberta-v2":
+        options = COMMON | DEBERTA
     if kind == "electra":
         options = COMMON | {"embedding_size": 8}
     return AutoConfig.for_model(kind, **options)

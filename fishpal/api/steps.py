@@ -6,30 +6,42 @@ from fishpal.api.encoder import TextEncoder
 from fishpal.api.model import Model
 from fishpal.api.task import Task
 from fishpal.fisher.engine import measure_fisher
+from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.methods import ByCriterion, Method
+from fishpal.params.methods import ByCriterion, Method, Race
 from fishpal.params.options import (
     FisherOptions,
     HeadOptions,
-    LearningRates,
     ModuleOptions,
+    RateOptions,
     SelectOptions,
     TrainOptions,
 )
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
+from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
+from fishpal.training.pilot import run_pilot
 from fishpal.training.train import train
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of every candidate: the table, and what some criteria need beyond it."""
+    """What was measured before a choice.
+
+    Attributes:
+        table, grams: of every candidate, and what criteria and rates need beyond the table.
+        pilot: how long to train, and which kind learns best.
+        rates: that the pilot trained at, and that plans are to have.
+    """
 
     table: FisherTable
     grams: Grams
+    pilot: Pilot
+    rates: RateOptions
 
 
 def measure(
@@ -38,37 +50,51 @@ def measure(
     options: FisherOptions | None = None,
     modules: ModuleOptions | None = None,
     head: HeadOptions | None = None,
+    training: TrainOptions | None = None,
 ) -> Measurement:
-    """Measure the Fisher information of every candidate; nothing of the encoder changes.
+    """Measure the Fisher information of every candidate, then run the pilot.
+
+    Nothing of the encoder changes. The pilot trains a little (`fishpal.training.pilot`), unless
+    `training` says how long to train.
 
     Args:
         options: which kinds, on how many examples, by which estimator.
         modules: the candidates' sizes.
         head: the start of the head, the same as in `fit`.
+        training: as in `fit`.
 
     Raises:
         AttachError: the encoder cannot take one of the kinds, or is in use.
     """
     tokens = task.tokenised(encoder)
-    start = start_head(encoder, tokens, head or HeadOptions())
+    first = start_head(encoder, tokens, head or HeadOptions())
     options, modules = options or FisherOptions(), modules or ModuleOptions()
-    return Measurement(*measure_fisher(encoder, start, tokens, modules, options))
+    training = training or TrainOptions()
+    table, grams = measure_fisher(encoder, first, tokens, modules, options)
+    rates = training.learning_rate
+
+    def model(plan: Plan) -> Classifier:
+        return start(encoder, task, plan, head=head, train_head=training.train_head).module
+
+    pilot = run_pilot(model, pilot_plans(table, grams, rates), tokens, training)
+    return Measurement(table, grams, pilot, rates)
 
 
 def select(
     measured: Measurement,
     method: Method | None = None,
     options: SelectOptions | None = None,
-    rates: LearningRates | None = None,
+    rates: RateOptions | None = None,
 ) -> Plan:
-    """The plan of one method: by default, that of the highest score under `options.criterion`.
+    """The plan of one method: by default, the kind that did best in the pilot, at every layer,
+    or, where there was none, that of the highest score under `options.criterion`.
 
     Raises:
         PlanError: where nothing is within the budget, or a kind was not measured.
     """
-    method, rates = method or ByCriterion(), rates or LearningRates()
-    options, name = options or SelectOptions(), method.rule
-    return select_plan(measured.table, measured.grams, name, method, options, rates)
+    method = method or (Race() if measured.pilot.arms else ByCriterion())
+    rates, options, name = rates or measured.rates, options or SelectOptions(), method.rule
+    return select_plan(measured.table, measured.grams, name, method, options, rates, measured.pilot)
 
 
 def start(
@@ -107,8 +133,8 @@ def fit(
         AttachError: the plan is for another encoder.
         TrainingError: a loss stops being finite.
     """
-    plan = plan or select(measure(encoder, task, head=head))
     options = options or TrainOptions()
+    plan = plan or select(measure(encoder, task, head=head, training=options))
     model = start(encoder, task, plan, seed, head, options.train_head)
     model.training = train(model.module, plan, task.tokenised(encoder), options, seed)
     return model

@@ -3,8 +3,8 @@
 transformers looks the attention function up by the name in the model's config and calls it with
 the attention module itself. Registering our own function under our own name reaches all such
 encoders without touching their code; which module has a prefix is looked up by identity. It
-could fail silently where a model ignores the interface: `fishpal.encoders.specs` lists those, and
-attaching a prefix there is an error.
+would fail silently where a model ignores the interface: `fishpal.encoders.specs` names those, and
+`fishpal.encoders.own_attention` computes theirs.
 """
 
 from typing import Any, Protocol
@@ -42,19 +42,70 @@ def prefix_attention(
 
     Args:
         query, key, value: (B, heads, T, d / heads), rotated already where the model rotates, so
-            that the prefix has no position.
-        attention_mask: (B, 1, T or 1, T), True where visible, or None: all visible. The prefix
-            is visible from everywhere, padding and local attention windows notwithstanding.
+            that the prefix has no position; fewer heads of key and value are grouped queries.
+        attention_mask: (B, 1, T or 1, T), True where visible, or None: all visible, or all before
+            in a causal module. The prefix is visible from everywhere, padding, causality and local
+            attention windows notwithstanding.
     """
-    source = PREFIXES.get(module)
-    if source is not None:
-        keys, values = source.keys_values()
-        key = torch.cat([_heads(keys, key), key], dim=2)
-        value = torch.cat([_heads(values, value), value], dim=2)
+    front, softcap = front_of(module, key), kwargs.get("softcap")
+    if front is not None or softcap is not None:
+        attention_mask = _explicit(attention_mask, module, query, kwargs.get("is_causal"))
+    if front is not None:
+        keys, values = front
+        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
         if attention_mask is not None:
             visible = True if attention_mask.dtype == torch.bool else 0.0
             attention_mask = F.pad(attention_mask, (keys.shape[-2], 0), value=visible)
+    if softcap is not None:
+        return _softcapped(module, query, key, value, attention_mask, **kwargs), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def _explicit(
+    mask: Tensor | None, module: nn.Module, query: Tensor, is_causal: bool | None
+) -> Tensor | None:
+    """The mask; a causal one where SDPA would make it itself, from as many keys as queries."""
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    size = query.shape[2]
+    if mask is not None or not causal or size == 1:
+        return mask
+    return torch.ones(1, 1, size, size, dtype=torch.bool, device=query.device).tril()
+
+
+def _softcapped(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    scaling: float,
+    softcap: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> Tensor:
+    """Attention with scores c · tanh(s / c), as Gemma 2 wants it and SDPA has it not."""
+    key, value = (
+        tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1)
+        for tensor in (key, value)
+    )
+    scores = softcap * torch.tanh(query @ key.mT * scaling / softcap)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(dim=-1), dropout, module.training)
+    return (weights @ value).transpose(1, 2).contiguous()
+
+
+def front_of(module: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Keys and values (B, heads, p, d / heads) in front of those of an attention module.
+
+    `like` are its own keys (B, heads, T, d / heads); None: it has no prefix.
+    """
+    source = PREFIXES.get(module)
+    if source is None:
+        return None
+    keys, values = source.keys_values()
+    return _heads(keys, like), _heads(values, like)
 
 
 def _heads(prefix: Tensor, like: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fishpal.records.facts import Pooling
@@ -18,8 +19,12 @@ class EncoderCard(JsonRecord):
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """(B, T, d) → (B, d): the first token, or the mean over tokens that the mask (B, T) shows."""
+    """(B, T, d) → (B, d): first token, last one that the mask (B, T) shows, or mean over these."""
     if pooling == "cls":
         return hidden[:, 0]
+    if pooling == "last":
+        places = torch.arange(mask.shape[1], device=mask.device)
+        last = (mask * places).argmax(dim=1)  # whichever side is padded
+        return hidden[torch.arange(len(hidden), device=mask.device), last]
     weights = mask.to(hidden.dtype).unsqueeze(-1)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)

@@ -10,7 +10,10 @@ from fishpal.records.facts import Limits
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The folder's fast tokenizer; `EncoderError` for none, a slow one or one without padding."""
+    """The folder's fast tokenizer; `EncoderError` for none, a slow one or one without padding.
+
+    One that has no pad token, as many decoders', pads with the end of text.
+    """
     from transformers import AutoTokenizer  # here: slow to import
 
     folder = Path(folder)
@@ -27,7 +30,10 @@ def load_tokenizer(folder: str | Path) -> Any:
     if not tokenizer.is_fast:
         raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
     if tokenizer.pad_token_id is None:
-        raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: one with a pad token")
+        if tokenizer.eos_token_id is None:
+            allowed = "one with a pad or an end-of-text token"
+            raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: {allowed}")
+        tokenizer.pad_token = tokenizer.eos_token  # as decoders' do; the mask hides it
     return tokenizer
 
 

@@ -61,8 +61,8 @@ class Classifier(nn.Module):
     def features(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
         """The pooled last hidden states (B, d)."""
         check_own(self.encoder, self, list(self.candidates()))
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **inputs)
-        return pool(output.last_hidden_state, attention_mask, self.source.pooling)
+        hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
+        return pool(hidden, attention_mask, self.source.pooling)
 
     def forward(
         self,

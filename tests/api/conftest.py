@@ -47,4 +47,4 @@ def plan_of(encoder, kind="lora", task="toy"):
 
 
 FAST = fishpal.TrainOptions(epochs=8, batch_size=8, evaluations_per_epoch=0.5)
-RATES = fishpal.LearningRates(prefix=0.1, adapter=0.02, lora=0.02, head=0.05, full=1e-3)
+RATES = fishpal.RateOptions(prefix=0.1, adapter=0.02, lora=0.02, head=0.05, full=1e-3)

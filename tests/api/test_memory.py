@@ -22,7 +22,7 @@ from tests.api.conftest import FAST, RATES, plan_of, texts_of
 
 
 def test_from_texts_to_class_names(encoder, task):
-    measured = fishpal.measure(encoder, task, fishpal.FisherOptions(examples=16))
+    measured = fishpal.measure(encoder, task, fishpal.FisherOptions(examples=16), training=FAST)
     plan = fishpal.select(measured, rates=RATES)
     assert len(plan.layers) == encoder.facts.layers and plan.reason.rule == "criterion"
     model = fishpal.fit(encoder, task, plan, seed=0, options=FAST)
@@ -49,7 +49,8 @@ def test_the_stages_compute_the_same(project, tmp_path, monkeypatch):
         "data/toy/train.jsonl", "sentence", "label", name="toy", fit=40, selection=20,
         max_length=params.tokenize.max_length, seed=params.tokenize.split_seed,
     )  # fmt: skip
-    measured = fishpal.measure(encoder, task, params.fisher, params.modules, params.head)
+    sections = (params.fisher, params.modules, params.head, params.train)
+    measured = fishpal.measure(encoder, task, *sections)
     plan = fishpal.select(measured, params.method("lora"), params.select,
                           params.train.learning_rate)  # fmt: skip
     theirs = json.loads((project / "artifacts/plans/toy/lora.json").read_text())

@@ -24,3 +24,8 @@ def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:
     bare = save_tokenizer(tmp_path / "bare", pad_token=None)
     with pytest.raises(EncoderError, match="bare: tokenizer has no pad token"):
         load_tokenizer(bare)
+
+
+def test_a_decoders_tokenizer_pads_with_the_end_of_text(tmp_path: Path) -> None:
+    folder = save_tokenizer(tmp_path, pad_token=None, eos_token="[SEP]")
+    assert load_tokenizer(folder).pad_token_id == load_tokenizer(folder).eos_token_id == 3

@@ -93,7 +93,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("no config", ENCODER, remove("data/encoder/config.json"), "no config.json"),
     ("config broken", ENCODER, write("data/encoder/config.json", "{"), "config.json"),
     ("albert", ENCODER, key("data/encoder/config.json", "model_type", value="albert"), "'albert'"),
-    ("gpt2", ENCODER, key("data/encoder/config.json", "model_type", value="gpt2"), "'gpt2'"),
+    ("ernie", ENCODER, key("data/encoder/config.json", "model_type", value="ernie"), "'ernie'"),
     ("no weights", ENCODER, remove("data/encoder/model.safetensors"), "no model.safetensors"),
     ("weights cut", ENCODER, cut("data/encoder/model.safetensors"), "cannot be loaded"),
     ("weights pickled", ENCODER, pickled("data/encoder/model.safetensors"), "cannot be loaded"),
