@@ -303,11 +303,19 @@ def test_merged_lora_computes_the_same(tiny_encoder, kind):
     np.testing.assert_allclose(logits_of(model), before, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("lora", [LoraOptions(rank=2), LoraOptions(sites="all", rslora=True)])
+EXPORTS = {
+    "lora": (L, LoraOptions(rank=2)),
+    "all sites": (L, LoraOptions(sites="all", rslora=True)),
+    "ia3": (ModuleKind.IA3, LoraOptions()),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS)
 @pytest.mark.parametrize("kind", EVERY_TYPE)
-def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, lora):
-    encoder = tiny_encoder(kind)
-    modules = build_modules([L, None, L], encoder.shapes, ModuleOptions(lora=lora), seed=0)
+def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, export):
+    encoder, (candidate, lora) = tiny_encoder(kind), EXPORTS[export]
+    layers = [candidate, None, candidate]
+    modules = build_modules(layers, encoder.shapes, ModuleOptions(lora=lora), seed=0)
     shake(modules)
     model = Classifier(encoder, nn.Linear(HIDDEN, 2)).eval()
     model.attach(modules)
