@@ -22,7 +22,7 @@ report-alone: $(STAMP)
 	install -d -m 700 "$$DVC_SITE_CACHE_DIR"
 	$(BIN)/python -m stages.checks
 	$(BIN)/python -m dvc repro
-	@echo "The report is in reports/results.md"
+	@echo "The report is in reports/results.html and results.md"
 
 test: venv lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from fishpal.common.files import write_text
 from fishpal.encoders.encoder import load_encoder
-from fishpal.fisher.engine import draw_sample, measure_fisher
+from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.sample import draw_sample
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.head import start_head

@@ -2,7 +2,9 @@
 
     import fishpal
     encoder = fishpal.load_encoder("artifacts/encoder")
-    model = fishpal.load(encoder, "artifacts/trained/movies/fishpal/0")
+    task = fishpal.Task.from_frame(frame, text="review", label="stars")
+    model = fishpal.fit(encoder, task)
+    model.predict(["a warm, funny and moving film"])
 
 Names load on first use, so that importing the package needs neither torch nor pydantic.
 """
@@ -13,20 +15,20 @@ from typing import Any
 _NAMES = {
     "common.errors": "FishpalError FishpalWarning",
     "common.kinds": "CriterionName Estimator FisherMode HeadInit MetricName ModuleKind",
-    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions SelectOptions"
-    " TrainOptions",
-    "params.methods": "ByCriterion Full HeadOnly Random Thesis Uniform",
+    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions RateOptions"
+    " SelectOptions TrainOptions",
+    "params.methods": "ByCriterion Full HeadOnly Race Random Thesis Uniform",
     "params.load": "Params load_params",
     "records.arrow": "ArrowSplit",
     "records.examples": "Example",
     "records.facts": "Scale TaskFacts",
     "records.task": "TokenisedTask",
     "records.fisher_table": "FisherTable",
+    "records.pilot": "Pilot",
     "records.plan": "Plan",
-    "encoders.encoder": "Encoder load_encoder",
+    "encoders.encoder": "Encoder",
     "encoders.tokenizer": "load_tokenizer",
     "tokens.tokenization": "tokenize_task",
-    "models.classifier": "Classifier",
     "models.head": "start_head",
     "models.planned": "plan_model",
     "models.predict": "label_texts predict",
@@ -35,7 +37,16 @@ _NAMES = {
     "selection.methods": "select_plan",
     "training.train": "train",
     "evaluation.evaluate": "evaluate",
-    "export": "export_peft merge_lora",
+    "export": "merge_lora",
+    "exports.merged": "export_sentence_transformers export_transformers",
+    "exports.peft_folder": "export_peft",
+    "exports.onnx_file": "export_onnx",
+    "exports.hub": "push_to_hub",
+    "api.task": "Task",
+    "api.encoder": "TextEncoder load_encoder",
+    "api.steps": "Measurement fit measure select start",
+    "api.model": "Model load_model",
+    "api.estimator": "Classifier",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

@@ -112,31 +112,26 @@ def confusion(labels: Values, predictions: Values, classes: int) -> NDArray[np.i
 
 def check_classes(labels: Values, predictions: Values, classes: int) -> tuple[Values, Values]:
     """Both as arrays (n,); raises `DataError` unless they are class indices, as many each."""
-
-    def wrong(values: Values) -> Values:
-        return (values < 0) | (values >= classes)
-
-    return _checked(labels, predictions, ("iub", "integers"), wrong, f"0 to {classes - 1}")
+    wanted = ("iub", "integers", f"0 to {classes - 1}")
+    return _checked(labels, predictions, *wanted, lambda v: (v < 0) | (v >= classes))
 
 
 def check_numbers(labels: Values, predictions: Values) -> tuple[Values, Values]:
     """Both as float64 (n,); raises `DataError` unless they are finite numbers, as many each."""
-
-    def wrong(values: Values) -> Values:
-        return ~np.isfinite(values)
-
-    pair = _checked(labels, predictions, ("iubf", "numbers"), wrong, "finite numbers")
+    wanted = ("iubf", "numbers", "finite numbers")
+    pair = _checked(labels, predictions, *wanted, lambda v: ~np.isfinite(v))
     return pair[0].astype(np.float64), pair[1].astype(np.float64)
 
 
 def _checked(
     labels: Values,
     predictions: Values,
-    kinds: tuple[str, str],
-    wrong: Callable[[Values], Values],
+    letters: str,
+    kind: str,
     allowed: str,
+    wrong: Callable[[Values], Values],
 ) -> tuple[Values, Values]:
-    """Both as arrays (n,) of dtypes of these kinds (NumPy's letters, a word), no value `wrong`."""
+    """Both as arrays (n,) of dtypes of a `kind` (by NumPy's `letters`), no value `wrong`."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape:
         shapes = f"{labels.shape} and {predictions.shape}"
@@ -144,8 +139,8 @@ def _checked(
     if labels.size == 0:
         raise DataError("labels and predictions are empty; allowed: one example or more")
     for name, values in (("labels", labels), ("predictions", predictions)):
-        if values.dtype.kind not in kinds[0]:
-            raise DataError(f"{name} are of type {values.dtype}; allowed: {kinds[1]}")
+        if values.dtype.kind not in letters:
+            raise DataError(f"{name} are of type {values.dtype}; allowed: {kind}")
         if (bad := wrong(values)).any():
             row = int(np.argmax(bad))
             raise DataError(f"{name}: row {row} is {values[row]}; allowed: {allowed}")

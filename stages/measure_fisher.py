@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fishpal.encoders.encoder import load_encoder
-from fishpal.fisher.engine import is_main_process, measure_fisher
+from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.measuring import is_main_process
 from fishpal.models.head import start_head
 from fishpal.params.load import Params
 from fishpal.records.task import TokenisedTask

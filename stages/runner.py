@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fishpal.common.errors import FishpalError, FishpalWarning
 from fishpal.params.load import Params, load_params
@@ -18,6 +19,7 @@ from fishpal.records.paths import Artifacts
 from fishpal.records.results import Seconds
 
 ARTIFACTS = Artifacts()
+PYTHONS_FORMAT = warnings.formatwarning
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -30,7 +32,7 @@ def run(stage: Callable[..., None], *names: str) -> None:
     die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.simplefilter("always", FishpalWarning)
-    warnings.showwarning = _warn
+    warnings.formatwarning = _format_warning
     given = sys.argv[1:]
     try:
         if len(given) != len(names):
@@ -69,18 +71,13 @@ def parse_seed(text: str) -> int:
     return int(text)
 
 
-def _warn(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
-) -> None:
+def _format_warning(
+    message: Warning | str, category: type[Warning], *place: Any, **line: Any
+) -> str:
     """Our own warnings as one line; others as Python shows them."""
-    own = issubclass(category, FishpalWarning)
-    shown = warnings.formatwarning(message, category, filename, lineno, line)
-    sys.stderr.write(f"warning: {message}\n" if own else shown)
+    if issubclass(category, FishpalWarning):
+        return f"warning: {message}\n"
+    return PYTHONS_FORMAT(message, category, *place, **line)
 
 
 def _terminate(signum: int, frame: object) -> None:

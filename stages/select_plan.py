@@ -6,6 +6,7 @@ from fishpal.common.errors import PlanError
 from fishpal.params.load import Params
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
 from fishpal.selection.methods import select_plan
 from stages.runner import ARTIFACTS, check_cell, run, seconds_to
 
@@ -24,6 +25,7 @@ def main(params: Params, task: str, method: str) -> None:
             params.method(method),
             params.select,
             params.train.learning_rate,
+            Pilot.load(ARTIFACTS.pilot(task)),
         )
         plan.save(ARTIFACTS.plan(task, method))
 

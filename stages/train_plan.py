@@ -18,13 +18,15 @@ from fishpal.training.train import train
 from stages.runner import ARTIFACTS, check_cell, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
+IN_PLAN = ("learning_rate", "updates", "max_updates", "epochs")  # of `train`: as numbers
 
 
 def main(params: Params, name: str, method: str, given: str) -> None:
     check_cell(params, name, method)
     cell = (name, method, parse_seed(given))
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
-    parts = [plan.trained_by(), asdict(params.train), asdict(params.head), cell[2]]
+    options = {k: v for k, v in asdict(params.train).items() if k not in IN_PLAN}
+    parts = [plan.trained_by(), options, asdict(params.head), cell[2]]
     tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
     key = training_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))

@@ -25,17 +25,6 @@ TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
          *OWN_ATTENTION)  # fmt: skip
 EVERY_TYPE = (*TYPES, *DECODERS)
 NO_BIAS = ("modernbert", "llama", "mistral", "qwen3", "gemma2", "gemma3_text")
-# Side by side, a file goes to one process as a whole: the longest ones have to start first.
-LONGEST = [
-    "pipeline/test_pipeline.py",
-    "studies/test_study_pipeline.py",
-    "pipeline/test_concurrency.py",
-]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
-    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{name}") for name in LONGEST])
 
 
 def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
@@ -70,6 +59,19 @@ def tiny_encoder(encoder_folders):  # type: ignore[no-untyped-def]
 def tiny_model(tiny_encoder):  # type: ignore[no-untyped-def]
     """`tiny_model(type)`: the model of such an encoder alone."""
     return lambda *given, **named: tiny_encoder(*given, **named).model
+
+
+# Side by side, a file goes to one process as a whole: the longest ones have to start first.
+LONGEST = [
+    "pipeline/test_pipeline.py",
+    "studies/test_study_pipeline.py",
+    "pipeline/test_concurrency.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{name}") for name in LONGEST])
 
 
 def random_examples(count: int, classes: int = 2, seed: int = 0) -> list[Example]:

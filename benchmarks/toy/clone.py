@@ -91,7 +91,7 @@ class Clone:
         return json.loads((self.root / f"artifacts/plans/{task}/{method}.json").read_text())
 
 
-NOT_COMPARED = {"seconds", "checkpoints", "results.md", "study", "study.md"}
+NOT_COMPARED = {"seconds", "checkpoints", "results.md", "results.html", "study", "study.md"}
 
 
 def outputs(root: Path) -> dict[str, bytes]:

@@ -49,6 +49,7 @@ def small(params: dict[str, Any]) -> None:
     params["grid"] = {"tasks": ["toy"], "methods": list(METHODS), "seeds": [0]}
     params["encoder"] = {"source": {"type": "folder", "folder": "data/encoder"}, "pooling": "mean"}
     params["catalog"] = {name: task_entry(name) for name in TASKS}
+    params["methods"]["fishpal"] = {"rule": "criterion", "criterion": None}
     params["fisher"]["examples"] = 16
     params["train"] |= {"epochs": 1, "batch_size": 8}
     params["modules"]["adapter"]["bottleneck"] = 4

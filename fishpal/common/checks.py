@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fishpal.common.errors import ParamsError, brief, one_of
 
@@ -46,3 +46,9 @@ Size = Annotated[int, Range(lambda size: 0 < size <= MAX_SIZE, f"an integer from
 # Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd, and
 # far larger ones end in torch's own error, beyond float32.
 Rate = Annotated[float, Range(lambda value: 0 < value <= MAX_RATE, f"above 0 up to {MAX_RATE:g}")]
+Auto = Literal["auto"]
+
+
+def auto_or(limit: Range) -> Range:
+    """`auto`, or what `limit` takes."""
+    return Range(lambda value: value == "auto" or limit.holds(value), f"auto, or {limit.allowed}")

@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ValidationError
+from pydantic import Discriminator, ValidationError
 
 from fishpal.common.errors import ParamsError, brief, hint, one_of
 
@@ -115,6 +115,8 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> _Place:
     for part in loc:
         kind = without_none(kind)
         origin = get_origin(kind)
+        if origin is Annotated and not isinstance(get_args(kind)[1], Discriminator):
+            kind, origin = get_args(kind)[0], get_origin(get_args(kind)[0])
         if origin is Annotated:
             members, key = _union(kind)
             kind = next((m for m in members if part in _tags(m, key)), None)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import EncoderError, brief
+from fishpal.records.examples import Example
 from fishpal.records.facts import Limits
 
 
@@ -53,3 +54,10 @@ def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits
         return_token_type_ids=typed,
         return_attention_mask=False,
     )
+
+
+def examples_of(encoded: Any, labels: Sequence[int] | Sequence[float]) -> list[Example]:
+    """What `encode` gave, with labels, as examples in memory."""
+    types = encoded.get("token_type_ids") or [None] * len(labels)
+    columns = zip(encoded["input_ids"], labels, types, strict=True)
+    return [Example(ids, label, each) for ids, label, each in columns]

@@ -30,6 +30,8 @@ from fishpal.modules import CandidateModule
 from fishpal.records.fisher_table import CandidateRow
 from fishpal.records.grams import contrasts
 
+ROWS_AT_ONCE = 32  # a batch of gradients: what the passes hold in memory anyway
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -82,13 +84,16 @@ class Accumulator:
 
     Attributes:
         squares: tensor's name → Σ_x Σ_i of the estimator's diagonal, a float64 scalar.
-        sums: tensor's name → Σ_x ∇ log p(y_observed|x), float64, of the tensor's shape.
+        sums: tensor's name → Σ_x ∇ log p(y_observed|x) over either half of the examples,
+            float64, (2, …).
+        projections: (2, n) float64 on the CPU; see `records.grams.Grams`.
         rows: (n, K, P) of `dtype` on the CPU, ∇(Qᵀf)_k(x) flattened; None: no kernels wanted.
     """
 
     def __init__(
         self,
         module: CandidateModule,
+        examples: int,
         kernel_shape: tuple[int, int] | None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -97,7 +102,11 @@ class Accumulator:
         self.sizes = {name: tensor.numel() for name, tensor in kept.items()}
         device = next(iter(kept.values())).device
         self.squares = {k: torch.zeros((), dtype=torch.float64, device=device) for k in kept}
-        self.sums = {k: torch.zeros_like(t, dtype=torch.float64) for k, t in kept.items()}
+        double = torch.float64
+        self.sums = {
+            k: torch.zeros((2, *t.shape), dtype=double, device=device) for k, t in kept.items()
+        }
+        self.projections = torch.zeros((2, examples), dtype=double)
         self.rows: Tensor | None = None
         if kernel_shape is not None:
             self.rows = torch.zeros(*kernel_shape, sum(self.sizes.values()), dtype=dtype)
@@ -107,9 +116,31 @@ class Accumulator:
         norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square()
         self.squares[name] += (norms if weight is None else norms * weight).sum()
 
-    def add_observed(self, name: str, gradient: Tensor) -> None:
-        """Add Σ_x g_x for gradients (B, …) at the observed labels."""
-        self.sums[name] += gradient.sum(dim=0, dtype=torch.float64)
+    def add_observed(self, name: str, gradient: Tensor, half: Tensor) -> None:
+        """Add Σ_x g_x for gradients (B, …) at the observed labels of examples in `half` (B)."""
+        for number in (0, 1):
+            self.sums[name][number] += gradient[half == number].sum(dim=0, dtype=torch.float64)
+
+    def signs(self) -> Tensor:
+        """Signs of the mean gradient over all examples, half 0 and half 1, (3, P)."""
+        sums = torch.cat([total.flatten(1) for total in self.sums.values()], dim=1)
+        return torch.cat([sums.sum(0, keepdim=True), sums]).sign()
+
+    def add_projections(
+        self, index: Tensor, gradients: Tensor, half: Tensor, signs: Tensor
+    ) -> None:
+        """Set the projections of the examples at `index` from their gradients (B, P)."""
+        on = (gradients @ signs.to(gradients).T).double().cpu()
+        self.projections[0, index] = on[:, 0]
+        self.projections[1, index] = on[torch.arange(len(index)), 2 - half]  # on the other's sign
+
+    def project_rows(self, scores: Tensor, half: Tensor) -> None:
+        """All projections from the kept rows and ∂ log p / ∂(Qᵀf) (n, K)."""
+        assert self.rows is not None
+        every, signs = torch.arange(len(half)), self.signs().to(self.rows)
+        for part in every.split(ROWS_AT_ONCE):
+            observed = torch.einsum("nk,nkp->np", scores[part].to(self.rows), self.rows[part])
+            self.add_projections(part, observed, half[part], signs)
 
     def add_rows(self, index: Tensor, jacobian: Sequence[Gradients], position: int) -> None:
         """Keep ∇(Qᵀf)_k for the examples at `index` of the sample."""
@@ -121,7 +152,7 @@ class Accumulator:
     def row(self, examples: int) -> CandidateRow:
         """The candidate's statistics over all `examples`."""
         traces = {name: rounded(value.item() / examples) for name, value in self.squares.items()}
-        means = [total / examples for total in self.sums.values()]
+        means = [total.sum(0) / examples for total in self.sums.values()]
         parameters = sum(self.sizes.values())
         trace = sum(value.item() for value in self.squares.values()) / examples
         if not math.isfinite(trace):
@@ -148,13 +179,16 @@ class Accumulator:
 
 
 def accumulate_scores(
-    accumulators: Sequence[Accumulator], passes: Iterator[Gradients], estimator: Estimator
+    accumulators: Sequence[Accumulator],
+    passes: Iterator[Gradients],
+    estimator: Estimator,
+    half: Tensor,
 ) -> None:
     """Add one batch of ∇ log p: at the observed labels, then, for `sampled`, at the drawn ones."""
     observed = next(passes)
     for accumulator, tensors in zip(accumulators, observed, strict=True):
         for name, gradient in tensors.items():
-            accumulator.add_observed(name, gradient)
+            accumulator.add_observed(name, gradient, half)
     squared = next(passes) if estimator == Estimator.SAMPLED else observed
     for accumulator, tensors in zip(accumulators, squared, strict=True):
         for name, gradient in tensors.items():
@@ -166,6 +200,7 @@ def accumulate_jacobian(
     jacobian: Sequence[Gradients],
     scores: Scores,
     estimator: Estimator,
+    half: Tensor,
 ) -> None:
     """Add one batch, given every module's gradients (B, …) of each of the K contrasts."""
     basis = scores.basis
@@ -175,7 +210,7 @@ def accumulate_jacobian(
         for name in accumulator.sizes:
             parts = [gradients[position][name] for gradients in jacobian]
             observed = combine(parts, observed_vector)
-            accumulator.add_observed(name, observed)
+            accumulator.add_observed(name, observed, half)
             if estimator == Estimator.EMPIRICAL:
                 accumulator.add_square(name, observed)
             elif estimator == Estimator.SAMPLED:
@@ -192,3 +227,16 @@ def _expectation(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
     p = logits.softmax(dim=-1)
     labels = torch.arange(logits.shape[-1], device=logits.device)
     return [(p[:, k], score_vector(logits, labels[k].expand(len(p)))) for k in range(p.shape[-1])]
+
+
+def project_head(features: Tensor, scores: Tensor, half: Tensor) -> Tensor:
+    """Projections (2, n) of a linear head's gradients, from features (n, d) and ∂ log p / ∂f.
+
+    The gradient of one example is ∂ log p / ∂f ⊗ (h, 1), the 1 being the bias's.
+    """
+    inputs = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
+    scores = scores.double()
+    halves = [scores[half == n].T @ inputs[half == n] for n in (0, 1)]
+    signs = torch.stack([halves[0] + halves[1], *halves]).sign()  # (3, C, d + 1)
+    on = torch.einsum("nc,nd,scd->ns", scores, inputs, signs)
+    return torch.stack([on[:, 0], on[torch.arange(len(half)), 2 - half]])

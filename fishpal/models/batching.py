@@ -1,6 +1,6 @@
 """Examples → padded batches of tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,16 +41,25 @@ def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
+def endless_batches(
+    sizes: Sequence[int], batch_size: int, rng: np.random.Generator
+) -> Iterator[list[int]]:
+    """Batches of one epoch after the other."""
+    while True:
+        yield from shuffled_by_length(sizes, batch_size, rng)
+
+
 def shuffled_by_length(
     sizes: Sequence[int], batch_size: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """One epoch's batches: random, yet similar in length within a batch.
 
-    Shuffles, sorts by length within chunks of 50 batches (the chunk that transformers' length
-    grouping uses, too), cuts, and shuffles the batches. The last batch may be smaller.
+    Shuffles, sorts by length within chunks, cuts, and shuffles the batches; the last batch may
+    be smaller. A chunk is 50 batches, but a quarter of a small part (as transformers groups):
+    sorted as a whole, its texts would meet the same neighbours in every epoch.
     """
     order = rng.permutation(len(sizes))
-    chunk = 50 * batch_size
+    chunk = max(1, min(50, len(sizes) // (4 * batch_size))) * batch_size
     batches: list[list[int]] = []
     for start in range(0, len(order), chunk):
         part = sorted(order[start : start + chunk].tolist(), key=lambda i: -sizes[i])

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from fishpal.common.errors import EncoderError
 from fishpal.encoders.encoder import Encoder
@@ -63,9 +64,20 @@ class Classifier(nn.Module):
         hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
         return pool(hidden, attention_mask, self.source.pooling)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
-        """Logits (B, C)."""
-        return self.head(self.features(input_ids, attention_mask, **inputs))
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Any:
+        """Logits (B, C); with `labels` (B), `task_loss` and logits, as transformers' models give
+        them, and so as its `Trainer` wants them."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits = self.head(self.features(input_ids, attention_mask, **types))
+        if labels is None:
+            return logits
+        return SequenceClassifierOutput(loss=task_loss(logits, labels), logits=logits)
 
     def parameter_counts(self, full: bool = False) -> Parameters:
         """Trainable, kept at inference (beyond the frozen encoder, head included), and total."""

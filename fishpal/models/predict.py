@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fishpal.common.errors import PlanError
-from fishpal.encoders.tokenizer import encode
+from fishpal.common.progress import tqdm
+from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.records.examples import Example, check_examples
@@ -70,8 +70,7 @@ def label_texts(
     if not texts[0]:
         return []
     encoded = encode(tokenizer, texts, max_length, model.source.limits)
-    types = encoded.get("token_type_ids") or [None] * len(texts[0])
-    unknown = 0 if model.task.labels else 0.0
-    examples = [Example(i, unknown, t) for i, t in zip(encoded["input_ids"], types, strict=True)]
+    unknown = [0 if model.task.labels else 0.0] * len(texts[0])
+    examples = examples_of(encoded, unknown)
     found = decide(predict(model, examples, model.task), model.task).tolist()
     return [model.task.labels[i] for i in found] if model.task.labels else found

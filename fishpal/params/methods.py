@@ -34,6 +34,13 @@ class Uniform(BaseMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Race(BaseMethod):
+    """The kind that did best in the task's pilot, at every layer."""
+
+    rule: Literal["race"] = "race"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Random(BaseMethod):
     """Every layer's kind drawn by a seed of its own."""
 
@@ -63,4 +70,6 @@ class Full(BaseMethod):
     rule: Literal["full"] = "full"
 
 
-Method = Annotated[ByCriterion | Uniform | Random | Thesis | HeadOnly | Full, Discriminator("rule")]
+Method = Annotated[
+    ByCriterion | Race | Uniform | Random | Thesis | HeadOnly | Full, Discriminator("rule")
+]

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from fishpal.common.checks import (
+    MAX_RATE,
+    Auto,
     Count,
     Positive,
     Range,
@@ -15,6 +17,7 @@ from fishpal.common.checks import (
     Share,
     Size,
     at_least,
+    auto_or,
     check,
     check_choice,
 )
@@ -25,6 +28,10 @@ Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, 
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
 RESAMPLES = Range(lambda n: 0 < n <= MAX_RESAMPLES, f"an integer from 1 to {MAX_RESAMPLES}")
 Device = Literal["auto", "cpu", "cuda"]
+AutoRate = Annotated[
+    float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
+]
+Updates = Annotated[int | Auto, auto_or(at_least(1))]
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class FisherOptions(Strict):
 
 @dataclass(frozen=True)
 class LearningRates(Strict):
-    """One peak learning rate a kind, the same in every plan (protocol, design §7.2)."""
+    """The peak learning rates of a plan, by kind."""
 
     prefix: Rate = 1e-2
     adapter: Rate = 5e-3
@@ -141,14 +148,41 @@ class LearningRates(Strict):
 
 
 @dataclass(frozen=True)
+class RateOptions(Strict):
+    """One peak learning rate a kind, the same in every plan (protocol, design §7.2).
+
+    `auto`: from the Fisher table and the number of updates (`fishpal.selection.rates`), for the
+    kinds that it has been fitted for.
+    """
+
+    prefix: AutoRate = "auto"
+    adapter: AutoRate = "auto"
+    lora: AutoRate = "auto"
+    bias: Rate = LearningRates.bias
+    ia3: Rate = LearningRates.ia3
+    head: AutoRate = LearningRates.head
+    full: Rate = LearningRates.full
+
+    def fixed(self) -> LearningRates:
+        """The same as numbers; `ParamsError` where one is `auto`."""
+        for name, rate in vars(self).items():
+            check(rate != "auto", f"learning_rate.{name}", rate, "a number, here")
+        return LearningRates(**vars(self))
+
+
+@dataclass(frozen=True)
 class TrainOptions(Strict):
     """Training by the protocol of design §7; one unit of `patience` is one evaluation.
 
+    `updates` is the length of every method's training; `auto`: found once a task by a pilot
+    (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
     """
 
-    learning_rate: LearningRates = field(default_factory=LearningRates)
-    epochs: Count = 4
+    learning_rate: RateOptions = field(default_factory=RateOptions)
+    updates: Updates = "auto"
+    max_updates: Count = 512
+    epochs: Count | None = None
     batch_size: Count = 32
     weight_decay: Annotated[float, Range(lambda decay: decay >= 0, "0 or more")] = 0.01
     warmup: Share = 0.06
@@ -161,19 +195,26 @@ class TrainOptions(Strict):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = self.epochs is not None and self.updates != "auto"
+        check(not both, "epochs", self.epochs, f"null where updates is {self.updates}")
+
 
 @dataclass(frozen=True)
 class SelectOptions(Strict):
     """How a plan is chosen.
 
     `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
-    the top so many layers empty: training then need not backpropagate below them.
+    the top so many layers empty: training then need not backpropagate below them. `fallback` is
+    the uniform kind that rule `criterion` takes where the gradients are noise; None: no such check.
     """
 
     criterion: CriterionName = CriterionName.SNR
     allow_none: bool = False
     budget: Budget | None = None
     top_layers: Count | None = None
+    fallback: ModuleKind | None = ModuleKind.LORA
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Per-example kernels of the candidates: what the kernel criterion needs beyond the table."""
+"""What criteria and rates need beyond the table: kernels and projections, example by example."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from fishpal.common.files import reading, replacing
 from fishpal.common.kinds import ModuleKind
 
 Candidate = tuple[int, ModuleKind]
+PROJECTION = "projection."  # before the candidate's name in the file
 
 
 def contrasts(outputs: int) -> NDArray[np.float64]:
@@ -29,7 +30,7 @@ def contrasts(outputs: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Grams:
-    """Starting point and kernels of n examples with C logits each.
+    """Starting point, kernels and projections of n examples with C logits each.
 
     Attributes:
         logits: (n, C) at the start.
@@ -38,14 +39,24 @@ class Grams:
             sees nothing else of them; Q as in `contrasts`) or the one logit of a regression.
             Entry (x·K + k, x'·K + k') is the inner product of ∇(Qᵀf)_k(x) and ∇(Qᵀf)_k'(x')
             over the candidate's parameters. Empty where the table was measured without them.
+        projections: candidate → (2, n), float64. With g the example's gradient of log p(y|x):
+            g · sign(ḡ), ḡ the mean over all examples; and the same with ḡ over the half of the
+            examples that this one is not in, so that noise does not project on itself.
+        head: the same (2, n) of the head.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.generic]
     kernels: dict[Candidate, NDArray[np.float32]] = field(default_factory=dict)
+    projections: dict[Candidate, NDArray[np.float64]] = field(default_factory=dict)
+    head: NDArray[np.float64] | None = None
 
     def save(self, path: str | Path) -> None:
         arrays = {"logits": self.logits, "labels": self.labels}
+        if self.head is not None:
+            arrays["head"] = self.head
+        for (layer, kind), values in self.projections.items():
+            arrays[f"{PROJECTION}{kind}.{layer}"] = values
         arrays |= {f"{kind}.{layer}": gram for (layer, kind), gram in self.kernels.items()}
         with replacing(path) as draft:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
@@ -59,12 +70,24 @@ class Grams:
             if logits.ndim != 2 or labels.shape != logits.shape[:1]:
                 raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not match")
             size = len(logits) * max(logits.shape[1] - 1, 1)
-            kernels = {}
-            for name, gram in arrays.items():
-                kind, layer = name.split(".")
-                if gram.shape != (size, size):
-                    raise ValueError(f"{name} is {gram.shape}; allowed: ({size}, {size})")
-                if gram.dtype != np.float32 or not np.isfinite(gram).all():
-                    raise ValueError(f"{name} is {gram.dtype}; allowed: finite numbers of float32")
-                kernels[int(layer), ModuleKind(kind)] = gram
-        return cls(logits, labels, kernels)
+            head = arrays.pop("head", None)
+            if head is not None:
+                _check("head", head, (2, len(logits)), np.float64)
+            kernels, projections = {}, {}
+            for name, values in arrays.items():
+                kind, layer = name.removeprefix(PROJECTION).split(".")
+                key = int(layer), ModuleKind(kind)
+                if name.startswith(PROJECTION):
+                    _check(name, values, (2, len(logits)), np.float64)
+                    projections[key] = values
+                else:
+                    _check(name, values, (size, size), np.float32)
+                    kernels[key] = values
+        return cls(logits, labels, kernels, projections, head)
+
+
+def _check(name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:
+    if values.shape != shape:
+        raise ValueError(f"{name} is {values.shape}; allowed: {shape}")
+    if values.dtype != dtype or not np.isfinite(values).all():
+        raise ValueError(f"{name} is {values.dtype}; allowed: finite numbers of {dtype.__name__}")

@@ -38,6 +38,10 @@ class Artifacts:
         """What criteria need beyond the table."""
         return self._file("fisher", task, suffix=".safetensors")
 
+    def pilot(self, task: str) -> Path:
+        """How long to train, and which kind learns best."""
+        return self._file("pilot", task)
+
     def plan(self, task: str, method: str) -> Path:
         return self._file("plans", task, method)
 
@@ -57,13 +61,13 @@ class Artifacts:
         return self._file("curves", task, method, seed, suffix=".csv")
 
     def metrics(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("metrics", task, method, seed)
+        return self._file("evaluated", task, method, seed, "metrics")
 
     def predictions(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("predictions", task, method, seed, suffix=".parquet")
+        return self._file("evaluated", task, method, seed, "predictions", suffix=".parquet")
 
     def seconds(self, stage: str, *names: int | str) -> Path:
-        """Wall clock of `fisher` (task), `select` (task, method) or `train` (a cell)."""
+        """Wall clock of `fisher`, `pilot` (task), `select` (task, method) or `train` (a cell)."""
         return self._file("seconds", stage, *names)
 
     def _file(self, folder: str, *names: int | str, suffix: str = ".json") -> Path:

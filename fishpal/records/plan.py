@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from fishpal.common.checks import Positive, at_least
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.kinds import ModuleKind
 from fishpal.common.validate import Strict
@@ -24,6 +25,23 @@ class LayerScore(Strict):
 
 
 @dataclass(frozen=True)
+class RateReason(Strict):
+    """Why a kind trains at its rate: usual · by_step · by_length (`selection.rates`).
+
+    Attributes:
+        step: η*, the best single sign step of the kind at every layer.
+        signal: z of its gradients (`selection.reliability`); noise is about 0.
+    """
+
+    rate: Positive
+    step: float
+    signal: float
+    usual: Positive
+    by_step: Positive
+    by_length: Positive
+
+
+@dataclass(frozen=True)
 class Reason(Strict):
     """The rule and, where it measured something, what it saw.
 
@@ -33,6 +51,9 @@ class Reason(Strict):
         total: the plan's score under it (higher is better).
         budget: parameters that the plan was allowed to keep; null: no limit.
         scores: every layer's candidates.
+        rates: of each kind that got its rate from the Fisher table.
+        reliability: z of the gradients that chose (`selection.reliability`); noise is about 0.
+        note: what the rule did otherwise than asked, in words.
     """
 
     rule: str
@@ -40,6 +61,9 @@ class Reason(Strict):
     total: float | None = None
     budget: int | None = None
     scores: tuple[LayerScore, ...] = ()
+    rates: dict[str, RateReason] = field(default_factory=dict)
+    reliability: float | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,7 @@ class Plan(JsonRecord):
     Attributes:
         kept: parameters that stay at inference, head not counted.
         full: train the whole encoder instead of modules (the baseline `full`).
+        updates: of its training, the same for every method of a task; None: as options say.
     """
 
     version: int = field(default=VERSION, kw_only=True)  # first in the file
@@ -64,8 +89,10 @@ class Plan(JsonRecord):
     full: bool = False
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     learning_rate: LearningRates = field(default_factory=LearningRates)
+    updates: Annotated[int, at_least(1)] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
         if len(self.layers) != self.encoder.layers:

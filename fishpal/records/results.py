@@ -32,7 +32,7 @@ class Parameters(Strict):
 
 @dataclass(frozen=True)
 class CellMetrics(JsonRecord):
-    """`artifacts/metrics/<cell>.json`: numbers by split, `n` and `loss` among them."""
+    """`artifacts/evaluated/<cell>/metrics.json`: numbers by split, `n` and `loss` among them."""
 
     splits: dict[str, dict[str, float]]
     parameters: Parameters
@@ -110,7 +110,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Predictions:
-    """`artifacts/predictions/<cell>.parquet`: of every evaluation split, in its rows' order.
+    """`artifacts/evaluated/<cell>/predictions.parquet`: every evaluation split, in its rows' order.
 
     Both by split: (n,) class indices, or numbers in the label's own unit.
     """

@@ -1,28 +1,20 @@
-"""The report's figures as PNG files, the same bytes for the same results.
+"""The report's figures: the same bytes for the same results."""
 
-`Figure` is used without pyplot, which would pick a backend by the display and keep state, and
-with matplotlib's own defaults, whatever the user's matplotlibrc says.
-"""
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from fishpal.common.files import replacing
+from fishpal.reporting.canvas import figure_file
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.grid import MethodResults
 from fishpal.reporting.markdown import LETTERS, compact
 
-DPI = 120
 LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes
 # Okabe & Ito 2008: told apart with every common form of colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
@@ -30,16 +22,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 DASHES = ("-", "--", "-.", ":")
 KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00",
                 "bias": "#CC79A7", "ia3": "#009E73", None: "#EEEEEE"}  # fmt: skip
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "legend.frameon": False,
-}
 
 
 def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
@@ -52,7 +34,7 @@ def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def draw_scores(path: str | Path, report: TaskReport) -> None:
+def draw_scores(path: str | Path | BytesIO, report: TaskReport) -> None:
     """Scores (layer × kind) of every criterion method, its plan marked, beside all the plans."""
     results = report.results
     scored = [method for method in results.methods if method.plan.reason.scores]
@@ -70,7 +52,7 @@ def draw_scores(path: str | Path, report: TaskReport) -> None:
         figure.suptitle(f"{results.name}: scores of the candidates (coloured by rank) and plans")
 
 
-def draw_curves(path: str | Path, report: TaskReport) -> None:
+def draw_curves(path: str | Path | BytesIO, report: TaskReport) -> None:
     """Loss on the selection part by update: mean over seeds ± standard deviation."""
     results = report.results
     with figure_file(path, (7.6, 4.4)) as figure:
@@ -89,7 +71,7 @@ def draw_curves(path: str | Path, report: TaskReport) -> None:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def draw_parameters(path: str | Path, report: TaskReport) -> None:
+def draw_parameters(path: str | Path | BytesIO, report: TaskReport) -> None:
     """Main metric against the parameters kept at inference, one panel a headline split."""
     results, panels = report.results, len(report.comparisons)
     with figure_file(path, (1.8 + 4.6 * panels, 4.2)) as figure:
@@ -192,7 +174,15 @@ def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
         for y, kind in enumerate(method.plan.layers):
             full = method.plan.full
             _box(axis, x, y, facecolor="#BBBBBB" if full else KIND_COLOURS[kind])
-            axis.text(x, y, "F" if full else LETTERS[kind], ha="center", va="center", size=9)
+            axis.text(
+                x,
+                y,
+                "F" if full else LETTERS[kind],
+                ha="center",
+                va="center",
+                size=9,
+                color="black",
+            )
     axis.set_xlim(-0.5, len(methods) - 0.5)
     names = [method.name for method in methods]
     axis.set_xticks(range(len(methods)), names, rotation=45, ha="right")
@@ -216,17 +206,3 @@ def _layer_axis(axis: Axes, layers: int) -> None:
 def _kinds(method: MethodResults) -> list[str]:
     """The kinds that the scores name, in their order there."""
     return list(dict.fromkeys(kind for row in method.plan.reason.scores for kind in row.scores))
-
-
-@contextmanager
-def figure_file(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure of that size in inches, written to `path` when the block ends well."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        with replacing(path) as draft:
-            # Neither version nor date of the writer: they would change the bytes.
-            figure.savefig(draft, format="png", metadata={"Software": None})

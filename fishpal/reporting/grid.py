@@ -17,6 +17,7 @@ from fishpal.params.catalog import Task
 from fishpal.params.load import Params
 from fishpal.records.card import Card, Counts
 from fishpal.records.paths import Artifacts
+from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.records.results import CellMetrics, Curve, Parameters, Predictions, Seconds
 
@@ -84,6 +85,7 @@ class TaskResults:
     Attributes:
         headline: the splits that methods are compared on.
         labels: evaluation split → labels (n,), the same for every cell.
+        pilot: how long all of them were trained, and its seconds.
     """
 
     name: str
@@ -93,6 +95,8 @@ class TaskResults:
     methods: tuple[MethodResults, ...]
     headline: tuple[str, ...]
     labels: dict[str, Values]
+    pilot: Pilot
+    pilot_seconds: float
 
     @property
     def metric(self) -> str:
@@ -125,7 +129,9 @@ def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
     methods = tuple(_read_method(params, paths, name, each) for each in params.grid.methods)
     labels = methods[0].cells[0].predictions.labels
     headline = task.headline or (("test",) if "test" in labels else tuple(labels))
-    results = TaskResults(name, task, card, counts, methods, headline, labels)
+    pilot = Pilot.load(paths.pilot(name))
+    seconds = Seconds.load(paths.seconds("pilot", name)).seconds
+    results = TaskResults(name, task, card, counts, methods, headline, labels, pilot, seconds)
     _check(results, paths)
     return results
 
@@ -133,10 +139,12 @@ def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
 def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> MethodResults:
     plan = Plan.load(paths.plan(task, method))
     cells = tuple(_read_cell(paths, task, method, seed) for seed in params.grid.seeds)
-    seconds = 0.0
-    if plan.reason.rule == "criterion":  # the Fisher table is measured for these alone
+    rule, seconds = plan.reason.rule, 0.0
+    if rule == "criterion" or plan.reason.rates:
         seconds = Seconds.load(paths.seconds("fisher", task)).seconds
         seconds += Seconds.load(paths.seconds("select", task, method)).seconds
+    if rule == "race":
+        seconds += Seconds.load(paths.seconds("pilot", task)).seconds
     return MethodResults(method, plan, cells, seconds)
 
 

@@ -15,18 +15,21 @@ MARKS = re.compile(r"([\\`*_\[\]()#!|~$@:])")
 
 
 def escape(value: object, longest: int = LONGEST) -> str:
-    """A user's text as one line of plain text, in HTML, Markdown and tables alike.
+    """A user's text as one line of plain text, in HTML, Markdown and tables alike."""
+    text = MARKS.sub(r"\\\1", plain(value, longest))
+    text = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", text)  # becomes a link
+    return html.escape(text, quote=False)
+
+
+def plain(value: object, longest: int = LONGEST) -> str:
+    """A user's text as one line, for where something else escapes it.
 
     Control and formatting characters (line breaks, right-to-left overrides) become spaces, runs
     of white space one space, and what is longer than `longest` is cut with "…".
     """
     printable = (" " if unicodedata.category(c) in _UNSEEN else c for c in str(value))
     text = " ".join("".join(printable).split())
-    if len(text) > longest:
-        text = text[: longest - 1] + "…"
-    text = MARKS.sub(r"\\\1", text)
-    text = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", text)  # becomes a link
-    return html.escape(text, quote=False)
+    return text[: longest - 1] + "…" if len(text) > longest else text
 
 
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}

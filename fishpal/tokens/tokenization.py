@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
 from fishpal.common.files import replacing
+from fishpal.common.progress import tqdm
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer
 from fishpal.params.catalog import Sizes, check_split_names
@@ -47,11 +47,11 @@ def tokenize_task(
     limits, tokenizer = limits_of(load_config(encoder)), load_tokenizer(encoder)
     train = _read_split(raw / "train.parquet", labels)
     texts = [column for column in TEXTS if column in train.column_names]
-    _check_length(tokenizer, options.max_length, pair=len(texts) == 2)
+    check_length(tokenizer, options.max_length, pair=len(texts) == 2)
     texts_of = zip(*(train[column].to_pylist() for column in texts), strict=True)
     numbers, seed = train["label"].to_numpy(), options.split_seed
     parts = split_train(numbers, list(texts_of), sizes, seed, name)
-    scale = None if labels else _scale(numbers[parts.fit], name)
+    scale = None if labels else scale_of(numbers[parts.fit], name)
     facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale)
     writer = _Writer(tokenizer, limits, facts, options)
     with replacing(target) as draft:
@@ -76,7 +76,8 @@ def _read_card(path: Path) -> tuple[tuple[str, ...] | None, list[str]]:
     return card.labels, [split for split in card.splits if split != "train"]
 
 
-def _check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
+def check_length(tokenizer: Any, max_length: int, pair: bool) -> None:
+    """Raise `ParamsError` where `max_length` does not suit the tokenizer."""
     # One token a text at least must fit between the special ones.
     least = tokenizer.num_special_tokens_to_add(pair) + (2 if pair else 1)
     most = tokenizer.model_max_length  # 1e30 where the tokenizer does not know
@@ -103,7 +104,7 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     return table
 
 
-def _scale(labels: NDArray[np.float64], name: str) -> Scale:
+def scale_of(labels: NDArray[np.float64], name: str) -> Scale:
     """The scale of a regression's fit part; warns where a label lies far beyond the others."""
     try:
         scale = Scale.of(labels)

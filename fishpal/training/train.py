@@ -8,10 +8,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from tqdm import tqdm
 
 from fishpal.common.errors import AttachError, DataError, ParamsError
-from fishpal.models.batching import shuffled_by_length
+from fishpal.common.progress import tqdm
+from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
@@ -36,7 +36,8 @@ def train(
     """Train in place; the model ends with the weights of the best selection loss.
 
     AdamW with one peak rate a kind (`plan.learning_rate`), warm-up and decay over the planned
-    updates, batches of similar length. The start counts as update 0 and can be the best.
+    updates (`plan.updates`, or what `options` says), batches of similar length. The start counts
+    as update 0 and can be the best.
 
     Args:
         model: from `plan_model`.
@@ -47,27 +48,29 @@ def train(
     Raises:
         AttachError: where the model has nothing to train, as a bare `Classifier` of a frozen head.
         DataError: an empty part, or an example that is not the task's or the encoder's.
+        ParamsError: where neither plan nor options say how long to train.
         TrainingError: where a loss stops being finite.
     """
     _check_ready(model, task)
-    accelerator = _accelerator(options, seed)
+    accelerator = start_accelerator(options, seed)
     model.to(accelerator.device)
     fit, rng = task.fit, np.random.default_rng(seed)
-    sizes, per_epoch = lengths(fit), math.ceil(len(fit) / options.batch_size)
-    total = per_epoch * options.epochs
+    per_epoch = math.ceil(len(fit) / options.batch_size)
+    total = plan.updates or fixed_updates(options, len(fit))
+    if total is None:
+        raise ParamsError("train.updates is auto, and the plan has none; allowed: a number")
     run = TrainingRun(model, plan, task, options, accelerator, total)
     found = checkpoint.load() if checkpoint else None
     done = run.resume(*found) if found else 0
     if not found:
         run.evaluate(0, 0.0)
-    checks = _evaluation_updates(total, options)
+    checks = _evaluation_updates(total, per_epoch, options)
+    batches = endless_batches(lengths(fit), options.batch_size, rng)
     with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
-        for update in range(1, total + 1):
-            if (update - 1) % per_epoch == 0:
-                batches = shuffled_by_length(sizes, options.batch_size, rng)
+        for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            run.step([fit[i] for i in batches[(update - 1) % per_epoch]])
+            run.step([fit[i] for i in batch])
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
@@ -79,6 +82,13 @@ def train(
     return run.result
 
 
+def fixed_updates(options: TrainOptions, examples: int) -> int | None:
+    """The updates that the options ask for; None where a pilot has to find them."""
+    if options.epochs is not None:
+        return options.epochs * math.ceil(examples / options.batch_size)
+    return None if options.updates == "auto" else options.updates
+
+
 def _check_ready(model: Classifier, task: TokenisedTask) -> None:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise AttachError("the model has nothing to train; allowed: one from `plan_model`")
@@ -88,7 +98,7 @@ def _check_ready(model: Classifier, task: TokenisedTask) -> None:
             raise DataError(f"task {task.facts.name}: {name} is empty; allowed: one row or more")
 
 
-def _accelerator(options: TrainOptions, seed: int) -> Accelerator:
+def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     """Device, precision and random numbers of one training."""
     device = pick_device(options.device)
     if options.deterministic and device.type == "cuda":
@@ -111,8 +121,8 @@ def _precision(options: TrainOptions, device: torch.device) -> str:
     return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
-def _evaluation_updates(total: int, options: TrainOptions) -> set[int]:
+def _evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
     """Updates after which to evaluate: evenly over the whole run, its end included."""
-    wanted = max(1, round(options.epochs * options.evaluations_per_epoch))
+    wanted = max(1, round(total / per_epoch * options.evaluations_per_epoch))
     parts = min(wanted, total)
     return {round(total * part / parts) for part in range(1, parts + 1)}

@@ -78,7 +78,7 @@ def signal(job: Job, plans: Sequence[Choice]) -> dict[str, Any]:
     start = time.perf_counter()
     table, grams = measure(params, job.wanted.columns["task"], job.wanted.columns["size"])
     measured = time.perf_counter() - start
-    rates = params.train.learning_rate
+    rates = params.train.learning_rate.fixed()
     named = scorers(table, grams, rates) | transformed(table, rates)
     chosen, took = dict[str, str](), dict[str, float]()
     for criterion in CriterionName if job.choose else ():

@@ -21,7 +21,7 @@ from studies.criteria.trainings.pool import run_cells
 
 def sweep_cells(params: Params, settings: Settings, layers: int) -> Iterator[Cell]:
     """Every kind at every rate, then every kind at params.yaml's rate for every length."""
-    sweep, usual = settings.sweep, params.train.learning_rate
+    sweep, usual = settings.sweep, params.train.learning_rate.fixed()
     for task in sweep.tasks:
         for kind, values in sweep.rates.items():
             plan = no_modules(layers) if kind == "head" else uniform(ModuleKind(kind), layers)

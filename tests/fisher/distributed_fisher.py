@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fishpal.common.files import write_json
 from fishpal.encoders.encoder import load_encoder
-from fishpal.fisher.engine import is_main_process, measure_fisher
+from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.measuring import is_main_process
 from fishpal.models.head import start_head
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.task import TokenisedTask

@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from fishpal.common.errors import DataError, PlanError
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
-from fishpal.fisher.engine import draw_sample, measure_fisher
+from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.params.options import (

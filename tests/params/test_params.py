@@ -141,7 +141,7 @@ def test_values_get_their_types() -> None:
     params = load_params(PARAMS)
     assert params.grid.seeds == tuple(default_params()["grid"]["seeds"])
     assert params.fisher.kinds == (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
-    assert params.train.learning_rate.lora == 5e-3
+    assert (params.train.learning_rate.lora, params.train.learning_rate.head) == ("auto", 1e-2)
     assert list(params.task("movies").source.split.shares) == ["train", "validation", "test"]
     with pytest.raises(ParamsError, match=r"task is 'movie' \(did you mean 'movies'\?\)"):
         params.task("movie")

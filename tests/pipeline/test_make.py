@@ -48,7 +48,7 @@ def test_a_report_without_git_in_a_path_with_spaces_and_quotes(archive):
         folder.mkdir(mode=0o755)
     said = make(archive.root, "report")
     assert "Running stage 'train@toy-lora-0'" in said
-    assert said.endswith("The report is in reports/results.md\n")
+    assert said.endswith("The report is in reports/results.html and results.md\n")
     assert (archive.root / "reports" / "results.md").is_file()
     assert oct((archive.root / ".dvc/tmp/site_cache").stat().st_mode)[-3:] == "700"
     for folder in neighbours:

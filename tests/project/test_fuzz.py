@@ -43,9 +43,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "raw/toy/card.json": Card.load,
     "encoder/fishpal.json": EncoderCard.load,
     "trained/toy/lora/0/card.json": TrainedCard.load,
-    "metrics/toy/lora/0.json": CellMetrics.load,
+    "evaluated/toy/lora/0/metrics.json": CellMetrics.load,
     "curves/toy/lora/0.csv": Curve.load,
-    "predictions/toy/lora/0.parquet": Predictions.load,
+    "evaluated/toy/lora/0/predictions.parquet": Predictions.load,
     "seconds/train/toy/lora/0.json": Seconds.load,
     "../params.yaml": load_params,
 }

@@ -38,6 +38,9 @@ ROOMS = {
     "evaluation": "common records models metrics",
     "reporting": "common params records metrics",
     "export": "common encoders modules models",
+    "api": "common params records sources tasks encoders tokens modules models fisher selection"
+    " training evaluation metrics reporting",
+    "exports": "common params encoders models export api",
 }
 
 
@@ -164,9 +167,11 @@ def test_every_stage_of_the_study_depends_on_all_it_imports(name):
 
 def test_every_training_option_is_tracked():
     tracked = {p.removeprefix("train.") for p in DVC["train"]["params"] if p.startswith("train.")}
-    # The rates reach training through the plan, each only where its kind is used.
-    assert tracked | {"learning_rate"} == {field.name for field in fields(TrainOptions)}
+    # Rates (each only where its kind is used) and length reach training through the plan.
+    reached = {"learning_rate", "updates", "max_updates", "epochs"}
+    assert tracked | reached == {field.name for field in fields(TrainOptions)}
     assert "train.learning_rate" in DVC["select"]["params"]
+    assert "train" in DVC["pilot"]["params"]
 
 
 @pytest.mark.parametrize("stage", ["download_task", "select_plan", "write_report"])

@@ -18,11 +18,12 @@ from fishpal.params.methods import ByCriterion
 from fishpal.params.options import (
     FisherOptions,
     HeadOptions,
-    LearningRates,
+    RateOptions,
     SelectOptions,
     TrainOptions,
 )
 from fishpal.records.facts import Scale, TaskFacts
+from fishpal.records.pilot import Pilot
 from fishpal.records.task import TokenisedTask
 from fishpal.selection.methods import select_plan
 from fishpal.training.train import train
@@ -49,8 +50,8 @@ def run(encoder, task, init):
     table, grams = measure_fisher(
         encoder, head, task, SMALL, FisherOptions(device="cpu"), progress=False
     )
-    rates = LearningRates()
-    plan = select_plan(table, grams, "m", ByCriterion(), SelectOptions(), rates)
+    pilot = Pilot(2, "updates", 0.5)
+    plan = select_plan(table, grams, "m", ByCriterion(), SelectOptions(), RateOptions(), pilot)
     model = plan_model(encoder, head, plan, 0)
     train(model, plan, task, TrainOptions(epochs=2, device="cpu"), 0, progress=False)
     return plan, decide(predict(model, task.selection, task.facts), task.facts)

@@ -16,7 +16,9 @@ from fishpal.common.files import write_csv, write_json
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.load import parse_params
 from fishpal.records.facts import EncoderFacts
+from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
+from fishpal.records.results import CurvePoint
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.grid import read_results
 from fishpal.reporting.write import report_text, write_report
@@ -75,6 +77,16 @@ def is_regression(task):
     return task.startswith("closeness")
 
 
+def make_pilot():
+    """Two arms, the second dropped at its first look."""
+    losses = {ModuleKind.LORA: (0.7, 0.5, 0.4), ModuleKind.ADAPTER: (0.7, 0.6)}
+    arms = [
+        Arm(kind, 0.01, tuple(CurvePoint(32 * n, n, None, loss) for n, loss in enumerate(curve)))
+        for kind, curve in losses.items()
+    ]
+    return Pilot(64, "pilot", 0.6931, tuple(arms))
+
+
 def make_plan(task, method):
     if method != "fishpal":
         reason = Reason("none" if method == "head" else "uniform")
@@ -123,8 +135,8 @@ def write_cell(root, params, task, method, seed):
     numbers = {"trainable": KEPT[method] + 100, "kept": KEPT[method], "total": 10_000}
     numbers["total"] += KEPT[method]
     cell = f"{task}/{method}/{seed}"
-    write_json(root / f"metrics/{cell}.json", {"splits": splits, "parameters": numbers})
-    path = root / f"predictions/{cell}.parquet"
+    write_json(root / f"evaluated/{cell}/metrics.json", {"splits": splits, "parameters": numbers})
+    path = root / f"evaluated/{cell}/predictions.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(frames), path)
     losses = [1.1, 0.8 - 0.1 * list(KEPT).index(method), 0.6, 0.65 + 0.01 * seed]
@@ -161,6 +173,8 @@ def make_run(root, **grid):
         counts = {part: {"rows": 200, "truncated": 2, "max_tokens": 50} for part in parts}
         write_json(root / f"tokens/{task}/counts.json", counts | {"removed_duplicates": 0})
         write_json(root / f"seconds/fisher/{task}.json", {"seconds": 3.25})
+        write_json(root / f"seconds/pilot/{task}.json", {"seconds": 7.5})
+        make_pilot().save(root / f"pilot/{task}.json")
         for method in params.grid.methods:
             make_plan(task, method).save(root / f"plans/{task}/{method}.json")
             write_json(root / f"seconds/select/{task}/{method}.json", {"seconds": 1.0})
@@ -182,7 +196,7 @@ def share_plan(run, method, other, task="pairs"):
     path = run[1] / f"plans/{task}/{{}}.json"
     plan, shared = (Plan.load(str(path).format(name)) for name in (method, other))
     replace(shared, method=method, reason=plan.reason).save(str(path).format(method))
-    for kind in ("metrics", "predictions", "curves"):
+    for kind in ("evaluated", "curves"):
         shutil.rmtree(run[1] / kind / task / method)
         shutil.copytree(run[1] / kind / task / other, run[1] / kind / task / method)
 

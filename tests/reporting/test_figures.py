@@ -112,7 +112,7 @@ def test_one_example_does_not_fill_the_height(five, drawn):
     """All methods are right on every example, but for one's last one."""
     for method in FIVE:
         for seed in (0, 1):
-            path = five[1] / f"predictions/pairs/{method}/{seed}.parquet"
+            path = five[1] / f"evaluated/pairs/{method}/{seed}/predictions.parquet"
             table = pq.read_table(path)
             split, labels = np.array(table["split"].to_pylist()), table["label"].to_numpy()
             answers = labels.copy()
@@ -126,7 +126,7 @@ def test_one_example_does_not_fill_the_height(five, drawn):
                 for name, share in change.items():
                     data["splits"][name]["accuracy"] = float(share)
 
-            edit(five[1] / f"metrics/pairs/{method}/{seed}.json", update)
+            edit(five[1] / f"evaluated/pairs/{method}/{seed}/metrics.json", update)
     report = reports_of(five)[0]
     without_floor = [replace(c, floor=c.scores["adapter"]) for c in report.comparisons]
     report = replace(report, comparisons=tuple(without_floor))

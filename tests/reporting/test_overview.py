@@ -29,12 +29,12 @@ from tests.reporting.artifact_tree import (
 def predict(run, method, predictions, task="closeness", metric="pearson"):
     """Give every seed of a method these predictions on test, and the metrics that follow."""
     for seed in run[0].grid.seeds:
-        path = run[1] / f"predictions/{task}/{method}/{seed}.parquet"
+        path = run[1] / f"evaluated/{task}/{method}/{seed}/predictions.parquet"
         table = pq.read_table(path)
         pq.write_table(table.set_column(3, "prediction", pa.array(predictions)), path)
         found = score(metric, table["label"].to_numpy(), predictions)
         change = {metric: 0.0 if np.isnan(found) else found}
-        cell = run[1] / f"metrics/{task}/{method}/{seed}.json"
+        cell = run[1] / f"evaluated/{task}/{method}/{seed}/metrics.json"
         edit(cell, lambda data, change=change: data["splits"]["test"].update(change))
 
 

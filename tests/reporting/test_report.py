@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 def test_writes_every_file_and_the_same_bytes_again(run, tmp_path):
     first, second = write(run, tmp_path / "first"), write(run, tmp_path / "second")
     names = {f"figures/{t}_{f}.png" for t in run[0].grid.tasks for f in FIGURES}
-    names |= {"results.md", "metrics.json", "summary.csv", "curves.csv"}
+    names |= {"results.md", "results.html", "metrics.json", "summary.csv", "curves.csv"}
     assert {str(name) for name in first} == names
     assert first == second
     assert write(run, tmp_path / "first") == second  # over what is there
@@ -170,10 +170,10 @@ def test_stale_cells_are_ignored(run, tmp_path):
     narrow = make_params(methods=("fishpal", "lora"), tasks=("closeness",), seeds=(1,))
     before = write((narrow, root), tmp_path / "before")
     full = before[Path("results.md")].decode()
-    assert "adapter`" not in full and "pairs" not in full
-    for stale in ["metrics/closeness/adapter", "raw/pairs", "plans/pairs"]:
+    assert "`adapter` (" not in full.split("### Length")[0] and "pairs" not in full
+    for stale in ["evaluated/closeness/adapter", "raw/pairs", "plans/pairs"]:
         shutil.rmtree(root / stale)
-    (root / "metrics/closeness/lora/0.json").write_text("broken")
+    (root / "evaluated/closeness/lora/0/metrics.json").write_text("broken")
     assert write((narrow, root), tmp_path / "after") == before
 
 
@@ -213,7 +213,7 @@ def test_escape(value, expected):
 
 def test_order_of_rows_in_a_file_does_not_matter(run):
     before = text_of(run)
-    path = run[1] / "predictions/pairs/lora/1.parquet"
+    path = run[1] / "evaluated/pairs/lora/1/predictions.parquet"
     table = pq.read_table(path)
     pq.write_table(table.take(np.random.default_rng(0).permutation(len(table))), path)
     assert text_of(run) == before

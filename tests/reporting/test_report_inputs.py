@@ -58,7 +58,7 @@ def truncate(root):
 
 def constant_predictions(root):
     for seed in (0, 1):
-        path = root / f"predictions/pairs/lora/{seed}.parquet"
+        path = root / f"evaluated/pairs/lora/{seed}/predictions.parquet"
         table = pq.read_table(path)
         labels = table["label"].to_numpy()
         matched = np.array(table["split"].to_pylist()) == "matched"
@@ -71,7 +71,7 @@ def constant_predictions(root):
         def change(metrics, share=share):
             metrics["splits"]["matched"]["accuracy"] = share
 
-        edit(root / f"metrics/pairs/lora/{seed}.json", change)
+        edit(root / f"evaluated/pairs/lora/{seed}/metrics.json", change)
 
 
 def fall_to_the_end(root):
@@ -89,7 +89,7 @@ def keep_start(root):
 
 def far_predictions(root):
     """In another unit: the order is kept, and so is the correlation."""
-    path = root / "predictions/closeness/lora/1.parquet"
+    path = root / "evaluated/closeness/lora/1/predictions.parquet"
     table = pq.read_table(path)
     far = table["prediction"].to_numpy() + 3
     pq.write_table(table.set_column(3, "prediction", pa.array(far)), path)
@@ -167,8 +167,8 @@ NAMED_FILES = [
     "raw/pairs/card.json",
     "tokens/closeness/counts.json",
     "plans/pairs/lora.json",
-    "metrics/pairs/lora/1.json",
-    "predictions/closeness/fishpal/0.parquet",
+    "evaluated/pairs/lora/1/metrics.json",
+    "evaluated/closeness/fishpal/0/predictions.parquet",
     "curves/pairs/adapter/0.csv",
     "seconds/fisher/pairs.json",
     "seconds/select/pairs/fishpal.json",
@@ -195,15 +195,15 @@ def test_a_damaged_file_is_named(run, tmp_path, name, damage):
 
 
 def test_metrics_of_other_predictions_are_refused(run, tmp_path):
-    path = run[1] / "metrics/pairs/lora/1.json"
+    path = run[1] / "evaluated/pairs/lora/1/metrics.json"
     edit(path, lambda data: data["splits"]["matched"].update(accuracy=0.123))
-    with pytest.raises(PlanError, match=r"lora/1.json: splits.matched has .*accuracy 0.123"):
+    with pytest.raises(PlanError, match=r"1/metrics.json: splits.matched has .*accuracy 0.123"):
         write(run, tmp_path / "reports")
 
 
 def test_cells_with_other_labels_are_refused(run, tmp_path):
-    source = run[1] / "predictions/pairs/lora/1.parquet"
+    source = run[1] / "evaluated/pairs/lora/1/predictions.parquet"
     table = pq.read_table(source)
     pq.write_table(table.slice(1), source)
-    with pytest.raises(PlanError, match="lora/1.parquet: rows or labels are not those"):
+    with pytest.raises(PlanError, match="lora/1/predictions.parquet: rows or labels are not those"):
         write(run, tmp_path / "reports")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 
 import numpy as np
@@ -13,10 +13,11 @@ from fishpal.common.errors import ParamsError, PlanError
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import decode
 from fishpal.params.methods import ByCriterion, Method, Random, Thesis, Uniform
-from fishpal.params.options import LearningRates, ModuleOptions, SelectOptions
+from fishpal.params.options import LearningRates, ModuleOptions, RateOptions, SelectOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams, contrasts
+from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.selection.criteria import THESIS_SCALE, score_rows
 from fishpal.selection.kernel import HELD_OUT, STEPS, KernelScorer
@@ -33,6 +34,8 @@ def made(rule: dict) -> Method:
 
 KINDS = (P, A, L)
 RATES = LearningRates(prefix=0.01, adapter=0.002, lora=0.001)
+GIVEN = RateOptions(**asdict(RATES))
+PILOT = Pilot(100, "updates", 0.7)
 SIZES = {P: {"key": 30, "value": 30}, A: {"down": 50, "up": 50}, L: {"query_a": 20, "query_b": 20,
          "value_a": 20, "value_b": 20}}  # fmt: skip
 
@@ -68,7 +71,13 @@ def make_grams(layers: int = 4, classes: int = 3, examples: int = 18, seed: int 
 def criterion_plan(criterion: str, table=None, **options) -> Plan:
     method = ByCriterion(criterion=CriterionName(criterion))
     return select_plan(
-        table or make_table(), make_grams(), "fishpal", method, SelectOptions(**options), RATES
+        table or make_table(),
+        make_grams(),
+        "fishpal",
+        method,
+        SelectOptions(**options),
+        GIVEN,
+        PILOT,
     )
 
 
@@ -247,18 +256,20 @@ def test_budget_holds(criterion):
 def test_top_layers_leaves_the_lower_ones_empty(rule, layers):
     table, grams = make_table(layers=layers), make_grams(layers=layers)
     options = SelectOptions(top_layers=2)
-    plan = select_plan(table, grams, "m", made(rule), options, RATES)
+    plan = select_plan(table, grams, "m", made(rule), options, GIVEN, PILOT)
     assert plan.layers[:-2] == (None,) * (layers - 2)
     assert all(plan.layers[-2:])
     with pytest.raises(PlanError, match=f"top_layers is {layers + 1}; allowed: 1 to {layers}"):
-        select_plan(table, grams, "m", made(rule), SelectOptions(top_layers=layers + 1), RATES)
+        select_plan(
+            table, grams, "m", made(rule), SelectOptions(top_layers=layers + 1), GIVEN, PILOT
+        )
 
 
 def test_methods():
     table = make_table()
 
     def choose(**method) -> Plan:
-        return select_plan(table, None, "m", made(method), SelectOptions(), RATES)
+        return select_plan(table, None, "m", made(method), SelectOptions(), GIVEN, PILOT)
 
     assert choose(rule="uniform", kind=A).layers == (A,) * 4
     assert choose(rule="none").layers == (None,) * 4
@@ -280,7 +291,7 @@ def test_methods():
 
 def test_thesis_plans_are_the_published_ones():
     table = make_table(layers=12, task="mrpc")
-    plan = select_plan(table, None, "thesis", Thesis(), SelectOptions(), RATES)
+    plan = select_plan(table, None, "thesis", Thesis(), SelectOptions(), GIVEN, PILOT)
     words = "prefix adapter lora lora adapter adapter adapter adapter adapter adapter lora lora"
     assert [str(kind) for kind in plan.layers] == words.split()
     assert THESIS_PLANS["mnli"] == plan.layers
@@ -293,7 +304,7 @@ def test_random_plans_are_uniform():
     counts = dict.fromkeys(KINDS, 0)
     for seed in range(600):
         method = Random(seed=seed)
-        counts[select_plan(table, None, "r", method, SelectOptions(), RATES).layers[0]] += 1
+        counts[select_plan(table, None, "r", method, SelectOptions(), GIVEN, PILOT).layers[0]] += 1
     # chi-square with 2 degrees of freedom exceeds 13.8 once in a thousand; the seeds are fixed
     assert sum((c - 200) ** 2 / 200 for c in counts.values()) < 13.8
 
@@ -302,7 +313,9 @@ def test_plan_round_trip_and_what_its_file_leaves_out(tmp_path):
     plan = criterion_plan("kernel")
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json").to_json() == plan.to_json()
-    uniform = select_plan(make_table(), None, "lora", Uniform(kind=L), SelectOptions(), RATES)
+    uniform = select_plan(
+        make_table(), None, "lora", Uniform(kind=L), SelectOptions(), GIVEN, PILOT
+    )
     other = replace(
         uniform,
         modules=replace(uniform.modules, prefix=replace(uniform.modules.prefix, length=99)),

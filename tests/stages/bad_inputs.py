@@ -26,7 +26,7 @@ SOURCE = ["catalog", "toy", "source"]
 TRAIN, TEST = "data/toy/train.jsonl", "data/toy/test.jsonl"
 TOKENS, TABLE = "artifacts/tokens/toy", "artifacts/fisher/toy.json"
 KERNELS, CARD = "artifacts/fisher/toy.safetensors", "artifacts/raw/toy/card.json"
-METRICS, SIZES = "artifacts/metrics/toy/lora/0.json", ("catalog", "toy", "sizes")
+METRICS, SIZES = "artifacts/evaluated/toy/lora/0/metrics.json", ("catalog", "toy", "sizes")
 PLAN, TRAINED = "artifacts/plans/toy/lora.json", "artifacts/trained/toy/lora/0"
 TCARD, TPLAN = f"{TRAINED}/card.json", f"{TRAINED}/plan.json"
 LABEL = ("catalog", "toy", "columns", "label")
@@ -44,7 +44,8 @@ FITTED, SELECTION = f"{TOKENS}/train/fit.arrow", f"{TOKENS}/train/selection.arro
 RAW_TEST = "artifacts/raw/toy/test.parquet"
 TESTED = f"{TOKENS}/evaluation/test.arrow"
 MODULES, HEAD = f"{TRAINED}/modules.safetensors", f"{TRAINED}/head.safetensors"
-CURVE, PREDICTIONS = "artifacts/curves/toy/lora/0.csv", "artifacts/predictions/toy/lora/0.parquet"
+CURVE = "artifacts/curves/toy/lora/0.csv"
+PREDICTIONS = "artifacts/evaluated/toy/lora/0/predictions.parquet"
 CURVED = "update,epoch,fit_loss,selection_loss\n"
 IDS = pa.list_(pa.int32())
 DEEP = "[" * 100_000
@@ -161,10 +162,10 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("head pickled", EVALUATE, pickled(f"{TRAINED}/head.safetensors"), "head.safetensors: c"),
     ("modules cut", EVALUATE, cut(f"{TRAINED}/modules.safetensors"), "modules.safetensors: c"),
     ("another plan", EVALUATE, key(TPLAN, "modules", "lora", "rank", value=3), "by the plan"),
-    ("metrics missing", REPORT, remove(METRICS), "0.json: cannot be read"),
-    ("metrics broken", REPORT, write(METRICS, "[]"), "0.json: the file is []"),
+    ("metrics missing", REPORT, remove(METRICS), "metrics.json: cannot be read"),
+    ("metrics broken", REPORT, write(METRICS, "[]"), "metrics.json: the file is []"),
     ("curve broken", REPORT, write("artifacts/curves/toy/lora/0.csv", "a\n1\n"), "0.csv: allowed"),
-    ("predictions cut", REPORT, cut("artifacts/predictions/toy/lora/0.parquet"), "0.parquet"),
+    ("predictions cut", REPORT, cut(PREDICTIONS), "predictions.parquet"),
     ("counts a list", REPORT, write(f"{TOKENS}/counts.json", "[]"), "counts.json is list"),
     ("seed of 5000 digits", f"train_plan toy lora {'9' * 5000}", write("x", ""), "seed is '999"),
     ("seed spelt otherwise", "train_plan toy lora 00", write("x", ""), "seed is '00'"),

@@ -20,6 +20,7 @@ STAGES = [
     "download_task toy",
     "tokenize_task toy",
     "measure_fisher toy",
+    "run_pilot toy",
     *(f"select_plan toy {method}" for method in METHODS),
     *(f"train_plan toy {method} 0" for method in METHODS),
     *(f"evaluate_plan toy {method} 0" for method in METHODS),

@@ -359,10 +359,17 @@ def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, export):
 
 
 def test_batches_hold_every_example_once_and_are_similar_in_length():
-    examples = random_examples(53)
+    examples = random_examples(530 + 3)
     sizes = [len(e.input_ids) for e in examples]
     for batches in (by_length(examples, 8), shuffled_by_length(sizes, 8, np.random.default_rng(0))):
-        assert sorted(i for batch in batches for i in batch) == list(range(53))
+        assert sorted(i for batch in batches for i in batch) == list(range(533))
         padded = sum(len(b) * max(sizes[i] for i in b) for b in batches)
         assert padded < 1.15 * sum(sizes)
     assert by_length(examples, 8)[0][0] == sizes.index(max(sizes))
+
+
+def test_small_parts_meet_new_neighbours_every_epoch():
+    """Sorted as a whole, a text would stay with those of its own length."""
+    sizes, rng = list(range(64)), np.random.default_rng(0)
+    first, second = ([sorted(b) for b in shuffled_by_length(sizes, 8, rng)] for _ in range(2))
+    assert not [batch for batch in first if batch in second]

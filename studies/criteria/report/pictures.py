@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fishpal.reporting.figures import COLOURS, MARKERS, figure_file
+from fishpal.reporting.canvas import figure_file
+from fishpal.reporting.figures import COLOURS, MARKERS
 from studies.criteria.analysis.agreement import ranks
 from studies.criteria.analysis.table import Trained
 from studies.criteria.analysis.verdicts import Case, judge

@@ -69,7 +69,7 @@ def study_cells(
             columns={**shared, **plan.columns, "seed": seed},
             layers=plan.layers,
             modules=plan.modules or params.modules,
-            rates=params.train.learning_rate,
+            rates=params.train.learning_rate.fixed(),
             evaluations=study.evaluations,
             protocol=study.protocol,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from fishpal.params.methods import ByCriterion
 from fishpal.params.options import SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
 from fishpal.selection.methods import select_plan
 from studies.criteria.design.plans import KINDS, Layers
 from studies.criteria.trainings.inputs import fresh_encoder, load_data, study_encoder
@@ -28,9 +30,10 @@ def measure(params: Params, task: str, size: int) -> tuple[FisherTable, Grams]:
 
 
 def choose(table: FisherTable, grams: Grams, params: Params, options: SelectOptions) -> Layers:
-    """The plan of the highest score by `options.criterion` within its limits."""
-    rates, method = params.train.learning_rate, ByCriterion()
-    return select_plan(table, grams, "chosen", method, options, rates).layers
+    """The plan of the highest score by `options.criterion` within its limits, noise or not."""
+    rates, pilot = params.train.learning_rate, Pilot(1, "updates", 0.0)
+    options = replace(options, fallback=None)
+    return select_plan(table, grams, "chosen", ByCriterion(), options, rates, pilot).layers
 
 
 def measured_parts(params: Params, task: str, size: int) -> dict[str, Any]:
@@ -44,5 +47,5 @@ def measured_parts(params: Params, task: str, size: int) -> dict[str, Any]:
         "head": given(params.head),
         "fisher": given(params.fisher),
         "select": given(params.select),
-        "learning_rate": given(params.train.learning_rate),
+        "learning_rate": given(params.train.learning_rate.fixed()),
     }

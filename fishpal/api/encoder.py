@@ -1,0 +1,89 @@
+"""An encoder by its folder or its name on the hub, together with its tokenizer."""
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
+
+from fishpal.common.errors import SourceError, caution
+from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.encoder import load_encoder as load_folder
+from fishpal.encoders.tokenizer import load_tokenizer
+from fishpal.modules.attach import check_free
+from fishpal.params.sections import ENCODER_FILES, HUB_NAME, check_pattern
+from fishpal.records.facts import Pooling
+from fishpal.sources.encoder_files import fetch_snapshot
+
+OWN_FILES = ("*.json", "*.safetensors", *ENCODER_FILES)
+
+
+@dataclass(frozen=True)
+class TextEncoder(Encoder):
+    """An encoder that knows where it came from, and so its tokenizer.
+
+    Attributes:
+        folder: where its files lie.
+        name: the folder, or its name on the hub.
+        revision: its commit there.
+    """
+
+    folder: Path
+    name: str
+    revision: str | None = None
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The encoder's own (`EncoderError` where its folder has no usable one)."""
+        return load_tokenizer(self.folder)
+
+    def twin(self, full: bool = False) -> Self:
+        """An encoder of its own modules that shares the weights, or, where `full`, has copies.
+
+        So that several models live side by side: modules are hooks in an encoder, and one encoder
+        serves one model at a time. `AttachError` where this one is in use.
+        """
+        check_free(self.model)
+        tensors = () if full else chain(self.model.parameters(), self.model.buffers())
+        return replace(self, model=copy.deepcopy(self.model, {id(t): t for t in tensors}))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself, for `sklearn.clone`: frozen, and too large to be copied with every fold."""
+        return self
+
+
+def load_encoder(
+    name: str | Path, pooling: Pooling | None = None, revision: str | None = None
+) -> TextEncoder:
+    """Load a supported encoder, frozen, from a folder or the Hugging Face hub.
+
+    Reads safetensors only, and never runs code that lies beside them.
+
+    Args:
+        name: a folder as `save_pretrained` writes it, or a name on the hub.
+        pooling: of tokens into one vector a text; None: as the folder's own `fishpal.json` says,
+            else `mean`.
+        revision: a commit on the hub. None takes the newest, and warns with its hash.
+
+    Raises:
+        EncoderError: a file is missing, unreadable or of an unsupported type.
+        SourceError: the hub does not answer, or has no such model.
+    """
+    folder = found_folder(name, revision)
+    commit = None if Path(name).is_dir() else folder.name
+    return TextEncoder(**vars(load_folder(folder, pooling)), folder=folder, name=str(name),
+                       revision=commit)  # fmt: skip
+
+
+def found_folder(name: str | Path, revision: str | None = None) -> Path:
+    """A folder as it is, or the local copy of what has that name on the hub."""
+    if Path(name).is_dir():
+        if revision is not None:
+            raise SourceError(f"{name}: is a folder; allowed with revision: a name on the hub")
+        return Path(name)
+    check_pattern("name", HUB_NAME, str(name), "a folder that exists, or owner/name of the hub")
+    folder = fetch_snapshot(str(name), revision, OWN_FILES)
+    if revision is None:  # the cache keeps each commit in a folder of its name
+        caution(f"{name}: no revision was given; this is revision='{folder.name}'")
+    return folder

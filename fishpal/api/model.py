@@ -1,0 +1,175 @@
+"""A trained model that takes texts and gives class names, or numbers."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from fishpal.api.card import Scores, write_card
+from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
+from fishpal.api.task import Task, as_columns
+from fishpal.common.errors import DataError, PlanError, brief
+from fishpal.common.files import replacing
+from fishpal.encoders.tokenizer import encode, examples_of
+from fishpal.evaluation.evaluate import evaluate
+from fishpal.models.classifier import Classifier
+from fishpal.models.predict import decide, predict
+from fishpal.models.trained import CARD, PLAN, TrainedCard, load, save
+from fishpal.records.examples import Example
+from fishpal.records.facts import TaskFacts
+from fishpal.records.plan import Plan
+from fishpal.records.record import JsonRecord
+from fishpal.training.run import Training
+
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class Origin(JsonRecord):
+    """What a saved model needs beside its trained folder: where its encoder is, and how texts are
+    cut. `encoder` is a name on the hub, with its `revision`, or a folder."""
+
+    encoder: str
+    revision: str | None
+    max_length: int
+
+
+@dataclass
+class Model:
+    """A plan's modules in an encoder, with a head.
+
+    Attributes:
+        module: the `torch.nn.Module`, which takes token ids, in an encoder of its own.
+        encoder: that this one shares its frozen weights with, free for other models.
+        training: what `fit` saw, with the learning curve; None where nothing was trained.
+    """
+
+    module: Classifier
+    plan: Plan
+    encoder: TextEncoder
+    max_length: int = 128
+    seed: int = 0
+    training: Training | None = None
+    scores: list[Scores] = field(default_factory=list)
+
+    @property
+    def task(self) -> TaskFacts:
+        """What it is trained for."""
+        if self.module.task is None:
+            raise PlanError("the model knows no task; allowed: one of `fit` or `load_model`")
+        return self.module.task
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names in the order of `predict_proba`; None: a regression."""
+        return self.task.labels
+
+    def predict(self, texts: Any, batch_size: int = 64) -> list[str] | list[float]:
+        """The class name, or number, of each text or pair of texts."""
+        found = decide(self.logits(texts, batch_size), self.task).tolist()
+        return [self.classes[i] for i in found] if self.classes else found
+
+    def predict_proba(self, texts: Any, batch_size: int = 64) -> NDArray[np.float64]:
+        """Probabilities (n, C), in the order of `classes`."""
+        if self.classes is None:
+            raise DataError("predict_proba of a regression; allowed: predict")
+        return softmax(self.logits(texts, batch_size).astype(np.float64), axis=1)
+
+    def logits(self, texts: Any, batch_size: int = 64) -> NDArray[np.float32]:
+        """What the head gives: (n, C), or (n, 1) of the standardised target."""
+        columns = as_columns(texts)
+        if not columns[0]:
+            return np.empty((0, self.task.outputs), dtype=np.float32)
+        for column in columns:
+            for row, text in enumerate(column):
+                if not isinstance(text, str):
+                    raise DataError(f"texts: row {row + 1} is {brief(repr(text))}; allowed: texts")
+        encoded = encode(self.encoder.tokenizer, columns, self.max_length, self.encoder.limits)
+        unknown = [0 if self.classes else 0.0] * len(columns[0])
+        examples = examples_of(encoded, unknown)
+        return predict(self.module, examples, self.task, batch_size, progress=True)
+
+    def evaluate(self, task: Task, batch_size: int = 64) -> dict[str, float]:
+        """`n`, `loss` and the task's metrics on all of its rows; noted for the model card.
+
+        Raises:
+            DataError: where the task has a class that the model does not know.
+        """
+        examples = self._own_classes(task, task.examples(self.encoder))
+        splits, metrics = [(task.name, examples)], task.spec.metrics
+        found = evaluate(self.module, splits, self.task, metrics, batch_size, progress=True)
+        self.scores.append(Scores.of(task.name, *found, self.task.outputs))
+        return found[0][task.name]
+
+    def copy(self, full: bool = False) -> "Model":
+        """The same model once more; where `full`, with copies of the encoder's weights, too."""
+        with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+            self.save(Path(folder, "model"))
+            return load_model(Path(folder, "model"), self.encoder, full=full)
+
+    def _own_classes(self, task: Task, examples: list[Example]) -> list[Example]:
+        """The examples with their labels as this model counts its classes."""
+        if (task.classes is None) != (self.classes is None):
+            kinds = ("a regression", "a classification")
+            found, own = (kinds[c is not None] for c in (task.classes, self.classes))
+            raise DataError(f"{task.name} is {found}; allowed: {own}, as the model is")
+        if task.classes is None or self.classes is None:
+            return examples
+        present = {task.classes[int(each.label)] for each in examples}
+        unknown = ", ".join(sorted(present - set(self.classes)))
+        if unknown:
+            raise DataError(f"{task.name} has labels {unknown}; allowed: {', '.join(self.classes)}")
+        place = [self.classes.index(c) if c in present else -1 for c in task.classes]
+        return [Example(e.input_ids, place[int(e.label)], e.token_type_ids) for e in examples]
+
+    def save(self, folder: str | Path, licence: str | None = None) -> None:
+        """Write what was trained and a model card, without the encoder, whole or not at all.
+
+        `load_model` finds the encoder again where it lies now, or on the hub. `licence` is the
+        model's, by the hub's names (`apache-2.0`).
+        """
+        name, revision = self.encoder.name, self.encoder.revision
+        where = name if revision else str(Path(name).resolve())
+        best = self.training.best_update if self.training else 0
+        with replacing(folder) as draft:
+            save(self.module, self.plan, draft, task=self.task, seed=self.seed, best=best)
+            Origin(where, revision, self.max_length).save(draft / ORIGIN)
+            write_card(draft, self, "fishpal", licence)
+
+
+def load_model(
+    folder: str | Path,
+    encoder: TextEncoder | str | Path | None = None,
+    revision: str | None = None,
+    *,
+    full: bool = False,
+) -> Model:
+    """Read what `Model.save` wrote, or a folder of `artifacts/trained/`; bit-equal logits.
+
+    Args:
+        folder: or a name on the hub, there at `revision`.
+        encoder: that it was trained in; None: where it lay when the model was saved.
+        full: whether the model gets copies of the encoder's weights, to be changed.
+
+    Raises:
+        PlanError: a file is missing or malformed, or the encoder is another one.
+        EncoderError, SourceError: the encoder cannot be loaded.
+    """
+    folder = found_folder(folder, revision)
+    card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / PLAN)
+    if (folder / ORIGIN).is_file():
+        origin = Origin.load(folder / ORIGIN)
+    elif encoder is None:
+        raise PlanError(f"{folder}: has no {ORIGIN}; allowed: with `encoder`, where that lies")
+    else:
+        origin = Origin("", None, Model.max_length)
+    if encoder is None:
+        encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
+    elif not isinstance(encoder, TextEncoder):
+        encoder = load_encoder(encoder, card.pooling)
+    module = load(encoder.twin(full or plan.full), folder)
+    return Model(module, plan, encoder, origin.max_length, card.seed)

@@ -1,0 +1,140 @@
+"""From a task to a trained model, by the functions that the pipeline's stages call."""
+
+from dataclasses import dataclass
+
+from fishpal.api.encoder import TextEncoder
+from fishpal.api.model import Model
+from fishpal.api.task import Task
+from fishpal.fisher.engine import measure_fisher
+from fishpal.models.classifier import Classifier
+from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
+from fishpal.params.methods import ByCriterion, Method, Race
+from fishpal.params.options import (
+    FisherOptions,
+    HeadOptions,
+    ModuleOptions,
+    RateOptions,
+    SelectOptions,
+    TrainOptions,
+)
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
+from fishpal.records.plan import Plan
+from fishpal.selection.arms import pilot_plans
+from fishpal.selection.methods import select_plan
+from fishpal.training.pilot import run_pilot
+from fishpal.training.train import train
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured before a choice.
+
+    Attributes:
+        table, grams: of every candidate, and what criteria and rates need beyond the table.
+        pilot: how long to train, and which kind learns best.
+        rates: that the pilot trained at, and that plans are to have.
+    """
+
+    table: FisherTable
+    grams: Grams
+    pilot: Pilot
+    rates: RateOptions
+
+
+def measure(
+    encoder: TextEncoder,
+    task: Task,
+    options: FisherOptions | None = None,
+    modules: ModuleOptions | None = None,
+    head: HeadOptions | None = None,
+    training: TrainOptions | None = None,
+) -> Measurement:
+    """Measure the Fisher information of every candidate, then run the pilot.
+
+    Nothing of the encoder changes. The pilot trains a little (`fishpal.training.pilot`), unless
+    `training` says how long to train.
+
+    Args:
+        options: which kinds, on how many examples, by which estimator.
+        modules: the candidates' sizes.
+        head: the start of the head, the same as in `fit`.
+        training: as in `fit`.
+
+    Raises:
+        AttachError: the encoder cannot take one of the kinds, or is in use.
+    """
+    tokens = task.tokenised(encoder)
+    first = start_head(encoder, tokens, head or HeadOptions())
+    options, modules = options or FisherOptions(), modules or ModuleOptions()
+    training = training or TrainOptions()
+    table, grams = measure_fisher(encoder, first, tokens, modules, options)
+    rates = training.learning_rate
+
+    def model(plan: Plan) -> Classifier:
+        return start(encoder, task, plan, head=head, train_head=training.train_head).module
+
+    pilot = run_pilot(model, pilot_plans(table, grams, rates), tokens, training)
+    return Measurement(table, grams, pilot, rates)
+
+
+def select(
+    measured: Measurement,
+    method: Method | None = None,
+    options: SelectOptions | None = None,
+    rates: RateOptions | None = None,
+) -> Plan:
+    """The plan of one method: by default, the kind that did best in the pilot, at every layer,
+    or, where there was none, that of the highest score under `options.criterion`.
+
+    Raises:
+        PlanError: where nothing is within the budget, or a kind was not measured.
+    """
+    method = method or (Race() if measured.pilot.arms else ByCriterion())
+    rates, options, name = rates or measured.rates, options or SelectOptions(), method.rule
+    return select_plan(measured.table, measured.grams, name, method, options, rates, measured.pilot)
+
+
+def start(
+    encoder: TextEncoder,
+    task: Task,
+    plan: Plan,
+    seed: int = 0,
+    head: HeadOptions | None = None,
+    train_head: bool = True,
+) -> Model:
+    """The model as training starts from it, for a loop of your own (`Model.module`).
+
+    The encoder stays free for other models; weights are shared, unless the plan trains them all.
+    """
+    tokens, own = task.tokenised(encoder), encoder.twin(plan.full)
+    module = plan_model(own, start_head(own, tokens, head or HeadOptions()), plan, seed, train_head)
+    module.task = tokens.facts
+    return Model(module, plan, encoder, task.options.max_length, seed)
+
+
+def fit(
+    encoder: TextEncoder,
+    task: Task,
+    plan: Plan | None = None,
+    seed: int = 0,
+    options: TrainOptions | None = None,
+    head: HeadOptions | None = None,
+) -> Model:
+    """Train a plan; without one, measure and select it first.
+
+    Args:
+        seed: of the modules' start, of dropout and of the order of examples.
+        options: batch size, epochs, schedule and the like.
+
+    Raises:
+        AttachError: the plan is for another encoder.
+        TrainingError: a loss stops being finite.
+    """
+    options = options or TrainOptions()
+    plan = plan or select(measure(encoder, task, head=head, training=options))
+    model = start(encoder, task, plan, seed, head, options.train_head)
+    model.training = train(model.module, plan, task.tokenised(encoder), options, seed)
+    return model

@@ -1,0 +1,187 @@
+"""Labelled texts in memory: a task without files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import numpy as np
+import pandas as pd
+
+from fishpal.api.encoder import TextEncoder
+from fishpal.api.labels import TaskOptions, all_numbers, spec_of
+from fishpal.common.errors import DataError, brief, caution
+from fishpal.encoders.tokenizer import encode, examples_of
+from fishpal.params import catalog
+from fishpal.params.sections import Tokenize, check_name
+from fishpal.records.examples import Example
+from fishpal.records.facts import TaskFacts
+from fishpal.records.task import TokenisedTask
+from fishpal.tasks.clean import TEXTS, clean_frame
+from fishpal.tasks.frames import check_columns, read_frame
+from fishpal.tokens.splitting import split_train
+from fishpal.tokens.tokenization import check_length, scale_of
+
+
+@dataclass(frozen=True)
+class Task:
+    """Texts, or pairs of texts, with labels as they are.
+
+    Attributes:
+        name: for messages and records.
+        rows: columns `text`, for pairs `text_pair`, and `label`: class indices or numbers.
+        spec: the columns, classes, sizes and metrics, as a catalog's entry has them.
+        options: of tokenising and cutting.
+    """
+
+    name: str
+    rows: pd.DataFrame = field(repr=False)
+    spec: catalog.Task
+    options: Tokenize
+    _tokens: dict[Any, TokenisedTask] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        text: str | Sequence[str] = "text",
+        label: str = "label",
+        **options: Unpack[TaskOptions],
+    ) -> Self:
+        """Of a pandas frame; `text` names a column, or the two of pairs.
+
+        Raises:
+            DataError: naming column and row of a text or label that is none.
+            ParamsError: an option is out of range.
+        """
+        name = options.get("name", "task")
+        check_name("name", name)
+        texts = (text,) if isinstance(text, str) else tuple(map(str, text))
+        columns = catalog.Columns(texts, str(label))
+        frame = frame.rename(columns=str).reset_index(drop=True)
+        check_columns(name, [*texts, columns.label], list(frame.columns))
+        spec = spec_of(columns, frame[columns.label], options)
+        tokenize = Tokenize(options.get("max_length", 128), options.get("seed", 0))
+        return cls(name, clean_frame(spec, frame, name), spec, tokenize)
+
+    @classmethod
+    def from_lists(
+        cls,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        labels: Sequence[Any],
+        **options: Unpack[TaskOptions],
+    ) -> Self:
+        """Of texts, or pairs of texts, and as many labels."""
+        columns = as_columns(texts)
+        if len(labels) != len(columns[0]):
+            found = f"{len(columns[0])} texts and {len(labels)} labels"
+            raise DataError(f"{options.get('name', 'task')}: {found}; allowed: as many")
+        names = TEXTS[: len(columns)]
+        cells = {n: pd.Series(each, dtype=object) for n, each in zip(names, columns, strict=True)}
+        frame = pd.DataFrame(cells).assign(label=pd.Series(list(labels)))
+        return cls.from_frame(frame, names, "label", **options)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        text: str | Sequence[str] = "text",
+        label: str = "label",
+        **options: Unpack[TaskOptions],
+    ) -> Self:
+        """Of one split of `datasets`, with the names of its classes where it has them."""
+        features = getattr(dataset, "features", None)
+        if features is None:
+            found = type(dataset).__name__
+            raise DataError(f"dataset is {found}; allowed: one split, as dataset['train']")
+        names = getattr(features.get(label), "names", None)
+        wanted = [*((text,) if isinstance(text, str) else text), label]
+        check_columns(options.get("name", "task"), wanted, list(features))
+        frame = pd.DataFrame({key: pd.Series(list(dataset[key])) for key in wanted})
+        if names:
+            known = dict(enumerate(names))  # -1, where a row has no label, is none of them
+            frame[label] = pd.Series([known.get(each) for each in frame[label]], dtype=object)
+            options.setdefault("classes", names)
+        return cls.from_frame(frame, text, label, **options)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        text: str | int | Sequence[str | int] = "text",
+        label: str | int = "label",
+        header: bool = True,
+        quoting: str | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Self:
+        """Of a CSV, TSV, JSON Lines or Parquet file, also compressed.
+
+        Args:
+            header: whether the first row names the columns; else they are numbered from 0.
+            quoting: `none` takes quotes as they stand; None: as the ending says.
+        """
+        texts = [text] if isinstance(text, str | int) else list(text)
+        frame = read_frame(path, [*texts, label], header=header, quoting=quoting)
+        if not options.get("classes") and all_numbers(frame[str(label)]):
+            frame[str(label)] = pd.to_numeric(frame[str(label)])
+        return cls.from_frame(frame, list(map(str, texts)), str(label), **options)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes; None: a regression."""
+        return None if self.spec.labels is None else tuple(map(str, self.spec.labels))
+
+    def tokenised(self, encoder: TextEncoder) -> TokenisedTask:
+        """Cut into fit and selection as the pipeline cuts train, and tokenised."""
+        key = encoder.sha256, encoder.folder
+        if key not in self._tokens:
+            columns = [self.rows[column].tolist() for column in TEXTS if column in self.rows]
+            texts, numbers = list(zip(*columns, strict=True)), self.rows["label"].to_numpy()
+            seed = self.options.split_seed
+            parts = split_train(numbers, texts, self.spec.sizes, seed, self.name)
+            if parts.duplicates:
+                caution(f"{self.name}: {parts.duplicates} texts stand in selection, too: left out")
+            scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
+            facts = TaskFacts(self.name, self.classes, encoder.tokenizer.pad_token_id, scale)
+            make = partial(self.examples, encoder, standardise=facts.standardise)
+            self._tokens[key] = TokenisedTask(facts, make(parts.fit), make(parts.selection))
+        return self._tokens[key]
+
+    def examples(
+        self, encoder: TextEncoder, rows: Any = slice(None), standardise: Any = None
+    ) -> list[Example]:
+        """Some rows tokenised; their labels as they are, or standardised."""
+        part = self.rows.iloc[rows]
+        columns = [part[column].tolist() for column in TEXTS if column in part]
+        check_length(encoder.tokenizer, self.options.max_length, pair=len(columns) == 2)
+        encoded = encode(encoder.tokenizer, columns, self.options.max_length, encoder.limits)
+        cut = sum(bool(one.overflowing) for one in encoded.encodings)
+        if cut:
+            length = self.options.max_length
+            caution(f"{self.name}: {cut} of {len(part)} texts were cut at max_length {length}")
+        labels = part["label"].tolist()
+        return examples_of(encoded, [standardise(y) for y in labels] if standardise else labels)
+
+
+def as_columns(texts: Any) -> list[list[Any]]:
+    """Texts as one column, pairs of texts as two; `DataError` for what is neither."""
+    found = list(texts.itertuples(index=False, name=None)) if hasattr(texts, "itertuples") else (
+        [texts] if isinstance(texts, str) else list(texts)
+    )  # fmt: skip
+    found = [each[0] if _is_row(each) and len(each) == 1 else each for each in found]
+    pairs = [_is_row(each) for each in found]
+    if not any(pairs):
+        return [found]
+    if not all(pairs) or any(len(each) != 2 for each in found):
+        row = next(i for i, each in enumerate(found) if not _is_row(each) or len(each) != 2)
+        what = f"texts: row {row + 1} is {brief(repr(found[row]))}"
+        raise DataError(f"{what}; allowed: all texts, or all pairs of texts")
+    return [[each[side] for each in found] for side in (0, 1)]
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, tuple | list | np.ndarray)

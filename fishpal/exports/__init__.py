@@ -1,0 +1,1 @@
+"""Leaving fishpal: models as folders that other libraries load."""

@@ -1,0 +1,113 @@
+"""A model whose modules merge into its encoder, as a folder of transformers or of
+sentence-transformers: other libraries then need to know nothing of fishpal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from fishpal.api.card import write_card
+from fishpal.api.model import Model
+from fishpal.common.errors import PlanError
+from fishpal.common.files import replacing, write_json
+from fishpal.encoders.classification import (
+    classification_model,
+    head_spec,
+    head_tensors,
+    named_config,
+)
+from fishpal.encoders.ports import config_of
+from fishpal.export import merge_lora
+from fishpal.models.classifier import Classifier
+
+
+@contextmanager
+def export_folder(
+    folder: str | Path, model: Model, form: str, licence: str | None, **how: Any
+) -> Iterator[Path]:
+    """A draft of the folder that gets tokenizer and model card, and appears as a whole."""
+    with replacing(folder) as draft:
+        draft.mkdir()
+        yield draft
+        model.encoder.tokenizer.save_pretrained(draft)
+        write_card(draft, model, form, licence, **how)
+
+
+def merged(model: Model) -> Classifier:
+    """A copy of the model whose encoder computes alone what it did with the modules.
+
+    `PlanError` where one of its modules adds computation, and so cannot merge.
+    """
+    copied = model.copy(full=True).module
+    merge_lora(copied)
+    left = sorted({module.kind.value for module in copied.candidates()})
+    if left:
+        allowed = "a plan of kinds that merge, as lora (else `export_onnx`)"
+        raise PlanError(f"the plan's {', '.join(left)} cannot be merged; allowed: {allowed}")
+    return copied
+
+
+@torch.no_grad()
+def own_unit(model: Model) -> tuple[Tensor, Tensor]:
+    """The head's weight (C, d) and bias (C); a regression's for predictions in the label's unit."""
+    weight, bias = model.module.head.weight.cpu().clone(), model.module.head.bias.cpu().clone()
+    scale = model.task.scale
+    return (weight, bias) if scale is None else (weight * scale.sd, bias * scale.sd + scale.mean)
+
+
+def export_transformers(model: Model, folder: str | Path, licence: str | None = None) -> None:
+    """Write transformers' own classification model, for `pipeline("text-classification")`.
+
+    The logits agree to 1e-4. A regression gives its number (`function_to_apply="none"`).
+
+    Raises:
+        PlanError: where a module does not merge.
+        EncoderError: where transformers' model takes no head on this pooling.
+    """
+    spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
+    head = head_tensors(spec, *own_unit(model))
+    encoder = merged(model).encoder.cpu()
+    config = named_config(model.encoder.folder, model.classes)
+    whole = classification_model(encoder, config, spec, head)
+    with export_folder(folder, model, "transformers", licence) as draft:
+        cast(PreTrainedModel, whole).save_pretrained(draft)
+
+
+def export_sentence_transformers(
+    model: Model, folder: str | Path, licence: str | None = None
+) -> None:
+    """Write a `SentenceTransformer` whose `encode` gives the logits, of either pooling.
+
+    The layout of sentence-transformers: transformer, pooling, and the head as a dense layer.
+    `PlanError` where a module does not merge.
+    """
+    weight, bias = own_unit(model)
+    encoder = cast(PreTrainedModel, merged(model).encoder.cpu())
+    names, width = model.classes or ("value",), weight.shape[1]
+    config_of(encoder).id2label = dict(enumerate(names))
+    config_of(encoder).label2id = {name: number for number, name in enumerate(names)}
+    pooling = {"word_embedding_dimension": width} | {
+        f"pooling_mode_{each}": model.encoder.pooling == ours
+        for each, ours in (("cls_token", "cls"), ("mean_tokens", "mean"))
+    }
+    dense = {"in_features": width, "out_features": len(weight), "bias": True}
+    parts = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for i, (path, name) in enumerate(parts.items())
+    ]
+    with export_folder(folder, model, "sentence-transformers", licence) as draft:
+        encoder.save_pretrained(draft)
+        write_json(draft / "modules.json", modules)
+        sizes = {"max_seq_length": model.max_length, "do_lower_case": False}
+        write_json(draft / "sentence_bert_config.json", sizes)
+        write_json(draft / "1_Pooling/config.json", pooling)
+        identity = {"activation_function": "torch.nn.modules.linear.Identity"}
+        write_json(draft / "2_Dense/config.json", dense | identity)
+        tensors = {"linear.weight": weight, "linear.bias": bias}
+        save_file(tensors, draft / "2_Dense/model.safetensors")

@@ -1,0 +1,55 @@
+"""LoRA as a checkpoint that `peft` loads, with the head where transformers' own model takes it."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from fishpal.api.model import Model
+from fishpal.common.errors import EncoderError
+from fishpal.common.files import read_json, write_json
+from fishpal.encoders.classification import base_prefix, head_spec, head_tensors, named_config
+from fishpal.export import export_peft as export_bare
+from fishpal.exports.merged import export_folder, own_unit
+from fishpal.models.classifier import Classifier
+
+ROOT = "base_model.model."
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def export_peft(model: Model | Classifier, folder: str | Path, licence: str | None = None) -> None:
+    """Write a `peft` checkpoint.
+
+    Where transformers' classification model takes the head (cls pooling), for that model, with
+    the head in `modules_to_save`: `PeftModel.from_pretrained(AutoModelForSequenceClassification…)`
+    gives the logits, to 1e-4. Else for the bare encoder, with the head beside
+    (`fishpal.export.export_peft`, which a `Classifier` always gets).
+
+    Raises:
+        PlanError: where the model has modules that peft does not know, or none.
+    """
+    if isinstance(model, Classifier):
+        export_bare(model, folder)
+        return
+    try:
+        spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
+    except EncoderError:
+        spec = None
+    names = len(model.classes or ("value",))
+    how = {"auto": "AutoModelForSequenceClassification", "number": f", num_labels={names}"}
+    if spec is None:
+        beside = "  # pooling and head.safetensors come on top"
+        how = {"auto": "AutoModel", "number": "", "beside": beside}
+    with export_folder(folder, model, "peft", licence, **{"beside": ""} | how) as draft:
+        export_bare(model.module, draft)
+        config = read_json(draft / CONFIG) | {"base_model_name_or_path": model.encoder.name}
+        config["revision"] = model.encoder.revision
+        if spec is not None:
+            tensors = load_file(draft / WEIGHTS)
+            prefix = base_prefix(named_config(model.encoder.folder, model.classes))
+            tensors = {n.replace(ROOT, f"{ROOT}{prefix}.", 1): t for n, t in tensors.items()}
+            head = head_tensors(spec, *own_unit(model))
+            tensors |= {ROOT + name: tensor for name, tensor in head.items()}
+            save_file(tensors, draft / WEIGHTS)
+            config |= {"task_type": "SEQ_CLS", "modules_to_save": spec.modules}
+            (draft / "head.safetensors").unlink()
+        write_json(draft / CONFIG, config)

@@ -1,0 +1,164 @@
+"""The passes over a sample with groups of candidates attached, on one process or several."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fishpal.common.kinds import Estimator
+from fishpal.common.progress import tqdm
+from fishpal.fisher.accumulate import (
+    Accumulator,
+    Scores,
+    accumulate_jacobian,
+    accumulate_scores,
+    score_vector,
+)
+from fishpal.fisher.gradients import LogitGradients, logit_gradients
+from fishpal.fisher.sample import Sample
+from fishpal.models.batching import collate
+from fishpal.models.classifier import Batch, Classifier
+from fishpal.modules import CandidateModule
+from fishpal.params.options import FisherOptions
+from fishpal.records.grams import contrasts
+
+Candidates = list[CandidateModule]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured on what.
+
+    `logits` (n, C) of the sample and the `features` (n, d) before the head are filled batch by
+    batch.
+    """
+
+    model: Classifier
+    sample: Sample
+    options: FisherOptions
+    logits: Tensor
+    features: Tensor
+
+    def scores(self) -> Tensor:
+        """∂ log p / ∂f at the observed labels, (n, C)."""
+        return score_vector(self.logits, self.sample.labels)
+
+    def groups(self, groups: list[Candidates], progress: bool) -> list[Accumulator]:
+        """Every candidate's sums: one group after the other."""
+        passes = 1 if self.options.gram else 2
+        steps, silent = passes * len(groups) * len(self.sample.batches), None if progress else True
+        with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
+            torch.manual_seed(self.options.seed)  # of dropout, where it is left on
+            return [each for candidates in groups for each in self._group(candidates, bar)]
+
+    def _group(self, candidates: Candidates, bar: tqdm) -> list[Accumulator]:
+        """Run all batches with these candidates attached."""
+        device, (examples, outputs) = self.model.head.weight.device, self.logits.shape
+        rank, world = _process(device)
+        shape = (examples, max(outputs - 1, 1)) if self.options.gram else None
+        dtype = torch.promote_types(self.model.head.weight.dtype, torch.float32)
+        accumulators = [Accumulator(module, examples, shape, dtype) for module in candidates]
+        self.logits.zero_()
+        self.features.zero_()
+        mine = self.sample.batches[rank::world]
+        self.model.attach(candidates)
+        try:
+            for index in mine:
+                self._batch(accumulators, index)
+                bar.update(world)
+            if world > 1:
+                self._sum_over_processes(accumulators)
+            if not self.options.gram:  # the signs are known now: all gradients once more
+                for index in mine:
+                    self._project(accumulators, index)
+                    bar.update(world)
+        finally:
+            self.model.detach()
+        if self.options.gram:
+            scores = self.scores() @ torch.from_numpy(contrasts(outputs)).to(self.logits)
+            for accumulator in accumulators:
+                accumulator.project_rows(scores, self.sample.half)
+        elif world > 1:
+            for accumulator in accumulators:
+                accumulator.projections = _sum(accumulator.projections.to(device)).cpu()
+        return accumulators
+
+    def _pass(self, index: list[int]) -> tuple[LogitGradients, Scores]:
+        """A forward pass of one batch; keeps logits and features."""
+        model, sample = self.model, self.sample
+        device = model.head.weight.device
+        batch: Batch = collate([sample.examples[i] for i in index], sample.pad_id)
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        features: list[Tensor] = []
+        seen = model.head.register_forward_pre_hook(lambda _, inputs: features.extend(inputs))
+        try:
+            found = logit_gradients(
+                model, list(model.candidates()), batch, DTYPES[self.options.precision]
+            )
+        finally:
+            seen.remove()
+        self.logits[index] = found.logits.float().cpu()
+        self.features[index] = features[0].detach().float().cpu()
+        return found, Scores.of(found.logits, batch["labels"], sample.uniform[index].to(device))
+
+    def _batch(self, accumulators: list[Accumulator], index: list[int]) -> None:
+        """Add one batch to the accumulators."""
+        options, half = self.options, self.sample.half[index]
+        found, scores = self._pass(index)
+        half = half.to(found.logits.device)
+        if options.gram or options.estimator == Estimator.EXACT:
+            columns = [column.expand_as(found.logits) for column in scores.basis.T]
+            jacobian = list(found.gradients(columns))
+            accumulate_jacobian(accumulators, jacobian, scores, options.estimator, half)
+            if options.gram:
+                for position, accumulator in enumerate(accumulators):
+                    accumulator.add_rows(torch.tensor(index), jacobian, position)
+        else:
+            sampled = options.estimator == Estimator.SAMPLED
+            vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
+            passes = found.gradients(vectors)
+            accumulate_scores(accumulators, passes, options.estimator, half)
+
+    def _project(self, accumulators: list[Accumulator], index: list[int]) -> None:
+        """Set one batch's projections on the signs that all batches gave."""
+        found, scores = self._pass(index)
+        for gradients in found.gradients([scores.observed]):
+            for accumulator, tensors in zip(accumulators, gradients, strict=True):
+                flat = torch.cat([tensors[name].flatten(1) for name in accumulator.sizes], dim=1)
+                half, signs = self.sample.half[index], accumulator.signs()
+                accumulator.add_projections(torch.tensor(index), flat, half, signs)
+
+    def _sum_over_processes(self, accumulators: list[Accumulator]) -> None:
+        """Replace every running sum by its sum over processes; what others measured is 0 here."""
+        device = self.model.head.weight.device
+        for shared in (self.logits, self.features):
+            shared.copy_(_sum(shared.to(device)))
+        for accumulator in accumulators:
+            for sums in (accumulator.squares, accumulator.sums):
+                for name in sums:
+                    sums[name] = _sum(sums[name])
+            if accumulator.rows is not None:
+                accumulator.rows = _sum(accumulator.rows.to(device)).cpu()
+
+
+def is_main_process() -> bool:
+    """True in the one process that should write files."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _process(device: torch.device) -> tuple[int, int]:
+    """This process's rank and the number of processes, (0, 1) where none were launched."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    return state.process_index, state.num_processes
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    from accelerate.utils import reduce
+
+    return reduce(tensor, "sum")

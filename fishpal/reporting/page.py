@@ -1,0 +1,242 @@
+"""`results.html`: the report as one file that asks nobody for anything.
+
+The sentences and tables are the Markdown report's own, turned into HTML here; no text reaches
+the page but through `as_html` or the template's escaping. Beside them the page holds what
+Markdown cannot: tables that sort, a scatter whose axes are chosen, params, and why each plan.
+"""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fishpal.params.catalog import Source
+from fishpal.params.load import Params
+from fishpal.params.sections import EncoderSource
+from fishpal.reporting.canvas import figure_svg, ink
+from fishpal.reporting.cautions import cautions
+from fishpal.reporting.comparison import Comparison, TaskReport
+from fishpal.reporting.figures import draw_curves, draw_scores, style_of
+from fishpal.reporting.grid import MethodResults, TaskResults
+from fishpal.reporting.markdown import LETTERS, code, escape, plain, table
+from fishpal.reporting.overview import MARKS, overview_table, verdicts
+from fishpal.reporting.prose import (
+    baseline_line,
+    data_line,
+    introduction,
+    notes,
+    task_verdicts,
+)
+from fishpal.reporting.tables import comparison_table, metrics_table
+
+FILES = Path(__file__).parent / "page_files"
+INSIDE = r"((?:\\.|[^\\])+?)"  # an escaped star ends nothing
+MARKDOWN = re.compile(rf"\\(.)|`([^`]*)`|\*\*{INSIDE}\*\*|\*{INSIDE}\*", re.S)
+NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)(?: ([KM])\b)?")
+UNITS = {None: 1.0, "K": 1e3, "M": 1e6}
+LONG = 28  # characters of a cell that may be broken into lines
+SIGNIFICANT = 6  # digits of a point in the scatter
+# What the plan's own record is shown by elsewhere on the page.
+SHOWN = ("version", "task", "method", "encoder", "layers", "learning_rate")
+
+
+def page_html(params: Params, reports: Sequence[TaskReport]) -> str:
+    """The whole page; the same results give the same bytes."""
+    files = {name: (FILES / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
+    digest = base64.b64encode(hashlib.sha256(files["js"].encode()).digest()).decode()
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        **options,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return (
+        environment.get_template("page.html").render(
+            css=Markup(files["css"]),
+            js=Markup(files["js"]),
+            digest=digest,
+            introduction=as_html(introduction(params, reports[0].results)),
+            warnings=[as_html(line) for line in cautions([each.results for each in reports])],
+            overview=html_table(overview_table(reports)),
+            marks=as_html(MARKS),
+            verdicts=[as_html(line) for line in verdicts(reports)],
+            tasks=[_task(report) for report in reports],
+            params=_params(params),
+            notes=[as_html(line) for line in notes(params.report)],
+        )
+        + "\n"
+    )
+
+
+def as_html(markdown: str) -> Markup:
+    """One line of the report's Markdown: code, bold, italic, and escaped characters.
+
+    Whatever else it holds stays text, so that nothing in it can become a tag.
+    """
+    parts, end = [], 0
+    for found in MARKDOWN.finditer(markdown):
+        parts.append(_text(markdown[end : found.start()]))
+        end = found.end()
+        literal, name, bold, italic = found.groups()
+        if literal is not None:
+            parts.append(html.escape(literal))
+        elif name is not None:
+            parts.append(f"<code>{_text(name)}</code>")
+        else:
+            tag = "strong" if bold is not None else "em"
+            parts.append(f"<{tag}>{as_html(bold or italic)}</{tag}>")
+    return Markup("".join([*parts, _text(markdown[end:])]))
+
+
+def _text(text: str) -> str:
+    return html.escape(html.unescape(text))
+
+
+def html_table(markdown: str) -> Markup:
+    """A table of the report's, its cells with the numbers that they sort by."""
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in markdown.splitlines()]
+    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    heads = "".join(f"<th><button>{as_html(cell)}</button></th>" for cell in header)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+    return Markup(
+        f'<div class="wide"><table>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody>\n</table></div>"
+    )
+
+
+def _cell(markdown: str) -> str:
+    value = sort_value(markdown)
+    data = "" if value is None else f' data-value="{value:.12g}"'
+    data += ' class="long"' if len(markdown) > LONG else ""
+    return f"<td{data}>{as_html(markdown)}</td>"
+
+
+def sort_value(cell: str) -> float | None:
+    """The number that a cell begins with, its unit K or M taken in; None where there is none."""
+    found = NUMBER.match(cell.lstrip("*"))
+    return float(found[1].replace(",", "")) * UNITS[found[2]] if found else None
+
+
+def _task(report: TaskReport) -> dict[str, Any]:
+    results = report.results
+    return {
+        "name": results.name,
+        "verdicts": [as_html(line) for line in task_verdicts(report)],
+        "data": as_html(data_line(results)),
+        "comparisons": [
+            {
+                "title": as_html(f"{results.metric} on {escape(each.split)}"),
+                "baseline": as_html(baseline_line(each)),
+                "table": html_table(comparison_table(report, each)),
+                "chart": _chart(report, each),
+            }
+            for each in report.comparisons
+        ],
+        "scores": Markup(figure_svg(draw_scores, report)),
+        "curves": Markup(figure_svg(draw_curves, report)),
+        "rates": html_table(rates_table(results)),
+        "plans": [_why(method, report.equal) for method in results.methods],
+        "loss": results.loss,
+        "metrics": html_table(metrics_table(results)),
+    }
+
+
+def _chart(report: TaskReport, comparison: Comparison) -> dict[str, Any]:
+    """What the scatter draws: axes by key, the first two chosen, and a point a method."""
+    results, names = report.results, [method.name for method in report.results.methods]
+    axes = {
+        "kept": "parameters kept at inference",
+        "score": f"{results.metric} on {plain(comparison.split)}",
+        "loss": f"loss on {plain(comparison.split)}",
+        "trainable": "parameters trained",
+        "training": "training seconds",
+        "selection": "selection seconds",
+    }
+    points = []
+    for method in results.methods:
+        score = comparison.scores[method.name]
+        values = {
+            "kept": method.parameters.kept,
+            "score": score.mean,
+            "loss": float(method.scores(comparison.split, "loss").mean()),
+            "trainable": method.parameters.trainable,
+            "training": method.training_seconds,
+            "selection": method.selection_seconds,
+        }
+        interval = [float(f"{end:.{SIGNIFICANT}g}") for end in score.interval()]
+        points.append(
+            {"name": method.name, "colour": ink(style_of(method.name, names)["color"])}
+            | {key: float(f"{value:.{SIGNIFICANT}g}") for key, value in values.items()}
+            | {"interval": interval, "untrained": method.kept_start}
+        )
+    return {"axes": axes, "points": points}
+
+
+def rates_table(results: TaskResults) -> str:
+    """Every method's learning rates, as its plan gives them: a row a method."""
+    found = {m.name: dict(flat(m.plan.to_json().get("learning_rate"))) for m in results.methods}
+    columns = list(dict.fromkeys(key for rates in found.values() for key in rates))
+    rows = [
+        [code(name), *(escape(rates[key]) if key in rates else "—" for key in columns)]
+        for name, rates in found.items()
+    ]
+    return table(["method", *map(escape, columns)], rows)
+
+
+def _why(method: MethodResults, equal: Mapping[str, str]) -> dict[str, Any]:
+    """A method's plan, layer by layer, and all that its record says of how it came about."""
+    data = {key: value for key, value in method.plan.to_json().items() if key not in SHOWN}
+    data["reason"].pop("scores", None)  # the heat map
+    layers = "full" if method.plan.full else " ".join(LETTERS[kind] for kind in method.plan.layers)
+    facts = [(plain(key), plain(value)) for key, value in flat(data)]
+    return {"name": method.name, "layers": layers, "equal": equal.get(method.name), "facts": facts}
+
+
+def _params(params: Params) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The params of the run, section by section, without any path of the machine."""
+    tasks = {f"catalog.{name}": params.task(name) for name in params.grid.tasks}
+    methods = {name: asdict(params.method(name)) for name in params.grid.methods}
+    sourced = {name: asdict(each) | _source(each.source) for name, each in tasks.items()}
+    encoder = asdict(params.encoder) | _source(params.encoder.source)
+    rest = ("tokenize", "modules", "head", "fisher", "select", "train", "evaluate", "report")
+    sections = {"grid": asdict(params.grid), "encoder": encoder} | sourced | {"methods": methods}
+    sections |= {name: asdict(getattr(params, name)) for name in rest}
+    return [
+        (name, [(plain(key), plain(value)) for key, value in flat(section)])
+        for name, section in sections.items()
+    ]
+
+
+def _source(source: Source | EncoderSource) -> dict[str, str]:
+    return {"source": source.describe(), "licence": source.licence}
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """A record as dotted keys and printed values, whatever it holds."""
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from flat(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+        for number, each in enumerate(value):
+            yield from flat(each, f"{key}.{number}")
+    elif key:
+        yield key, _printed(value)
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_printed, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == {}:
+        return "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,87 @@
+"""The report's sentences that both the Markdown and the page show, each in Markdown."""
+
+from fishpal.params.catalog import Source
+from fishpal.params.load import Params
+from fishpal.params.options import ReportOptions
+from fishpal.params.sections import EncoderSource
+from fishpal.reporting.comparison import Comparison, TaskReport
+from fishpal.reporting.grid import TaskResults
+from fishpal.reporting.markdown import code, codes, compact, count, escape
+from fishpal.reporting.overview import verdict
+
+LONGEST_SOURCE = 200  # characters
+
+
+def introduction(params: Params, results: TaskResults) -> str:
+    """What was compared, in which encoder, by which protocol."""
+    grid, facts, source = params.grid, results.methods[0].plan.encoder, params.encoder.source
+    cells = len(grid.tasks) * len(grid.methods) * len(grid.seeds)
+    seeds = ", ".join(map(str, grid.seeds))
+    encoder = (
+        f"The encoder is {describe_source(source)}: type {escape(facts.type)}, {facts.layers}"
+        f" layers, {facts.hidden} wide, {compact(facts.parameters)} parameters,"
+        f" {params.encoder.pooling} pooling."
+    )
+    return (
+        f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
+        f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"
+        f" {count(cells, 'cell')}. {encoder} Every method gets the same examples, head, seeds and"
+        " schedule; checkpoints are picked on the selection part of train, and the splits"
+        " reported here are used for nothing else."
+    )
+
+
+def describe_source(source: Source | EncoderSource) -> str:
+    """A source and its licence, without any path of the machine."""
+    return f"{escape(source.describe(), LONGEST_SOURCE)} (licence {escape(source.licence)})"
+
+
+def data_line(results: TaskResults) -> str:
+    """Where a task's rows come from, and how many of them were used and dropped."""
+    task, number = results.task, results.counts.removed_duplicates
+    sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.splits.items()]
+    labels = [escape(label) for label in task.labels or ()]
+    text = " and ".join(escape(column) for column in task.columns.text)
+    dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
+    if number:
+        dropped.append(f"{number:,} (of fit, since they stand in selection)")
+    return (
+        f"Source: {describe_source(task.source)}. Text {text}, label {escape(task.columns.label)}:"
+        f" {'classes ' + ', '.join(labels) if labels else 'a regression'}."
+        f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
+    )
+
+
+def baseline_line(comparison: Comparison) -> str:
+    if comparison.baseline is None:
+        return f"The comparison compares nothing: {comparison.nothing}."
+    return f"The best single-kind baseline is {code(comparison.baseline)}."
+
+
+def task_verdicts(report: TaskReport) -> list[str]:
+    """One a headline split, which it names where there are several."""
+    found = [(escape(each.split), verdict(report, each)) for each in report.comparisons]
+    return [found[0][1]] if len(found) == 1 else [f"{split}: {text}" for split, text in found]
+
+
+def notes(options: ReportOptions) -> list[str]:
+    """How the numbers are to be read."""
+    return [
+        "The best single-kind baseline is the one with the highest mean score in its very table,"
+        " the strongest in hindsight and so the hardest to beat. So is the constant answer: the"
+        " one class, or number, that scores best if given to every example.",
+        f"Intervals: {100 * options.confidence:g} % percentile intervals of"
+        f" {options.resamples:,} resamples of seeds and examples, paired between methods. A"
+        " difference is called one, and in bold, where its interval excludes zero. They are not"
+        " corrected for the number of comparisons and hold no variance of the training data or of"
+        " the choice of a plan.",
+        "Standard deviations are over seeds.",
+        "trainable: parameters updated in training. kept: those that stay at inference beyond the"
+        " frozen encoder, head included. total: encoder and kept. Shares are of the encoder's"
+        " parameters.",
+        "Scores of candidates have their criterion's unit and compare within one picture.",
+        "Seconds are wall clock on the machine that ran the stage, mean over seeds for training;"
+        " they differ between runs. selection: measuring the Fisher table (once a task), where the"
+        " plan or its rates come from it; the pilot, where it chose the kind; and choosing. The"
+        " pilot's seconds are not counted where it gave the length alone, which all methods share.",
+    ]

@@ -1,0 +1,117 @@
+"""Learning rates from the per-example gradients, without a training (design §6, "rates").
+
+Adam's step is nearly a sign step (Kingma & Ba 2015, §2). Along η · s with s = sign(ḡ), ḡ the mean
+gradient of log p, the loss falls by η ‖ḡ‖₁ − ½ η² E[(g · s)²], where the Fisher information stands
+for the curvature; so the best single step is η* = ‖ḡ‖₁ / E[(g · s)²]. A table holds u = g · s of
+every example and candidate, and u of a kind at every layer is their sum.
+
+η* is of one step at the start, from some hundred examples: it tells scales apart (of kinds, sizes,
+encoders), and carries noise itself. So a rate follows it half way, on a log scale, from the rate
+that is usual for the kind, and not at all where the gradients are noise:
+
+    rate = usual · (η* / typical)^½ · (REFERENCE / updates)^decay,    η* / typical within [1/9, 9]
+
+It falls with the number of updates where the module is a product of two matrices that grow
+together. How the numbers were found, and how they do where they were not: reports/rates.md.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.common.errors import PlanError
+from fishpal.common.files import rounded
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import LearningRates, RateOptions
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams
+from fishpal.records.plan import RateReason
+from fishpal.selection.reliability import NOISE, z_score
+
+REFERENCE = 125  # updates of the trainings that the usual rates are of
+FOLLOW = 0.5  # exponent of η* / typical
+FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class Law:
+    """Of one kind: its usual rate at `REFERENCE` updates, and its η* on usual tasks."""
+
+    usual: float
+    typical: float
+    decay: float = 0.0
+
+
+LAWS: dict[str, Law] = {
+    ModuleKind.PREFIX: Law(0.1, 0.25),
+    ModuleKind.ADAPTER: Law(3e-3, 4e-3),
+    # At B = 0 only B's gradient speaks; A then grows with it, so that a step moves ever more.
+    ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
+    HEAD: Law(1e-2, 0.03),
+}
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Every kind's rate, and why: of those that were `auto` alone."""
+
+    rates: LearningRates
+    reasons: dict[str, RateReason]
+
+
+def resolve_rates(
+    options: RateOptions, table: FisherTable, grams: Grams | None, updates: int
+) -> Rates:
+    """Numbers for all that is `auto`, of the kinds that the table measured.
+
+    Raises:
+        PlanError: where the table lacks projections.
+    """
+    given = {each.name: getattr(options, each.name) for each in fields(options)}
+    rates, reasons = LearningRates(), {}
+    for name, rate in given.items():
+        if rate != "auto":
+            rates = replace(rates, **{name: rate})
+        elif name == HEAD or name in table.kinds:
+            reason = explain_rate(name, _projections(name, table, grams), updates)
+            rates = replace(rates, **{name: rounded(reason.rate)})
+            reasons[name] = reason
+    return Rates(rates, reasons)
+
+
+def best_step(projections: NDArray[np.float64]) -> float:
+    """η* = mean u / mean u² of projections u (n); 0 where they all are."""
+    square = float(np.mean(projections**2))
+    return float(np.mean(projections)) / square if square > 0 else 0.0
+
+
+def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
+    """The rate of a kind at every layer, or of the head, from its projections (2, n)."""
+    law, step, signal = LAWS[name], best_step(projections[0]), z_score(projections[1])
+    follow = 1.0
+    if signal >= NOISE and step > 0:
+        follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** FOLLOW
+    shorter = (REFERENCE / updates) ** law.decay
+    return RateReason(
+        rate=rounded(law.usual * follow * shorter),
+        step=rounded(step),
+        signal=rounded(signal),
+        usual=law.usual,
+        by_step=rounded(follow),
+        by_length=rounded(shorter),
+    )
+
+
+def _projections(name: str, table: FisherTable, grams: Grams | None) -> NDArray[np.float64]:
+    """Of the head, or of a kind at every layer, (2, n)."""
+    found = None if grams is None else grams.head
+    if name != HEAD and grams is not None:
+        wanted = [(layer, ModuleKind(name)) for layer in range(table.encoder.layers)]
+        has_all = all(key in grams.projections for key in wanted)
+        found = np.sum([grams.projections[key] for key in wanted], axis=0) if has_all else None
+    if found is None:
+        what = f"train.learning_rate.{name} is auto, and the Fisher table of task {table.task}"
+        raise PlanError(f"{what} has no projections; allowed: a number, or a table measured anew")
+    return found

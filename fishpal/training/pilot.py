@@ -1,0 +1,185 @@
+"""The pilot: how long a task's trainings have to be, and which kind learns best, found once.
+
+Arms (one kind at every layer, each at its rate) train side by side at a constant rate, so that no
+planned length shapes their losses, with looks at the selection part at two points a doubling of
+the updates. Once an arm has learnt, the worst one is dropped at every look (successive halving,
+Jamieson & Talwalkar 2016, one at a time); the last one goes on until its loss is flat.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from accelerate import Accelerator
+
+from fishpal.common.errors import TrainingError
+from fishpal.common.progress import tqdm
+from fishpal.models.batching import endless_batches
+from fishpal.models.classifier import Classifier
+from fishpal.params.options import TrainOptions
+from fishpal.records.examples import lengths
+from fishpal.records.pilot import Arm, Pilot, Source
+from fishpal.records.plan import Plan
+from fishpal.records.task import TokenisedTask
+from fishpal.training.run import TrainingRun
+from fishpal.training.train import fixed_updates, start_accelerator
+
+FIRST_LOOK = 32  # updates: five times the warm-up of a short training
+FIRST_DROP = 64  # two looks at every arm
+LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
+FLAT = 0.01  # share of it that a doubling of the updates has to take away to pay
+COST = 2  # trainings of `max_updates` that a pilot may cost
+
+StartModel = Callable[[Plan], Classifier]
+
+
+def run_pilot(
+    start: StartModel,
+    plans: Sequence[Plan],
+    task: TokenisedTask,
+    options: TrainOptions,
+    seed: int = 0,
+    *,
+    race: bool = False,
+    progress: bool = True,
+) -> Pilot:
+    """Find the number of updates of a task, in at most `COST` trainings of `max_updates`.
+
+    A task whose loss stays near the constant answer's gets `max_updates`: many tasks of pairs
+    learn nothing for the first hundred updates, and then all.
+
+    Args:
+        start: gives a fresh model of a plan, with an encoder of its own.
+        plans: the arms, each of one kind at every layer.
+        race: train the arms even where the options say how long to train.
+
+    Raises:
+        TrainingError: where every arm diverged.
+    """
+    floor, fixed = constant_loss(task), fixed_updates(options, len(task.fit))
+    source: Source = "updates" if options.epochs is None else "epochs"
+    if fixed is not None and not race:
+        return Pilot(fixed, source, floor)
+    longest = fixed or options.max_updates
+    constant = replace(options, schedule="constant")
+    accelerator = start_accelerator(options, seed)
+    arms = [_Arm(start(plan), plan, task, constant, accelerator, seed) for plan in plans]
+    silent = None if progress else True
+    with tqdm(total=COST * longest, desc="pilot", disable=silent) as bar:
+        found = _Race(arms, floor, longest).run(bar)
+    records = tuple(arm.record() for arm in arms)
+    return Pilot(fixed or found, source if fixed else "pilot", floor, records)
+
+
+def constant_loss(task: TokenisedTask) -> float:
+    """Mean loss on the selection part of the fit part's class frequencies, or its mean (0)."""
+    labels = np.array([example.label for example in task.selection])
+    if task.facts.labels is None:
+        return float(0.5 * np.mean(labels**2))
+    counts = np.bincount([int(e.label) for e in task.fit], minlength=task.facts.outputs)
+    # One more of each, so that a class that the fit part lacks costs no infinite loss.
+    return float(-np.log((counts + 1) / (counts + 1).sum())[labels].mean())
+
+
+class _Arm:
+    """One model under training."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        plan: Plan,
+        task: TokenisedTask,
+        options: TrainOptions,
+        accelerator: Accelerator,
+        seed: int,
+    ) -> None:
+        model.to(accelerator.device)
+        self.plan, self.fit, self.diverged = plan, task.fit, False
+        self.run = TrainingRun(model, plan, task, options, accelerator, FIRST_DROP)
+        self.per_epoch = math.ceil(len(task.fit) / options.batch_size)
+        rng = np.random.default_rng(seed)
+        self.batches = endless_batches(lengths(task.fit), options.batch_size, rng)
+        self.run.evaluate(0, 0.0)
+
+    @property
+    def best(self) -> float:
+        return self.run.result.best_loss
+
+    def best_until(self, update: int) -> float:
+        """Lowest selection loss of the looks up to `update`."""
+        curve = self.run.result.curve
+        return min(point.selection_loss for point in curve if point.update <= update)
+
+    def advance(self, before: int, until: int, bar: tqdm) -> None:
+        """Train on, and look."""
+        try:
+            for _, batch in zip(range(until - before), self.batches, strict=False):
+                self.run.step([self.fit[i] for i in batch])
+                bar.update()
+            self.run.evaluate(until, until / self.per_epoch)
+        except TrainingError:
+            self.diverged = True
+
+    def record(self) -> Arm:
+        kind = self.plan.kinds[0]
+        rate: float = getattr(self.plan.learning_rate, kind)
+        return Arm(kind, rate, tuple(self.run.result.curve), self.diverged)
+
+
+@dataclass
+class _Race:
+    """The arms still in it; `floor` is the constant answer's loss."""
+
+    alive: list[_Arm]
+    floor: float
+    longest: int
+    spent: int = 0
+
+    def run(self, bar: tqdm) -> int:
+        """Race to the end; the updates at which the last arm was flat."""
+        done = 0
+        for update in _looks(self.longest):
+            while not self._affordable(done, update):
+                self._drop()
+            for arm in self.alive:
+                arm.advance(done, update, bar)
+                self.spent += update - done
+            self.alive = [arm for arm in self.alive if not arm.diverged]
+            if not self.alive:
+                what = f"every arm of the pilot diverged by update {update}"
+                raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
+            done = update
+            if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
+                if len(self.alive) == 1 and self._flat(update):
+                    break
+                self._drop()
+        return done
+
+    def _affordable(self, done: int, update: int) -> bool:
+        """The arms can go on so far, and one of them to the end; the last one always can."""
+        ahead = len(self.alive) * (update - done) + self.longest - update
+        return len(self.alive) == 1 or self.spent + ahead <= COST * self.longest
+
+    def _has_learnt(self) -> bool:
+        return min(arm.best for arm in self.alive) < (1 - LEARNT) * self.floor
+
+    def _flat(self, update: int) -> bool:
+        (arm,) = self.alive
+        return arm.best_until(update // 2) - arm.best < FLAT * self.floor
+
+    def _drop(self) -> None:
+        """Leave the worst arm out, the last of equals; never the only one."""
+        if len(self.alive) > 1:
+            self.alive.remove(max(reversed(self.alive), key=lambda arm: arm.best))
+
+
+def _looks(longest: int) -> Iterator[int]:
+    """32, 48, 64, 96, 128, … up to `longest`, which is the last; a short race looks sooner."""
+    update, first = FIRST_LOOK, max(1, longest // 4)
+    while update > first:
+        update //= 2
+    while update < longest:
+        yield update
+        update += max(1, update // 2 if update & (update - 1) == 0 else update // 3)
+    yield longest

@@ -1,0 +1,36 @@
+"""Find how long a task's trainings have to be, and which kind learns best on it."""
+
+from __future__ import annotations
+
+from fishpal.encoders.encoder import load_encoder
+from fishpal.models.classifier import Classifier
+from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
+from fishpal.params.load import Params
+from fishpal.records.fisher_table import FisherTable
+from fishpal.records.grams import Grams
+from fishpal.records.plan import Plan
+from fishpal.records.task import TokenisedTask
+from fishpal.selection.arms import pilot_plans
+from fishpal.training.pilot import run_pilot
+from stages.runner import ARTIFACTS, run, seconds_to
+
+
+def main(params: Params, name: str) -> None:
+    params.task(name)
+    table, grams = FisherTable.load(ARTIFACTS.fisher(name)), Grams.load(ARTIFACTS.grams(name))
+    with seconds_to(ARTIFACTS.seconds("pilot", name)):
+        task = TokenisedTask.load(ARTIFACTS.tokens(name), load_encoder(ARTIFACTS.encoder).limits)
+
+        def start(plan: Plan) -> Classifier:
+            encoder = load_encoder(ARTIFACTS.encoder)
+            head = start_head(encoder, task, params.head)
+            return plan_model(encoder, head, plan, seed=0, train_head=params.train.train_head)
+
+        plans = pilot_plans(table, grams, params.train.learning_rate)
+        race = any(params.method(each).rule == "race" for each in params.grid.methods)
+        run_pilot(start, plans, task, params.train, race=race).save(ARTIFACTS.pilot(name))
+
+
+if __name__ == "__main__":
+    run(main, "task")

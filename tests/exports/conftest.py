@@ -1,0 +1,73 @@
+"""Models of random modules in tiny encoders of every type, with texts to compare on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import fishpal
+from benchmarks.toy.encoder import save_tokenizer, tiny_folder
+from tests.api.conftest import plan_of, texts_of
+
+TYPED = ("bert", "electra", "deberta-v2")
+
+
+@pytest.fixture(scope="session")
+def text_encoders(tmp_path_factory):
+    """`text_encoders(type, pooling)`: loaded once; models of it are twins."""
+    found = {}
+
+    def load(kind, pooling):
+        if (kind, pooling) not in found:
+            folder = tiny_folder(kind, tmp_path_factory.mktemp("encoder") / kind)
+            names = ["input_ids", "attention_mask"]
+            save_tokenizer(folder, model_input_names=names + ["token_type_ids"] * (kind in TYPED))
+            found[kind, pooling] = fishpal.load_encoder(folder, pooling)
+        return found[kind, pooling]
+
+    return load
+
+
+@pytest.fixture
+def make(text_encoders):
+    """`make(type, pooling, kinds, classes)`: a model whose modules and head are drawn at random."""
+
+    def build(kind="bert", pooling="cls", kinds=("lora",) * 3, classes=2):
+        encoder = text_encoders(kind, pooling)
+        texts, labels = texts_of(60, classes)
+        labels = [f"c{y}" for y in labels] if classes > 1 else [i / 7 for i in range(60)]
+        if classes == 1:
+            texts, _ = texts_of(60)
+        task = fishpal.Task.from_lists(texts, labels, name="toy")
+        plan = replace(
+            plan_of(encoder), layers=tuple(each and fishpal.ModuleKind(each) for each in kinds)
+        )
+        model = fishpal.start(encoder, task, plan)
+        generator = torch.Generator().manual_seed(7)
+        with torch.no_grad():
+            for parameter in [*model.module.modules_.parameters(), *model.module.head.parameters()]:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
+        return model
+
+    return build
+
+
+TEXTS = texts_of(9, seed=11)[0] + ["w1", "w2 w3 w4 w5 w6 w7 w8 w9 w10 w11"]
+
+
+def expected_of(model):
+    """Logits (n, C); a regression's in the label's own unit."""
+    logits = model.logits(TEXTS)
+    scale = model.task.scale
+    return logits if scale is None else logits * scale.sd + scale.mean
+
+
+def run_listing(folder):
+    """Run the listing of a folder's model card; its names."""
+    listing = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, object] = {}
+    code = listing.replace("path/or/name", str(folder))
+    exec(compile(code, "listing", "exec"), names)  # noqa: S102 - the card's own
+    return names

@@ -1,0 +1,158 @@
+"""Model cards, and models on a hub on the loopback interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from threading import Thread
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+import fishpal
+from fishpal.records.plan import Reason
+from tests.api.conftest import texts_of
+from tests.exports.conftest import TEXTS, expected_of, run_listing
+from tests.exports.hub_server import COMMIT, Hub
+from tests.project.closure import ROOT
+
+EVIL = "<script>alert(1)</script>|x\n# not a heading `[a](b)"
+
+
+def card_of(folder):
+    card = ModelCard.load(folder / "README.md")
+    return card.data, card.text
+
+
+def test_a_card_says_what_the_model_is(make, tmp_path):
+    model = make(kinds=("lora", None, "lora"), classes=2)
+    texts, labels = texts_of(50, seed=3)
+    test = fishpal.Task.from_lists(texts, [f"c{y}" for y in labels], name="held_out")
+    scores = model.evaluate(test)
+    model.save(tmp_path / "model", licence="apache-2.0")
+    data, text = card_of(tmp_path / "model")
+    assert data.license == "apache-2.0" and data.library_name == "fishpal"
+    assert data.pipeline_tag == "text-classification" and "fishpal" in data.tags
+    (accuracy, f1) = data.eval_results
+    assert (accuracy.metric_type, f1.metric_type) == ("accuracy", "f1")
+    assert accuracy.metric_value == pytest.approx(scores["accuracy"], abs=1e-6)
+    assert accuracy.dataset_name == "held_out"
+    row = re.search(r"\| held\\_out \| accuracy \| ([\d.]+) \[([\d.]+), ([\d.]+)\] \|", text)
+    value, low, high = map(float, row.groups())
+    assert value == pytest.approx(scores["accuracy"])
+    spread = 1.96 * np.sqrt(value * (1 - value) / 50)  # of a share of 50 examples
+    assert (low, high) == pytest.approx((value - spread, value + spread), abs=0.04)
+    assert "| 0 | lora |\n| 1 | none |\n| 2 | lora |" in text
+    settings = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert settings["modules"]["lora"]["rank"] == 8
+    assert settings["rates"]["lora"] == pytest.approx(0.02)
+    before = (tmp_path / "model/README.md").read_bytes()
+    model.save(tmp_path / "model", licence="apache-2.0")
+    assert (tmp_path / "model/README.md").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("export", "name"),
+    [
+        ("export_transformers", "classify"),
+        ("export_sentence_transformers", "model"),
+        ("export_peft", "model"),
+        ("save", "model"),
+    ],
+)
+def test_the_card_s_listing_runs(make, tmp_path, export, name):
+    model = make(classes=3)
+    if export == "save":
+        model.save(tmp_path / "out")
+    else:
+        getattr(fishpal, export)(model, tmp_path / "out")
+    assert name in run_listing(tmp_path / "out")
+
+
+def test_hostile_names_stay_text(text_encoders, tmp_path):
+    encoder = text_encoders("bert", "mean")
+    texts, labels = texts_of(40)
+    task = fishpal.Task.from_lists(texts, [(EVIL, "good")[y] for y in labels])
+    plan = fishpal.Plan("task", "head", encoder.facts, (None,) * 3, Reason("none"))
+    fishpal.start(encoder, task, plan).save(tmp_path / "model")
+    _, text = card_of(tmp_path / "model")
+    assert "<script" not in text and "\n# not a heading" not in text
+    assert r"&lt;script&gt;alert\(1\)&lt;/script&gt;\|x \# not a heading \`\[a\]\(b\)" in text
+
+
+@pytest.fixture
+def hub():
+    server = Hub()
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(script, hub, home, *arguments):
+    """In an interpreter of its own: huggingface_hub reads where the hub is when it is imported."""
+    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": "hf_test",
+           "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT, env=os.environ | own, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+ROUND = """
+import json, sys, warnings
+import fishpal
+folder, encoder, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+commit = fishpal.push_to_hub(folder, "me/model", private=True)
+fishpal.push_to_hub(encoder, "me/encoder")
+again = fishpal.load_encoder("me/encoder", "cls", commit)
+model = fishpal.load_model("me/model", again, commit)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fishpal.load_encoder("me/encoder", "cls")
+warned = [str(each.message) for each in caught if each.category is fishpal.FishpalWarning]
+print(json.dumps([commit, again.revision, model.logits(texts).tolist(), warned]))
+task = fishpal.Task.from_lists([f"w{i}" for i in range(30)], ["a", "b"] * 15)
+fishpal.start(again, task, model.plan).save(folder + "_again")
+"""
+
+
+def test_to_a_hub_and_back(make, hub, tmp_path):
+    model = make(classes=3)
+    model.save(tmp_path / "model")
+    encoder = shutil.copytree(model.encoder.folder, tmp_path / "encoder")
+    arguments = (tmp_path / "model", encoder, json.dumps(TEXTS))
+    done = run(ROUND, hub, tmp_path / "home", *arguments)
+    assert done.returncode == 0, done.stderr
+    commit, revision, logits, warned = json.loads(done.stdout.splitlines()[-1])
+    assert commit == revision == COMMIT
+    assert np.array_equal(np.float32(logits), expected_of(model))
+    assert warned == [f"me/encoder: no revision was given; this is revision='{COMMIT}'"]
+    mine = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    assert hub.files["me/model"] == mine
+    assert hub.tokens - {None} == {"Bearer hf_test"}
+    origin = json.loads((tmp_path / "model_again/origin.json").read_text())
+    assert origin == {"encoder": "me/encoder", "revision": COMMIT, "max_length": 128}
+    data, _ = card_of(tmp_path / "model_again")
+    assert data.base_model == "me/encoder"
+
+
+def test_what_the_hub_refuses_is_one_line(make, hub, tmp_path):
+    hub.refuse = True
+    make().save(tmp_path / "model")
+    script = "import fishpal, sys\ntry: fishpal.push_to_hub(sys.argv[1], 'me/model')\n"
+    script += "except fishpal.FishpalError as error: print(error)"
+    done = run(script, hub, tmp_path / "home", tmp_path / "model")
+    assert re.fullmatch("hub model me/model: cannot be written: .*403.*\n", done.stdout), done
+    with pytest.raises(fishpal.FishpalError, match="is no folder; allowed: a model, or a folder"):
+        fishpal.push_to_hub(tmp_path / "nothing", "me/model")
+    with pytest.raises(fishpal.FishpalError, match="name is 'a b'; allowed: owner/name"):
+        fishpal.push_to_hub(tmp_path / "model", "a b")

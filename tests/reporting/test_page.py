@@ -1,0 +1,236 @@
+"""The page, as text and in a real Chromium."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from dataclasses import asdict
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.sync_api import sync_playwright
+
+from fishpal.reporting.markdown import escape, plain
+from fishpal.reporting.page import as_html, flat, page_html, sort_value
+from tests.reporting.artifact_tree import EVIL, FIVE, edit, keep_start, reports_of, share_plan
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update")  # fmt: skip
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EXECUTED = ("script", "iframe", "object", "embed", "form", "base", "link", "meta", "style", "img")
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text of a page; `own` are scripts that would run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def page_of(run):
+    return page_html(run[0], reports_of(run))
+
+
+@given(st.text())
+def test_any_text_of_a_user_is_shown_as_it_is(text):
+    shown = as_html(f"**x{escape(text)}** `code` and {escape(text)}.")
+    read = Reader(shown)
+    assert "".join(read.text) == f"x{plain(text)} code and {plain(text)}."
+    assert set(read.tags) <= {"strong", "code"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("46.9 K (0.21 %)", 46_900),
+        ("22.7 M (100.21 %)", 22_700_000),
+        ("770 (< 0.01 %)", 770),
+        ("0.7714 ± 0.0056 (2 seeds)", 0.7714),
+        ("**-0.0370 [-0.0532, -0.0201]**", -0.037),
+        ("+0.0000 [-0.0124, +0.0129], no difference shown", 0),
+        ("*0.5* †", 0.5),
+        ("1,234.5", 1234.5),
+        ("1 Mark", 1),
+        ("—", None),
+        ("`lora2`", None),
+    ],
+)
+def test_what_a_cell_sorts_by(cell, value):
+    assert sort_value(cell) == value
+
+
+def test_records_are_shown_whatever_they_hold():
+    record = {"a": {"b": 1.5, "c": [{"d": None}, {"d": True}]}, "e": [1, 2], "f": {}, "g": []}
+    assert list(flat(record)) == [
+        ("a.b", "1.5"), ("a.c.0.d", "none"), ("a.c.1.d", "yes"), ("e", "1, 2"), ("f", "none"),
+        ("g", "none"),
+    ]  # fmt: skip
+
+
+def test_nothing_that_users_write_becomes_a_tag(run):
+    for task, key in (("pairs", "one|two"), ("closeness", EVIL)):
+        counts = {key: {"rows": 5, "truncated": 4, "max_tokens": 9}}
+        edit(run[1] / f"tokens/{task}/counts.json", lambda data, counts=counts: data.update(counts))
+    text = page_of(run)
+    read = Reader(text)
+    count = {tag: read.tags.count(tag) for tag in EXECUTED}
+    scripts = 1 + 3  # the page's own, and the data of three scatters, which do not run
+    assert count == dict.fromkeys(EXECUTED, 0) | {
+        "script": scripts, "link": 1, "meta": 4, "style": 1 + 2 * 2,
+    }  # fmt: skip
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+    links = [value for name, value in read.attributes if name.endswith(("href", "src"))]
+    assert links and all(link.startswith(("#", "data:")) for link in links)
+    assert plain(EVIL) in " ".join("".join(read.text).split())
+    assert "/some/where" not in text
+    ids = [value for name, value in read.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_says_what_the_plans_and_the_params_are(run):
+    path = run[1] / "plans/pairs/lora.json"
+    edit(path, lambda plan: plan["learning_rate"].update(lora=0.0375))
+    reports, text = reports_of(run), page_of(run)
+    read = "\n".join(Reader(text).text)
+    assert "0.0375" in read
+    assert "reason.criterion\nkernel" in read and "reason.total\n1.5" in read
+    for section in ("train", "fisher", "select", "report", "tokenize"):
+        for key, value in flat(asdict(getattr(run[0], section))):
+            assert f"\n{key}\n{value}\n" in read
+    assert html.unescape(str(as_html("`pairs`"))) in text
+    assert text == page_html(run[0], reports)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, five, tmp_path):
+    """`opened(**context)`: the page, which must neither complain nor ask for anything."""
+    keep_start(five, "closeness", ["head"])
+    share_plan(five, "fishpal", "adapter")
+    path = tmp_path / "results.html"
+    path.write_text(page_of(five))
+    complaints, asked, contexts = [], [], []
+
+    def open_page(**options):
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()] * len(contexts)
+
+
+def column(page, table, number):
+    cells = page.locator(f"{table} tbody td:nth-child({number})")
+    return [text.split("\n")[0] for text in cells.all_inner_texts()]
+
+
+def test_a_click_sorts(opened, five):
+    page = opened()
+    table = "#closeness h3 + p + .wide table"
+    names = column(page, table, 1)
+    assert names == [*FIVE, "mean prediction"]
+    scores = [float(cell.split()[0]) for cell in column(page, table, 2)]
+    page.locator(f"{table} th:nth-child(2) button").click()
+    order = np.argsort(scores, kind="stable")[::-1]
+    assert column(page, table, 1) == [names[i] for i in order]
+    page.locator(f"{table} th:nth-child(2) button").click()
+    assert column(page, table, 1) == [names[i] for i in order[::-1]]
+    page.locator(f"{table} th:nth-child(5) button").click()  # kept
+    kept = [method.parameters.kept for method in reports_of(five)[1].results.methods]
+    assert column(page, table, 1) == [FIVE[i] for i in np.argsort(kept)[::-1]] + ["mean prediction"]
+    page.locator(f"{table} th:nth-child(1) button").click()
+    assert column(page, table, 1) == sorted(names)
+    assert page.locator(f"{table} th:nth-child(1)").get_attribute("aria-sort") == "ascending"
+
+
+def circles(page):
+    """Name → (x, y) of the scatter of the regression."""
+    found = {}
+    for point in page.locator("#closeness .point").all():
+        circle, name = point.locator("circle"), point.locator("text").text_content()
+        found[name] = tuple(float(circle.get_attribute(key)) for key in ("cx", "cy"))
+    return found
+
+
+def test_axes_are_chosen(opened, five):
+    page = opened()
+    methods = {method.name: method for method in reports_of(five)[1].results.methods}
+    names = [*FIVE[:-1], "head (untrained)"]
+    before = circles(page)
+    assert list(before) == names
+
+    def ranks(values):
+        return np.argsort(np.argsort(values, kind="stable"), kind="stable").tolist()
+
+    kept = [methods[name].parameters.kept for name in FIVE]
+    scores = [methods[name].scores("test", "pearson").mean() for name in FIVE]
+    assert ranks([x for x, _ in before.values()]) == ranks(kept)
+    assert ranks([-y for _, y in before.values()]) == ranks(scores)
+    options = page.locator("#closeness .x option").all()
+    keys = [option.get_attribute("value") for option in options]
+    assert keys == ["kept", "score", "loss", "trainable", "training", "selection"]
+    page.select_option("#closeness .x", "selection")
+    seconds = [methods[name].selection_seconds for name in FIVE]
+    after = [x for x, _ in circles(page).values()]
+    assert np.corrcoef(after, seconds)[0, 1] == pytest.approx(1)
+    page.select_option("#closeness .x", "score")
+    after = [x for x, _ in circles(page).values()]
+    assert np.corrcoef(after, scores)[0, 1] == pytest.approx(1)
+    page.select_option("#closeness .y", "loss")
+    assert "loss on test" in page.locator("#closeness .plot text").all_text_contents()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(opened, scheme):
+    page = opened(color_scheme=scheme)
+
+    def lightness(selector, key):
+        colour = page.locator(selector).first.evaluate(f"e => getComputedStyle(e).{key}")
+        return sum(float(part) for part in colour.strip("rgba()").split(",")[:3]) / (3 * 255)
+
+    paper = lightness("body", "backgroundColor")
+    assert (paper > 0.9) == (scheme == "light") and (paper < 0.15) == (scheme == "dark")
+    for selector in ("h1", "td", ".plot text", "figure.wide svg text:has-text('update')"):
+        key = "fill" if "text" in selector else "color"
+        assert abs(lightness(selector, key) - paper) > 0.6, selector
+
+
+def test_a_telephone_need_not_scroll_sideways(opened):
+    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    sizes = page.locator(".plot text").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect().height)"
+    )
+    assert min(sizes) > 9

@@ -1,0 +1,184 @@
+"""Rates from projections, and the test for noise, against plain loops."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from fishpal.common.errors import PlanError
+from fishpal.common.kinds import ModuleKind
+from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.sample import draw_sample
+from fishpal.models.batching import collate
+from fishpal.models.classifier import Classifier
+from fishpal.models.head import start_head
+from fishpal.modules.attach import build_module
+from fishpal.params.methods import ByCriterion
+from fishpal.params.options import FisherOptions, HeadOptions, RateOptions, SelectOptions
+from fishpal.records.grams import Grams
+from fishpal.records.pilot import Pilot
+from fishpal.records.task import TokenisedTask
+from fishpal.selection.methods import select_plan
+from fishpal.selection.rates import (
+    FURTHEST,
+    LAWS,
+    REFERENCE,
+    best_step,
+    explain_rate,
+    resolve_rates,
+)
+from fishpal.selection.reliability import NOISE, reliability, z_score
+from tests.conftest import random_examples, task_facts
+from tests.modules.test_modules import SMALL
+from tests.selection.test_selection import make_table
+
+P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
+
+
+def log_likelihood(logits, label):
+    if isinstance(label, float):
+        return -0.5 * (label - logits[0]) ** 2
+    return logits.log_softmax(-1)[label]
+
+
+def looped(encoder, task, options, kind, layer):
+    """Projections by one backward pass an example, of a candidate and of the head, float64."""
+    sample = draw_sample(task, options)
+    model = Classifier(encoder, start_head(encoder, task, HeadOptions()).double())
+    facts = encoder.facts
+    modules = [  # at every layer, since a prefix changes what the others see from the start on
+        build_module(kind, number, facts.hidden, SMALL, options.seed).double()
+        for number in range(facts.layers)
+    ]
+    module = modules[layer]
+    model.eval().requires_grad_(False)
+    model.attach(modules)
+    module.requires_grad_()
+    model.head.requires_grad_()
+    rows = []
+    for example in sample.examples:
+        batch = collate([example], task.facts.pad_id)
+        batch.pop("labels")
+        value = log_likelihood(model(**batch)[0], example.label)
+        found = [*torch.autograd.grad(value, [*module.parameters(), *model.head.parameters()])]
+        rows.append([torch.cat([g.flatten() for g in part]) for part in (found[:-2], found[-2:])])
+    model.detach()
+    expected = []
+    for gradients in (torch.stack(part) for part in zip(*rows, strict=True)):
+        own, across, half = [], [], sample.half
+        for number, gradient in enumerate(gradients):
+            own.append(gradient @ gradients.mean(0).sign())
+            across.append(gradient @ gradients[half != half[number]].mean(0).sign())
+        expected.append(torch.stack([torch.stack(own), torch.stack(across)]).numpy())
+    return expected
+
+
+@pytest.mark.parametrize("gram", [True, False])
+@pytest.mark.parametrize(("classes", "kind"), [(1, A), (2, P), (3, L)])
+def test_projections_equal_a_loop(tiny_encoder, classes, kind, gram):
+    encoder = tiny_encoder(double=True)
+    task = TokenisedTask(task_facts(classes), random_examples(14, classes))
+    options = FisherOptions(kinds=(kind,), examples=11, batch_size=4, device="cpu", gram=gram)
+    head = start_head(encoder, task, HeadOptions()).double()
+    _, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
+    module, of_head = looped(tiny_encoder(double=True), task, options, kind, 1)
+    np.testing.assert_allclose(grams.projections[1, kind], module, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(grams.head, of_head, rtol=1e-5, atol=1e-6)
+
+
+def test_the_best_step_is_the_minimum_of_the_quadratic():
+    u = np.random.default_rng(0).normal(0.3, 1.0, 500)
+    steps = np.linspace(0, 1, 100_001)
+    losses = -steps * u.mean() + 0.5 * steps**2 * np.mean(u**2)
+    assert best_step(u) == pytest.approx(steps[losses.argmin()], abs=1e-5)
+    assert best_step(np.zeros(3)) == 0.0
+
+
+def projections(signal: float, step: float = 1.0, examples: int = 100) -> np.ndarray:
+    """(2, n) with η* = `step`; the second row's z is about `signal`."""
+    noise = np.random.default_rng(0).normal(size=examples)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    own = 0.5 + noise
+    own *= own.mean() / np.mean(own**2) / step
+    return np.stack([own, noise + signal / np.sqrt(examples)])
+
+
+def test_a_rate_follows_the_step_half_way_and_within_bounds():
+    law = LAWS[A]
+    for factor, expected in [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5), (1e6, 3.0), (1e-6, 1 / 3)]:
+        found = explain_rate(A, projections(5.0, law.typical * factor), REFERENCE)
+        assert found.rate == pytest.approx(law.usual * expected, rel=1e-6)
+    assert FURTHEST == 9.0
+    noise = explain_rate(A, projections(1.9, law.typical * 4), REFERENCE)
+    assert noise.rate == pytest.approx(law.usual) and noise.signal == pytest.approx(1.9)
+
+
+def test_a_rate_of_a_product_falls_with_length():
+    short, long = (explain_rate(L, projections(5.0), updates).rate for updates in (125, 500))
+    assert long == pytest.approx(short / 2)
+    same = (explain_rate(A, projections(5.0), updates).rate for updates in (125, 500))
+    assert len(set(same)) == 1
+
+
+def grams_of(table, signal: float) -> Grams:
+    n = table.examples
+    labels, logits = np.zeros(n, dtype=np.int64), np.zeros((n, 3), dtype=np.float32)
+    each = {(r.layer, r.kind): projections(signal, examples=n) for r in table.rows}
+    return Grams(logits, labels, {}, each, projections(signal, examples=n))
+
+
+def test_auto_is_resolved_kind_by_kind(tmp_path):
+    table = make_table()
+    grams = grams_of(table, 5.0)
+    found = resolve_rates(RateOptions(lora=0.5, head="auto"), table, grams, 125)
+    assert found.rates.lora == 0.5 and set(found.reasons) == {"prefix", "adapter", "head"}
+    layers = table.encoder.layers
+    summed = sum(grams.projections[layer, A] for layer in range(layers))
+    assert found.rates.adapter == pytest.approx(explain_rate(A, summed, 125).rate)
+    plan = select_plan(
+        table, grams, "m", ByCriterion(), SelectOptions(), RateOptions(), Pilot(125, "updates", 1.0)
+    )
+    assert set(plan.reason.rates) <= {str(kind) for kind in plan.kinds}
+    assert plan.updates == 125
+    grams.save(tmp_path / "grams.safetensors")
+    loaded = Grams.load(tmp_path / "grams.safetensors")
+    np.testing.assert_array_equal(loaded.projections[2, L], grams.projections[2, L])
+    with pytest.raises(PlanError, match="learning_rate.prefix is auto, and .* no projections"):
+        resolve_rates(RateOptions(), table, replace(grams, projections={}), 125)
+
+
+def test_a_choice_from_noise_falls_back():
+    table, pilot, rates = make_table(), Pilot(125, "updates", 1.0), RateOptions()
+    chosen = {
+        (signal, fallback): select_plan(
+            table,
+            grams_of(table, signal),
+            "m",
+            ByCriterion(),
+            SelectOptions(fallback=fallback),
+            rates,
+            pilot,
+        )  # fmt: skip
+        for signal in (0.0, 5.0)
+        for fallback in (None, A)
+    }
+    clear = chosen[5.0, A]
+    assert clear == chosen[5.0, None] and clear.reason.note is None
+    assert chosen[0.0, None].layers == clear.layers
+    fallen = chosen[0.0, A]
+    assert fallen.layers == (A,) * 4 and "adapter at every layer instead" in fallen.reason.note
+    assert fallen.reason.reliability < NOISE < clear.reason.reliability
+
+
+def test_z_tells_noise_from_signal():
+    rng = np.random.default_rng(0)
+    noise = [z_score(rng.normal(size=200)) for _ in range(300)]
+    assert abs(np.mean(noise)) < 0.2 and np.std(noise) == pytest.approx(1.0, abs=0.12)
+    assert z_score(rng.normal(0.5, 1.0, 200)) > 4
+    assert z_score(np.ones(5)) == 0.0
+    table = make_table()
+    assert reliability((None,) * 4, grams_of(table, 1.0)) is None
+    assert asdict(RateOptions())["lora"] == "auto"
