@@ -1,7 +1,8 @@
-"""Leaving fishpal: modules merged into the encoder, or LoRA as a checkpoint that `peft` loads."""
+"""Leaving fishpal: modules merged into the encoder, or a checkpoint that `peft` loads."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing, write_json
 from fishpal.common.kinds import Site
-from fishpal.encoders.ports import Projection, ports_of
+from fishpal.encoders.ports import LayerPorts, Projection, ports_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import Lora
 from fishpal.modules.attach import mark_changed
+from fishpal.modules.ia3 import SCALED
 
 
 @torch.no_grad()
@@ -32,42 +34,65 @@ def merge_lora(model: Classifier) -> None:
 
 @torch.no_grad()
 def export_peft(model: Classifier, folder: str | Path) -> None:
-    """Write a plan of LoRA alone as a `peft` checkpoint for the bare encoder, plus the head.
+    """Write a plan of LoRA alone, or of (IA)³, as a `peft` checkpoint, plus the head.
 
-    `peft.PeftModel.from_pretrained(encoder, folder)` computes the same hidden states; pooling
-    and `head.safetensors` (weight, bias) on top give the same logits. Where one linear makes
-    query, key and value, their updates are written as one of that many times the rank.
+    `peft.PeftModel.from_pretrained(encoder, folder)` computes the same hidden states of the bare
+    encoder; pooling and `head.safetensors` (weight, bias) on top give the same logits. Where one
+    linear makes query, key and value, their LoRAs are written as one of that many times the rank.
 
     Raises:
-        PlanError: where the model has other modules than LoRA, or none.
+        PlanError: where the model has modules of other kinds, of several, or none.
     """
-    modules = list(model.candidates())
-    loras = [module for module in modules if isinstance(module, Lora)]
-    if not loras or len(loras) < len(modules):
-        kinds = sorted({module.kind.value for module in modules}) or ["none"]
-        raise PlanError(f"the plan's kinds are {', '.join(kinds)}; allowed for peft: lora alone")
-    ports = ports_of(model.encoder)
-    tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
-    for module in loras:
-        for name, (a, b) in _factors(module, ports[module.layer].sites).items():
-            tensors[f"base_model.model.{name}.lora_A.weight"] = a.cpu().contiguous()
-            tensors[f"base_model.model.{name}.lora_B.weight"] = b.cpu().contiguous()
-            ranks[name] = len(a)
-    rank, scale = min(ranks.values()), loras[0].scale
-    own = {name: found for name, found in ranks.items() if found != rank}
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": scale * rank, "rank_pattern": own}
-    config |= {"alpha_pattern": {name: scale * found for name, found in own.items()}}
-    config |= {"lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks)}
-    config |= {"inference_mode": True}
-    linears = [model.encoder.get_submodule(name) for name in ranks]
-    config |= {"fan_in_fan_out": not any(isinstance(linear, nn.Linear) for linear in linears)}
+    kinds = sorted({module.kind.value for module in model.candidates()}) or ["none"]
+    writers = {"lora": _lora, "ia3": _ia3}
+    if len(kinds) > 1 or kinds[0] not in writers:
+        allowed = "lora alone, or ia3 alone"
+        raise PlanError(f"the plan's kinds are {', '.join(kinds)}; allowed for peft: {allowed}")
+    tensors, config = writers[kinds[0]](model, ports_of(model.encoder))
+    linears = [model.encoder.get_submodule(name) for name in config["target_modules"]]
+    config["fan_in_fan_out"] = not any(isinstance(linear, nn.Linear) for linear in linears)
+    config["inference_mode"] = True
+    tensors = {f"base_model.model.{n}": t.cpu().contiguous() for n, t in tensors.items()}
     with replacing(folder) as draft:
         draft.mkdir()
         write_json(draft / "adapter_config.json", config)
         save_file(tensors, draft / "adapter_model.safetensors")
         head = {name: p.detach().cpu() for name, p in model.head.named_parameters()}
         save_file(head, draft / "head.safetensors")
+
+
+def _lora(model: Classifier, ports: list[LayerPorts]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by their names below the encoder, and the config."""
+    loras = [module for module in model.candidates() if isinstance(module, Lora)]
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
+    for module in loras:
+        for name, (a, b) in _factors(module, ports[module.layer].sites).items():
+            tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
+            ranks[name] = len(a)
+    rank, scale = min(ranks.values()), loras[0].scale
+    own = {name: found for name, found in ranks.items() if found != rank}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": scale * rank, "rank_pattern": own}
+    config |= {"alpha_pattern": {name: scale * found for name, found in own.items()}}
+    config |= {"lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks)}
+    return tensors, config
+
+
+def _ia3(model: Classifier, ports: list[LayerPorts]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The same; an output that is not scaled of a fused linear is times 1."""
+    tensors: dict[str, Tensor] = {}
+    inner = []
+    for module in model.candidates():
+        sites, kept = ports[module.layer].sites, module.kept()
+        for site in SCALED:
+            port = sites[site]
+            name, size = f"{port.name}.ia3_l", port.parts * port.width.outputs
+            scale = tensors.setdefault(name, torch.ones(size, 1, device=kept[site].device))
+            scale[port.rows, 0] += kept[site]
+        inner.append(sites[Site.DOWN].name)
+        tensors[f"{inner[-1]}.ia3_l"] = 1 + kept["feed_forward"].unsqueeze(0)
+    targets = sorted(name.removesuffix(".ia3_l") for name in tensors)
+    return tensors, {"peft_type": "IA3", "target_modules": targets, "feedforward_modules": inner}
 
 
 def _factors(module: Lora, ports: Mapping[Site, Projection]) -> dict[str, tuple[Tensor, Tensor]]:

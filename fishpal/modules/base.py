@@ -44,6 +44,10 @@ class CandidateModule(nn.Module, ABC):
         """Take over tensors that `kept` gave; drops what only training needed."""
         self.load_state_dict(tensors)
 
+    def rate_ratios(self) -> dict[str, float]:
+        """Parameter → its learning rate over the kind's, where they differ."""
+        return {}
+
     def merge(self, ports: LayerPorts) -> bool:
         """Change a layer's own weights by what the module does; False where that cannot be."""
         return False

@@ -35,6 +35,7 @@ class Lora(CandidateModule):
             raise AttachError(f"lora.sites is {unknown[0]}; allowed in this encoder: {allowed}")
         self.sites = tuple(site for site in Site if site in wanted)
         self.scale = options.alpha / (math.sqrt(options.rank) if options.rslora else options.rank)
+        self.rate_ratio = options.rate_ratio
         self.dropout = nn.Dropout(options.dropout)
         for site in self.sites:
             inputs, outputs = shape.sites[site]
@@ -52,6 +53,9 @@ class Lora(CandidateModule):
     def factors(self, site: Site) -> tuple[Tensor, Tensor]:
         """A and B of a site."""
         return self.get_parameter(f"{site}_a"), self.get_parameter(f"{site}_b")
+
+    def rate_ratios(self) -> dict[str, float]:
+        return {f"{site}_b": self.rate_ratio for site in self.sites}
 
     def merge(self, ports: LayerPorts) -> bool:
         for site in self.sites:

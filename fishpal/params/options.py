@@ -39,7 +39,8 @@ class LoraOptions(Strict):
     """LoRA: rank r, scale alpha / r, dropout on the module's input.
 
     `sites` are the projections that are updated; `all` are those that a layer has. `rslora` makes
-    the scale alpha / √r (Kalajdzievski 2023).
+    the scale alpha / √r (Kalajdzievski 2023); B trains at `rate_ratio` times A's rate, which is
+    the kind's (LoRA+, Hayou et al. 2024).
     """
 
     rank: Size = 8
@@ -47,6 +48,7 @@ class LoraOptions(Strict):
     dropout: Share = 0.0
     sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
     rslora: bool = False
+    rate_ratio: Positive = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +95,7 @@ class ModuleOptions(Strict):
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
         data, plain = asdict(self), asdict(LoraOptions())
-        for key in ("sites", "rslora"):
+        for key in ("sites", "rslora", "rate_ratio"):
             if data["lora"][key] == plain[key]:
                 del data["lora"][key]
         return data

@@ -52,17 +52,19 @@ class RunState(Strict):
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
     """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not."""
-    owners: list[tuple[str, nn.Module]] = [(m.kind.value, m) for m in model.candidates()]
-    owners += [("head", model.head), ("full", model.encoder)]
-    groups = []
-    for kind, owner in owners:
-        trained = [p for p in owner.parameters() if p.requires_grad]
-        for decays in (True, False):
-            part = [p for p in trained if (p.dim() > 1) == decays]
-            if part:
-                rate = getattr(plan.learning_rate, kind)
-                decay = weight_decay if decays else 0.0
-                groups.append({"params": part, "lr": rate, "weight_decay": decay})
+    owners: list[tuple[str, nn.Module, dict[str, float]]]
+    owners = [(m.kind.value, m, m.rate_ratios()) for m in model.candidates()]
+    owners += [("head", model.head, {}), ("full", model.encoder, {})]
+    groups: list[dict[str, object]] = []
+    for kind, owner, ratios in owners:
+        parts: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, p in owner.named_parameters():
+            if p.requires_grad:
+                parts.setdefault((p.dim() == 1, ratios.get(name, 1.0)), []).append(p)
+        for (vectors, ratio), part in sorted(parts.items()):
+            rate = getattr(plan.learning_rate, kind) * ratio
+            decay = 0.0 if vectors else weight_decay
+            groups.append({"params": part, "lr": rate, "weight_decay": decay})
     return groups
 
 

@@ -66,7 +66,7 @@ def test_options_of_older_files_keep_their_bytes():
     assert list(plain.to_json()["lora"]) == ["rank", "alpha", "dropout"]
     for lora in (
         LoraOptions(),
-        LoraOptions(sites="all", rslora=True),
+        LoraOptions(sites="all", rslora=True, rate_ratio=16.0),
         LoraOptions(sites=(Site.DOWN, Site.KEY)),
     ):
         options = ModuleOptions(lora=lora)

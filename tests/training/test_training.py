@@ -109,6 +109,26 @@ def test_each_kind_gets_its_rate_and_biases_do_not_decay(tiny_encoder):
     assert len(rate_of) == sum(1 for p in model.parameters() if p.requires_grad)
 
 
+def test_lora_plus_trains_b_at_a_rate_of_its_own(tiny_encoder):
+    """As plain Adam: its first step moves every parameter by its rate, whatever the gradient."""
+    encoder, lora = tiny_encoder(), LoraOptions(rank=2, rate_ratio=16.0)
+    plan = replace(plan_for(encoder, L, L, L), modules=ModuleOptions(lora=lora))
+    task = TokenisedTask(task_facts(), random_examples(24), random_examples(12))
+    model = plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
+    with torch.no_grad():
+        for module in model.candidates():
+            module.query_b.fill_(0.01)  # so that A has a gradient, too
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    options = replace(OPTIONS, epochs=1, batch_size=24, warmup=0.0, weight_decay=0.0)
+    train(model, replace(plan, learning_rate=replace(RATES, lora=1e-4)), task, options, 0,
+          progress=False)  # fmt: skip
+    for module in model.candidates():
+        for name, rate in (("query_a", 1e-4), ("query_b", 16e-4)):
+            key = next(n for n, p in model.named_parameters() if p is module.get_parameter(name))
+            step = (module.get_parameter(name) - start[key]).abs()
+            assert step.median().item() == pytest.approx(rate, rel=0.05)
+
+
 @pytest.mark.parametrize("layers", [(L, L, L), (A, A, A), (P, P, P), (None, None, None)])
 def test_training_learns(tiny_encoder, layers):
     encoder = tiny_encoder()
@@ -303,11 +323,19 @@ def test_merged_lora_computes_the_same(tiny_encoder, kind):
     np.testing.assert_allclose(logits_of(model), before, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("lora", [LoraOptions(rank=2), LoraOptions(sites="all", rslora=True)])
+EXPORTS = {
+    "lora": (L, LoraOptions(rank=2)),
+    "all sites": (L, LoraOptions(sites="all", rslora=True)),
+    "ia3": (ModuleKind.IA3, LoraOptions()),
+}
+
+
+@pytest.mark.parametrize("export", EXPORTS)
 @pytest.mark.parametrize("kind", EVERY_TYPE)
-def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, lora):
-    encoder = tiny_encoder(kind)
-    modules = build_modules([L, None, L], encoder.shapes, ModuleOptions(lora=lora), seed=0)
+def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, export):
+    encoder, (candidate, lora) = tiny_encoder(kind), EXPORTS[export]
+    layers = [candidate, None, candidate]
+    modules = build_modules(layers, encoder.shapes, ModuleOptions(lora=lora), seed=0)
     shake(modules)
     model = Classifier(encoder, nn.Linear(HIDDEN, 2)).eval()
     model.attach(modules)
