@@ -25,7 +25,7 @@ report-alone: $(STAMP)
 	@echo "The report is in reports/results.html and results.md"
 
 test: venv lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(BIN)/python -m ruff check .

@@ -23,7 +23,6 @@ import torch
 from tqdm import tqdm
 
 from fishpal.common.files import write_text
-from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import draw_sample, measure_fisher
 from fishpal.models.batching import by_length, collate
@@ -60,12 +59,12 @@ class Setting:
 
     def models(self) -> Iterator[tuple[Classifier, list[CandidateModule]]]:
         """The model with each kind attached, its parameters alone requiring gradients."""
-        facts = self.encoder.facts
-        for kind in ModuleKind:
+        shapes = self.encoder.shapes
+        for kind in self.options.kinds:
             model = Classifier(self.encoder, self.head).requires_grad_(False).eval()
             modules = [
-                build_module(kind, layer, facts.hidden, ModuleOptions(), seed=0)
-                for layer in range(facts.layers)
+                build_module(kind, layer, shape, ModuleOptions(), seed=0)
+                for layer, shape in enumerate(shapes)
             ]
             model.attach(modules)
             yield model, modules

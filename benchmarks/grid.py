@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import re
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ HEADER = ("step", "stages", "of these run", "from the run cache", "seconds", "dv
 def make(root: Path, tasks: list[str]) -> Clone:
     """A clone with these tasks, nothing run yet."""
     clone = Clone(root)
+    clone.interpreter = sys.executable  # DVC is what is timed
     clone.timeout = 3600
     for seed, task in enumerate(tasks):
         write_task(root / "data" / task, seed)

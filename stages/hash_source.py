@@ -6,13 +6,9 @@ import hashlib
 from pathlib import Path
 
 from fishpal.common.files import write_json
-from fishpal.params.catalog import FilesTask, TaskSource
 from fishpal.params.load import Params
-from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
-from fishpal.sources.encoder_files import is_wanted
+from fishpal.params.sections import AnySource
 from stages.runner import ARTIFACTS, run
-
-Source = TaskSource | PackageEncoder | HubEncoder | FolderEncoder
 
 
 def main(params: Params, section: str) -> None:
@@ -24,21 +20,15 @@ def note_of(section: str) -> Path:
     return ARTIFACTS.source(section)
 
 
-def source_of(params: Params, section: str) -> Source:
+def source_of(params: Params, section: str) -> AnySource:
     """The source of `encoder` or of `catalog.<task>`."""
     name = section.removeprefix("catalog.")
     return params.encoder.source if section == "encoder" else params.task(name).source
 
 
-def hash_files(source: Source) -> dict[str, str | None]:
+def hash_files(source: AnySource) -> dict[str, str | None]:
     """Local file → SHA-256, or nothing where it cannot be read; empty for packages and the hub."""
-    if isinstance(source, FilesTask):
-        paths = [Path(name) for name in source.files.values()]
-    elif isinstance(source, FolderEncoder):
-        paths = [path for path in Path(source.folder).glob("*") if is_wanted(path.name)]
-    else:
-        paths = []
-    return {str(path): _hash(path) for path in sorted(paths)}
+    return {str(path): _hash(path) for path in sorted(source.local_files())}
 
 
 def _hash(path: Path) -> str | None:

@@ -14,14 +14,32 @@ import pytest
 import torch
 
 from benchmarks.toy.encoder import HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
+from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
 
-PREFIX_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra",
-                "modernbert")  # fmt: skip
 OWN_ATTENTION = ("mpnet", "deberta-v2")
+TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert",
+         *OWN_ATTENTION)  # fmt: skip
+NO_BIAS = ("modernbert",)
+# Side by side, a file goes to one process as a whole: the longest ones have to start first.
+LONGEST = [
+    "pipeline/test_pipeline.py",
+    "studies/test_study_pipeline.py",
+    "pipeline/test_concurrency.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{name}") for name in LONGEST])
+
+
+def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
+    """The kinds that layers of an encoder type can take."""
+    return tuple(k for k in ModuleKind if k != ModuleKind.BIAS or kind not in NO_BIAS)
 
 
 @pytest.fixture(scope="session")

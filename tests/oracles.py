@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -38,6 +40,39 @@ def plain_attention(module, query, key, value, attention_mask, scaling=None, **k
                     weights = weights.masked_fill(~shown, HIDE)
                 output[b, t, h] = weights.softmax(0) @ values
     return output, None
+
+
+def own_attention(attention, kind):  # type: ignore[no-untyped-def]
+    """Such a `forward` for MPNet's or DeBERTa's attention, whose positions are the model's own."""
+    heads, width = attention.num_attention_heads, attention.attention_head_size
+    mpnet = kind == "mpnet"
+    names = ("q", "k", "v") if mpnet else ("query_proj", "key_proj", "value_proj")
+
+    def forward(hidden, mask, position_bias=None, output_attentions=False, **given):  # type: ignore[no-untyped-def]
+        parts = [getattr(attention, name)(hidden) for name in names]
+        query, key, value = (t.unflatten(-1, (heads, width)).transpose(1, 2) for t in parts)
+        parts = 1 if mpnet else 1 + len(attention.pos_att_type)
+        bias = torch.zeros(1, 1, 1, 1) if position_bias is None else position_bias
+        if not mpnet and attention.relative_attention:
+            flat, places = (t.flatten(0, 1) for t in (query, key)), given["relative_pos"]
+            bias = attention.disentangled_attention_bias(
+                *flat, places, given["rel_embeddings"], parts
+            ).unflatten(0, (-1, heads))
+        shape = (len(hidden), heads, hidden.shape[1], hidden.shape[1])
+        bias, visible = bias.expand(shape), (mask > -1 if mpnet else mask.bool()).expand(shape)
+        front = ORACLE_PREFIX.get(id(attention), torch.zeros(2, 0, heads * width).double())
+        front = [t.unflatten(-1, (heads, width)) for t in front]
+        output = torch.zeros_like(query)
+        for b, h, t in product(*map(range, shape[:3])):
+            own = query[b, h, t] @ key[b, h].T / (width * parts) ** 0.5 + bias[b, h, t]
+            own = own.masked_fill(~visible[b, h, t], HIDE)
+            before = front[0][:, h] @ query[b, h, t] / (width * parts) ** 0.5
+            weights = torch.cat([before, own]).softmax(0)
+            output[b, h, t] = weights @ torch.cat([front[1][:, h], value[b, h]])
+        output = output.transpose(1, 2).flatten(-2)
+        return (attention.o(output),) if mpnet else (output, None)
+
+    return forward
 
 
 AttentionInterface.register("oracle", plain_attention)

@@ -25,7 +25,7 @@ ENV = os.environ | {
 class Clone:
     """A copy of the project with a pipeline of its own.
 
-    Its stages run in forks of one warm process, or, with `warm` false, as a user's do.
+    DVC and its stages run in forks of one warm process, or, with `warm` false, as a user's do.
     """
 
     timeout = 500.0  # seconds a command
@@ -33,6 +33,7 @@ class Clone:
     def __init__(self, root: Path, warm: bool = True) -> None:
         self.root = root
         self.env = ENV | ({"PATH": f"{warm_bin()}:{ENV['PATH']}"} if warm else {})
+        self.interpreter = str(warm_bin() / "python") if warm else sys.executable
         listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, names.split("\0")):
@@ -55,7 +56,7 @@ class Clone:
     def python(self, *command: str, fails: bool = False) -> str:
         """What `python -m <command>` said; its errors, too, where it has to fail."""
         done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=self.root, env=self.env,
+            [self.interpreter, "-m", *command], cwd=self.root, env=self.env,
             capture_output=True, text=True, timeout=self.timeout,
         )  # fmt: skip
         if (done.returncode != 0) != fails:
@@ -67,7 +68,7 @@ class Clone:
 
     def check(self) -> str:
         """Run the checks of `make report`; what they had to say."""
-        checks = [sys.executable, "-m", "stages.checks"]
+        checks = [self.interpreter, "-m", "stages.checks"]
         return subprocess.run(
             checks, cwd=self.root, env=self.env, capture_output=True, text=True, check=True
         ).stderr

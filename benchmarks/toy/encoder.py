@@ -34,13 +34,18 @@ DISTIL = {
 }
 MODERN = {"local_attention": 4, "global_attn_every_n_layers": 2, "bos_token_id": 1,
           "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}  # fmt: skip
+DEBERTA = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True,
+           "position_buckets": 4, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0,
+           "position_biased_input": False}  # as in deberta-v3  # fmt: skip
 
 
 def tiny_config(kind: str) -> Any:
     """A config of an encoder type, a few thousand parameters large."""
-    options = DISTIL if kind == "distilbert" else COMMON
+    options: dict[str, Any] = DISTIL if kind == "distilbert" else COMMON
     if kind == "modernbert":
         options = COMMON | MODERN
+    if kind == "deberta-v2":
+        options = COMMON | DEBERTA
     if kind == "electra":
         options = COMMON | {"embedding_size": 8}
     return AutoConfig.for_model(kind, **options)

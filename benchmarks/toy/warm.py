@@ -1,9 +1,10 @@
-"""Stages without the seconds that importing torch and transformers takes, for toy pipelines.
+"""DVC and stages without the seconds that importing their packages takes, for toy pipelines.
 
-    PATH=<folder>:$PATH dvc repro        # <folder> as `warm_bin()` gives it
+    PATH=<folder>:$PATH python -m dvc repro        # <folder> as `warm_bin()` gives it
 
-A server imports the packages once and forks for every `python -m stages.…` that the folder's
-`python` is asked for. The project's own files are read anew each time, from the caller's folder.
+A server imports the packages once and forks for every `python -m dvc` or `python -m stages.…` that
+the folder's `python` is asked for. The project's own files are read anew each time, from the
+caller's folder.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from stages.runner import die_with_parent
 
 PACKAGES = ("transformers.models.bert.modeling_bert", "pydantic", "ruamel.yaml", "pandas",
             "pyarrow.parquet", "matplotlib.figure", "sklearn.linear_model", "safetensors.torch",
-            "datasets", "evaluate", "scipy.stats")  # fmt: skip
+            "datasets", "evaluate", "scipy.stats",
+            "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.stage.run",
+            "dvc.rwlock", "dvc.fs.dvc", "dvc_data.index")  # fmt: skip
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
-if sys.argv[1:2] != ["-m"] or sys.argv[2].split(".")[0] not in ("stages", "studies"):
+if sys.argv[1:2] != ["-m"] or sys.argv[2].split(".")[0] not in ("dvc", "stages", "studies"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 line = socket.socket(socket.AF_UNIX)
 line.connect({address!r})

@@ -12,9 +12,9 @@ from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.encoder import load_encoder as load_folder
 from fishpal.encoders.tokenizer import load_tokenizer
 from fishpal.modules.attach import check_free
-from fishpal.params.sections import HUB_NAME, check_pattern
+from fishpal.params.sections import ENCODER_FILES, HUB_NAME, check_pattern
 from fishpal.records.facts import Pooling
-from fishpal.sources.encoder_files import ENCODER_FILES, fetch_snapshot
+from fishpal.sources.encoder_files import fetch_snapshot
 
 OWN_FILES = ("*.json", "*.safetensors", *ENCODER_FILES)
 

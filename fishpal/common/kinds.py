@@ -11,7 +11,27 @@ class ModuleKind(StrEnum):
     ADAPTER = "adapter"
     """A bottleneck after, or beside, the feed-forward block (Houlsby 2019, He 2022)."""
     LORA = "lora"
-    """A low-rank update of the query and value projections (Hu et al. 2022)."""
+    """Low-rank updates of projections, by default query's and value's (Hu et al. 2022)."""
+    BIAS = "bias"
+    """Changes of the layer's own biases, BitFit (Ben Zaken et al. 2022)."""
+    IA3 = "ia3"
+    """Scales of keys, values and the feed-forward block's inner activations (Liu et al. 2022)."""
+
+
+class Site(StrEnum):
+    """A projection of a layer that LoRA can update."""
+
+    QUERY = "query"
+    KEY = "key"
+    VALUE = "value"
+    OUTPUT = "output"
+    """Of the attention."""
+    GATE = "gate"
+    """Of a gated feed-forward block whose gate is a projection of its own."""
+    UP = "up"
+    """The feed-forward block's first; gate included where one linear makes both."""
+    DOWN = "down"
+    """The feed-forward block's last."""
 
 
 class Estimator(StrEnum):

@@ -3,8 +3,8 @@
 transformers looks the attention function up by the name in the model's config and calls it with
 the attention module itself. Registering our own function under our own name reaches all such
 encoders without touching their code; which module has a prefix is looked up by identity. It
-could fail silently where a model ignores the interface: `fishpal.encoders.specs` lists those, and
-attaching a prefix there is an error.
+would fail silently where a model ignores the interface: `fishpal.encoders.specs` names those, and
+`fishpal.encoders.own_attention` computes theirs.
 """
 
 from typing import Any, Protocol
@@ -46,15 +46,26 @@ def prefix_attention(
         attention_mask: (B, 1, T or 1, T), True where visible, or None: all visible. The prefix
             is visible from everywhere, padding and local attention windows notwithstanding.
     """
-    source = PREFIXES.get(module)
-    if source is not None:
-        keys, values = source.keys_values()
-        key = torch.cat([_heads(keys, key), key], dim=2)
-        value = torch.cat([_heads(values, value), value], dim=2)
+    front = front_of(module, key)
+    if front is not None:
+        keys, values = front
+        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
         if attention_mask is not None:
             visible = True if attention_mask.dtype == torch.bool else 0.0
             attention_mask = F.pad(attention_mask, (keys.shape[-2], 0), value=visible)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def front_of(module: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Keys and values (B, heads, p, d / heads) in front of those of an attention module.
+
+    `like` are its own keys (B, heads, T, d / heads); None: it has no prefix.
+    """
+    source = PREFIXES.get(module)
+    if source is None:
+        return None
+    keys, values = source.keys_values()
+    return _heads(keys, like), _heads(values, like)
 
 
 def _heads(prefix: Tensor, like: Tensor) -> Tensor:

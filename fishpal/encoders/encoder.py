@@ -1,4 +1,4 @@
-"""Pretrained encoders: loading them, and the places in each where a module can attach."""
+"""Pretrained encoders: loading them, frozen, with the facts that always travel along."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,81 +8,19 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import AutoModel
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
 from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION
+from fishpal.encoders.own_attention import rewrite
 from fishpal.encoders.pooling import FILE, EncoderCard
+from fishpal.encoders.ports import LayerShape, config_of, ports_of
 from fishpal.encoders.specs import limits_of, load_config, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
-
-
-@dataclass(frozen=True)
-class Projection:
-    """A linear, or one of several equal parts of a fused one's outputs.
-
-    Attributes:
-        linear: maps (…, d_in) to (…, parts · d).
-        name: its path below the encoder, as `peft` wants it.
-        part: which d of the outputs are this projection's.
-    """
-
-    linear: nn.Linear
-    name: str
-    part: int = 0
-    parts: int = 1
-
-    @property
-    def rows(self) -> slice:
-        """This projection's rows of the linear's weight."""
-        width = self.linear.out_features // self.parts
-        return slice(self.part * width, (self.part + 1) * width)
-
-    def add(self, output: Tensor, delta: Tensor) -> Tensor:
-        """Output (B, T, parts · d) plus delta (B, T, d) on this projection's part."""
-        if self.parts == 1:
-            return output + delta
-        width = delta.shape[-1]
-        before = self.part * width
-        return output + F.pad(delta, (before, output.shape[-1] - before - width))
-
-
-@dataclass(frozen=True)
-class LayerPorts:
-    """The places of one layer where modules attach; roles as in `EncoderSpec`."""
-
-    attention: nn.Module | None
-    query: Projection
-    value: Projection
-    up: nn.Linear
-    down: nn.Linear
-
-
-def config_of(model: nn.Module) -> Any:
-    """The model's config; `nn.Module` alone does not promise one."""
-    return model.config
-
-
-def ports_of(model: nn.Module) -> list[LayerPorts]:
-    """Every layer's ports; `EncoderError` where a model is unsupported, or not as its type is."""
-    spec = spec_of(config_of(model))
-    parts = 3 if spec.query == spec.value else 1  # a fused one makes query, key, value
-    ports = []
-    for index, layer in enumerate(cast(nn.ModuleList, _submodule(model, spec.layers))):
-        attention = _submodule(layer, spec.attention) if spec.attention else None
-        path, query, value = f"{spec.layers}.{index}", spec.query, spec.value
-        projections = (
-            Projection(_linear(layer, query), f"{path}.{query}", 0, parts),
-            Projection(_linear(layer, value), f"{path}.{value}", parts - 1, parts),
-        )
-        feed_forward = _linear(layer, spec.up), _linear(layer, spec.down)
-        ports.append(LayerPorts(attention, *projections, *feed_forward))
-    return ports
 
 
 def facts_of(model: nn.Module) -> EncoderFacts:
@@ -119,10 +57,19 @@ class Encoder:
     limits: Limits
     sha256: str
 
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """What the sizes of every layer's modules depend on."""
+        return tuple(layer.shape for layer in ports_of(self.model))
+
     @classmethod
     def of(cls, model: nn.Module, pooling: Pooling = "mean") -> Self:
-        """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`)."""
+        """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`).
+
+        Its attention becomes ours, which computes the same until a prefix is attached.
+        """
         facts, limits = facts_of(model), limits_of(config_of(model))
+        _take_over_attention(model)
         model.requires_grad_(False).eval()
         return cls(model, pooling, facts, limits, fingerprint(model))
 
@@ -155,8 +102,6 @@ def _load_model(folder: Path) -> nn.Module:
     spec = spec_of(config)
     _check_shards(folder / "model.safetensors.index.json")
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
-    if spec.attention:
-        options["attn_implementation"] = ATTENTION
     try:
         with _quiet():
             model, report = AutoModel.from_pretrained(
@@ -176,6 +121,15 @@ def _load_model(folder: Path) -> nn.Module:
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
     return cast(nn.Module, model)
+
+
+def _take_over_attention(model: nn.Module) -> None:
+    kind = spec_of(config_of(model)).rewritten
+    if kind is None:
+        cast(PreTrainedModel, model).set_attn_implementation(ATTENTION)
+        return
+    for layer in ports_of(model):
+        rewrite(layer.attention, kind)
 
 
 def _check_shards(index: Path) -> None:
@@ -201,17 +155,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
-
-
-def _submodule(module: nn.Module, path: str) -> nn.Module:
-    try:
-        return module.get_submodule(path)
-    except AttributeError as error:
-        raise EncoderError(f"encoder: has no '{path}', where its type keeps it") from error
-
-
-def _linear(layer: nn.Module, path: str) -> nn.Linear:
-    found = _submodule(layer, path)
-    if not isinstance(found, nn.Linear):
-        raise EncoderError(f"encoder: '{path}' is {type(found).__name__}; allowed: Linear")
-    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fishpal.common.errors import EncoderError, brief, one_of
+from fishpal.common.kinds import Site
 from fishpal.records.facts import Limits
 
 
@@ -16,30 +17,45 @@ class EncoderSpec:
     """Roles → attribute paths, below the model for `layers` and below a layer for the rest.
 
     Attributes:
-        attention: the module that calls transformers' attention interface; None where the
-            model computes attention itself, so that it can take no prefix.
-        query, value: the projections; the same path twice where one linear makes all three.
+        attention: the module that computes attention.
+        rewritten: the function of `encoders.own_attention` that does it instead, for a model
+            that ignores transformers' attention interface.
+        query, key, value: the projections; the same path where one linear makes all three.
+        output: the attention's output projection.
         up, down: the feed-forward block's first and last linear.
+        gate: that of a gated block, where it is a linear of its own.
         pooler: the model class takes `add_pooling_layer` (we pool ourselves).
         positions: `learned` from 0 on; `padded`: learned, the first after the padding's index;
             `relative` ones have no last.
     """
 
     layers: str
-    attention: str | None
+    attention: str
     query: str
+    key: str
     value: str
+    output: str
     up: str
     down: str
+    gate: str | None = None
+    rewritten: str | None = None
     pooler: bool = False
     positions: Literal["learned", "padded", "relative"] = "learned"
+
+    @property
+    def sites(self) -> list[tuple[Site, str]]:
+        """Every projection that a layer has, and its path, in the order of `Site`."""
+        paths = [(site, getattr(self, site)) for site in Site]
+        return [(site, path) for site, path in paths if path is not None]
 
 
 _BERT = EncoderSpec(
     layers="encoder.layer",
     attention="attention.self",
     query="attention.self.query",
+    key="attention.self.key",
     value="attention.self.value",
+    output="attention.output.dense",
     up="intermediate.dense",
     down="output.dense",
     pooler=True,
@@ -55,7 +71,9 @@ SPECS = {
         layers="transformer.layer",
         attention="attention",
         query="attention.q_lin",
+        key="attention.k_lin",
         value="attention.v_lin",
+        output="attention.out_lin",
         up="ffn.lin1",
         down="ffn.lin2",
     ),
@@ -63,16 +81,27 @@ SPECS = {
         layers="layers",
         attention="attn",
         query="attn.Wqkv",
+        key="attn.Wqkv",
         value="attn.Wqkv",
+        output="attn.Wo",
         up="mlp.Wi",
         down="mlp.Wo",
         positions="relative",
     ),
-    "mpnet": replace(_ROBERTA, attention=None, query="attention.attn.q", value="attention.attn.v"),
+    "mpnet": replace(
+        _ROBERTA,
+        attention="attention.attn",
+        rewritten="mpnet",
+        query="attention.attn.q",
+        key="attention.attn.k",
+        value="attention.attn.v",
+        output="attention.attn.o",
+    ),
     "deberta-v2": replace(
         _BERT,
-        attention=None,
+        rewritten="deberta-v2",
         query="attention.self.query_proj",
+        key="attention.self.key_proj",
         value="attention.self.value_proj",
         pooler=False,
     ),

@@ -21,7 +21,7 @@ from fishpal.encoders.classification import (
     head_tensors,
     named_config,
 )
-from fishpal.encoders.encoder import config_of
+from fishpal.encoders.ports import config_of
 from fishpal.export import merge_lora
 from fishpal.models.classifier import Classifier
 

@@ -131,10 +131,10 @@ def draw_sample(task: TokenisedTask, options: FisherOptions) -> Sample:
 
 def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> list[Candidates]:
     """Every candidate at its start, in groups that are measured together, as the mode says."""
-    hidden, layers = model.source.facts.hidden, range(model.source.facts.layers)
+    shapes, layers = model.source.shapes, range(model.source.facts.layers)
     groups: dict[object, Candidates] = {}
     for layer, kind in product(layers, options.kinds):
-        module = build_module(kind, layer, hidden, sizes, options.seed).to(model.head.weight)
+        module = build_module(kind, layer, shapes[layer], sizes, options.seed).to(model.head.weight)
         # Kinds that start as the identity disturb nobody, so they can share one pass.
         alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
         groups.setdefault(kind if alone else None, []).append(module)

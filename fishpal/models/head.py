@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fishpal.common.kinds import HeadInit
-from fishpal.encoders.encoder import Encoder, config_of
+from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.ports import config_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import HeadOptions

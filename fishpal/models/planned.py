@@ -24,7 +24,7 @@ def plan_model(
         if planned != found:
             raise AttachError(f"plan is for an encoder with {key} {planned}; this one has {found}")
     model = Classifier(encoder, head)
-    modules = build_modules(plan.layers, facts.hidden, plan.modules, seed)
+    modules = build_modules(plan.layers, encoder.shapes, plan.modules, seed)
     if not (modules or plan.full or train_head):
         raise AttachError("the plan has no modules and train.train_head is false: nothing to train")
     model.encoder.requires_grad_(plan.full)

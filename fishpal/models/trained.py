@@ -112,7 +112,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
         )
     model = Classifier(encoder, head, card.task)
     _restore(folder / "head.safetensors", "head", head.load_state_dict)
-    modules = build_modules(plan.layers, plan.encoder.hidden, plan.modules, seed=0)
+    modules = build_modules(plan.layers, encoder.shapes, plan.modules, seed=0)
     if modules:
         _restore_modules(folder / "modules.safetensors", modules)
         model.attach(modules)

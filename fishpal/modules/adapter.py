@@ -8,10 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import LayerPorts
+from fishpal.common.kinds import ModuleKind, Site
+from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule, rows
-from fishpal.params.options import AdapterOptions
+from fishpal.params.options import ModuleOptions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]]
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}
@@ -28,9 +28,10 @@ class Adapter(CandidateModule):
     starts_as_identity = True
 
     def __init__(
-        self, layer: int, hidden: int, options: AdapterOptions, generator: Generator | None = None
+        self, layer: int, shape: LayerShape, modules: ModuleOptions, generator: Generator
     ) -> None:
         super().__init__(layer)
+        options, hidden = modules.adapter, shape.sites[Site.DOWN].outputs
         self.parallel = options.placement == "parallel"
         self.activation = ACTIVATIONS[options.activation]
         self.dropout = nn.Dropout(options.dropout)
@@ -49,8 +50,8 @@ class Adapter(CandidateModule):
 
     def _attach(self, ports: LayerPorts) -> None:
         if self.parallel:
-            self._hook(ports.up.register_forward_pre_hook(self._remember))
-        self._hook(ports.down.register_forward_hook(self._add))
+            self._hook(ports.sites[Site.UP].linear.register_forward_pre_hook(self._remember))
+        self._hook(ports.sites[Site.DOWN].linear.register_forward_hook(self._add))
 
     def _remember(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._input = inputs[0]

@@ -4,7 +4,7 @@ An encoder serves one model at a time: modules are hooks in it, so that those of
 would change the first one's logits without a word. What is attached is known here, by encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
@@ -13,10 +13,12 @@ from torch import Generator, nn
 
 from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import ports_of
-from fishpal.modules import Adapter, CandidateModule, Lora, Prefix
+from fishpal.encoders.ports import LayerShape, ports_of
+from fishpal.modules import Adapter, Bias, CandidateModule, Ia3, Lora, Prefix
 from fishpal.params.options import ModuleOptions
 
+KINDS: dict[ModuleKind, Callable[..., CandidateModule]]
+KINDS = {each.kind: each for each in (Prefix, Adapter, Lora, Bias, Ia3)}
 AGAIN = "load the encoder again (`load_encoder`) for every further model"
 # Weak: an encoder that nobody uses must go, with what is attached to it.
 _ATTACHED: WeakKeyDictionary[nn.Module, list[CandidateModule]] = WeakKeyDictionary()
@@ -35,23 +37,24 @@ def candidate_generator(seed: int, layer: int, kind: ModuleKind) -> Generator:
 
 
 def build_module(
-    kind: ModuleKind, layer: int, hidden: int, options: ModuleOptions, seed: int
+    kind: ModuleKind, layer: int, shape: LayerShape, options: ModuleOptions, seed: int
 ) -> CandidateModule:
-    """A fresh module of a kind for one layer of an encoder `hidden` wide."""
-    generator = candidate_generator(seed, layer, kind)
-    if kind == ModuleKind.PREFIX:
-        return Prefix(layer, hidden, options.prefix, generator)
-    if kind == ModuleKind.ADAPTER:
-        return Adapter(layer, hidden, options.adapter, generator)
-    return Lora(layer, hidden, options.lora, generator)
+    """A fresh module of a kind for one layer; `AttachError` where the layer cannot take it."""
+    return KINDS[kind](layer, shape, options, candidate_generator(seed, layer, kind))
 
 
 def build_modules(
-    layers: Sequence[ModuleKind | None], hidden: int, options: ModuleOptions, seed: int
+    layers: Sequence[ModuleKind | None],
+    shapes: Sequence[LayerShape],
+    options: ModuleOptions,
+    seed: int,
 ) -> list[CandidateModule]:
-    """A fresh module for each layer that has a kind, in the order of layers."""
+    """A fresh module for each layer that has a kind, in the order of layers.
+
+    `shapes` are the encoder's (`Encoder.shapes`).
+    """
     chosen = [(layer, kind) for layer, kind in enumerate(layers) if kind is not None]
-    return [build_module(kind, layer, hidden, options, seed) for layer, kind in chosen]
+    return [build_module(kind, layer, shapes[layer], options, seed) for layer, kind in chosen]
 
 
 def attach(encoder: nn.Module, modules: Sequence[CandidateModule]) -> None:

@@ -1,4 +1,4 @@
-"""What the three kinds share: the per-example axis, attaching and detaching.
+"""What all kinds share: the per-example axis, attaching and detaching.
 
 Layout, here and in the Fisher engine: a tensor of a module is (…), and with the example axis
 (B, …). A forward written with matrix products that broadcast over leading axes serves both: with
@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import LayerPorts
+from fishpal.encoders.ports import LayerPorts
 
 
 class CandidateModule(nn.Module, ABC):
@@ -43,6 +43,10 @@ class CandidateModule(nn.Module, ABC):
     def load_kept(self, tensors: dict[str, Tensor]) -> None:
         """Take over tensors that `kept` gave; drops what only training needed."""
         self.load_state_dict(tensors)
+
+    def merge(self, ports: LayerPorts) -> bool:
+        """Change a layer's own weights by what the module does; False where that cannot be."""
+        return False
 
     @abstractmethod
     def _attach(self, ports: LayerPorts) -> None:

@@ -1,4 +1,4 @@
-"""LoRA on the query and value projections (Hu et al. 2022, §4.2)."""
+"""LoRA on a layer's projections (Hu et al. 2022, §4.2)."""
 
 import math
 from functools import partial
@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import LayerPorts, Projection
+from fishpal.common.errors import AttachError
+from fishpal.common.kinds import ModuleKind, Site
+from fishpal.encoders.ports import LayerPorts, LayerShape, Projection
 from fishpal.modules.base import CandidateModule
-from fishpal.params.options import LoraOptions
+from fishpal.params.options import ModuleOptions
 
 
 class Lora(CandidateModule):
-    """W x + (α / r) · B A x with A: (r, d) and B: (d, r) for query and value each.
+    """W x + c · B A x with A: (r, d_in) and B: (d_out, r) for each site; c = α / r, or α / √r.
 
     Starts at A Kaiming-uniform, B = 0: the encoder is unchanged, and so ∂L/∂A = 0 there, since A
     acts through B alone. Only B's gradient speaks in a Fisher table measured at the start.
@@ -24,34 +25,46 @@ class Lora(CandidateModule):
     starts_as_identity = True
 
     def __init__(
-        self, layer: int, hidden: int, options: LoraOptions, generator: Generator | None = None
+        self, layer: int, shape: LayerShape, modules: ModuleOptions, generator: Generator
     ) -> None:
         super().__init__(layer)
-        self.scale = options.alpha / options.rank
+        options = modules.lora
+        wanted = tuple(shape.sites) if options.sites == "all" else options.sites
+        if unknown := [site for site in wanted if site not in shape.sites]:
+            allowed = ", ".join(shape.sites)
+            raise AttachError(f"lora.sites is {unknown[0]}; allowed in this encoder: {allowed}")
+        self.sites = tuple(site for site in Site if site in wanted)
+        self.scale = options.alpha / (math.sqrt(options.rank) if options.rslora else options.rank)
         self.dropout = nn.Dropout(options.dropout)
-        self.query_a = nn.Parameter(torch.empty(options.rank, hidden))
-        self.query_b = nn.Parameter(torch.zeros(hidden, options.rank))
-        self.value_a = nn.Parameter(torch.empty(options.rank, hidden))
-        self.value_b = nn.Parameter(torch.zeros(hidden, options.rank))
-        for a in (self.query_a, self.value_a):  # nn.Linear's start, as in the authors' code
-            nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
+        for site in self.sites:
+            inputs, outputs = shape.sites[site]
+            a = nn.Parameter(torch.empty(options.rank, inputs))
+            nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)  # nn.Linear's start
+            self.register_parameter(f"{site}_a", a)
+            self.register_parameter(f"{site}_b", nn.Parameter(torch.zeros(outputs, options.rank)))
 
-    def delta(self, projection: str, x: Tensor) -> Tensor:
-        """(α / r) · B A x for `query` or `value`; x and the result are (B, T, d)."""
+    def delta(self, site: Site, x: Tensor) -> Tensor:
+        """c · B A x of a site; x is (B, T, d_in), the result (B, T, d_out)."""
         tensors = self.tensors()
-        a, b = tensors[f"{projection}_a"], tensors[f"{projection}_b"]
+        a, b = tensors[f"{site}_a"], tensors[f"{site}_b"]
         return (self.dropout(x) @ a.mT @ b.mT) * self.scale
 
-    def update(self, projection: str) -> Tensor:
-        """(α / r) · B A, the (d, d) change of the projection's weight."""
-        a, b = getattr(self, f"{projection}_a"), getattr(self, f"{projection}_b")
-        return (b @ a) * self.scale
+    def factors(self, site: Site) -> tuple[Tensor, Tensor]:
+        """A and B of a site."""
+        return self.get_parameter(f"{site}_a"), self.get_parameter(f"{site}_b")
+
+    def merge(self, ports: LayerPorts) -> bool:
+        for site in self.sites:
+            a, b = self.factors(site)
+            ports.sites[site].weight.add_((b @ a) * self.scale)
+        return True
 
     def _attach(self, ports: LayerPorts) -> None:
-        for name, port in (("query", ports.query), ("value", ports.value)):
-            self._hook(port.linear.register_forward_hook(partial(self._add, name, port)))
+        for site in self.sites:
+            port = ports.sites[site]
+            self._hook(port.linear.register_forward_hook(partial(self._add, site, port)))
 
     def _add(
-        self, name: str, port: Projection, _: nn.Module, inputs: tuple[Any, ...], output: Tensor
+        self, site: Site, port: Projection, _: nn.Module, inputs: tuple[Any, ...], output: Tensor
     ) -> Tensor:
-        return port.add(output, self.delta(name, inputs[0]))
+        return port.add(output, self.delta(site, inputs[0]))

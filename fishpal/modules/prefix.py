@@ -4,15 +4,17 @@ import torch
 from torch import Generator, Tensor, nn
 
 from fishpal.common.errors import AttachError
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.attention import PREFIXES
-from fishpal.encoders.encoder import LayerPorts
+from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule
-from fishpal.params.options import PrefixOptions
+from fishpal.params.options import ModuleOptions
 
 
 class Prefix(CandidateModule):
     """Keys and values, (p, d) each, that every token of the layer can attend to.
+
+    d is the width of the layer's own keys, which grouped queries make smaller than the hidden one.
 
     With `reparameterize` they are, in training, an MLP's output: (p, d) → tanh → (p, mid) →
     (p, 2 d), one MLP a layer, dropped afterwards (Li & Liang 2021, §4.3). The Fisher table
@@ -22,18 +24,19 @@ class Prefix(CandidateModule):
     kind = ModuleKind.PREFIX
 
     def __init__(
-        self, layer: int, hidden: int, options: PrefixOptions, generator: Generator | None = None
+        self, layer: int, shape: LayerShape, modules: ModuleOptions, generator: Generator
     ) -> None:
         super().__init__(layer)
+        options, width = modules.prefix, shape.sites[Site.KEY].outputs
         self.mlp: nn.Sequential | None = None
-        start = torch.empty(2, options.length, hidden).normal_(0, options.std, generator=generator)
+        start = torch.empty(2, options.length, width).normal_(0, options.std, generator=generator)
         if options.reparameterize:
             self.embedding = nn.Parameter(start[0])
             self.mlp = nn.Sequential(
-                nn.Linear(hidden, options.mid), nn.Tanh(), nn.Linear(options.mid, 2 * hidden)
+                nn.Linear(width, options.mid), nn.Tanh(), nn.Linear(options.mid, 2 * width)
             )
-            for linear, width in ((self.mlp[0], hidden), (self.mlp[2], options.mid)):
-                bound = width**-0.5  # nn.Linear's own start, drawn from `generator`
+            for linear, inputs in ((self.mlp[0], width), (self.mlp[2], options.mid)):
+                bound = inputs**-0.5  # nn.Linear's own start, drawn from `generator`
                 for parameter in linear.parameters():
                     nn.init.uniform_(parameter, -bound, bound, generator=generator)
         else:
@@ -60,11 +63,6 @@ class Prefix(CandidateModule):
 
     def _attach(self, ports: LayerPorts) -> None:
         attention = ports.attention
-        if attention is None:
-            raise AttachError(
-                f"layer {self.layer}: prefix cannot attach, since this encoder type computes its"
-                " attention itself; allowed there: adapter, lora (set fisher.kinds to these)"
-            )
         if attention in PREFIXES:
             raise AttachError(f"layer {self.layer} has a prefix already; allowed: one")
         PREFIXES[attention] = self

@@ -10,7 +10,14 @@ from pydantic import BeforeValidator, Discriminator
 from fishpal.common.checks import Seed, at_least, check, check_choice
 from fishpal.common.kinds import MetricName
 from fishpal.common.validate import Strict
-from fishpal.params.sections import HUB_NAME, REVISION, Wheel, check_name, check_pattern
+from fishpal.params.sections import (
+    HUB_NAME,
+    REVISION,
+    AnySource,
+    Wheel,
+    check_name,
+    check_pattern,
+)
 
 # keys of counts.json beside the splits'
 RESERVED = ("fit", "selection", "removed_duplicates")
@@ -38,10 +45,9 @@ class Split(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSource(Strict):
+class TaskSource(AnySource):
     """What every source of a task has in common."""
 
-    licence: str = "unknown"
     drop_labels: tuple[str | int, ...] = ()
     drop_duplicates: bool = False
     split: Split | None = None
@@ -114,10 +120,13 @@ class FilesTask(TableSource):
     def tables(self) -> Collection[str]:
         return self.files
 
+    def local_files(self) -> list[Path]:
+        return [Path(name) for name in self.files.values()]
+
     def describe(self) -> str:
         """With each file's folder, but not the machine's path to it."""
-        paths = [Path(file) for file in self.files.values()]
-        return "files " + ", ".join(str(Path(path.parent.name, path.name)) for path in paths)
+        names = (Path(path.parent.name, path.name) for path in self.local_files())
+        return "files " + ", ".join(map(str, names))
 
 
 Source = PackageTask | HubTask | FilesTask

@@ -3,11 +3,22 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
-from fishpal.common.checks import Count, Positive, Range, Rate, Seed, Share, Size, at_least, check
-from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
+from fishpal.common.checks import (
+    Count,
+    Positive,
+    Range,
+    Rate,
+    Seed,
+    Share,
+    Size,
+    at_least,
+    check,
+    check_choice,
+)
+from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind, Site
 from fishpal.common.validate import Strict
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
@@ -18,11 +29,26 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class LoraOptions(Strict):
-    """LoRA: rank r, scale alpha / r, dropout on the module's input."""
+    """LoRA: rank r, scale alpha / r, dropout on the module's input.
+
+    `sites` are the projections that are updated; `all` are those that a layer has. `rslora` makes
+    the scale alpha / √r (Kalajdzievski 2023).
+    """
 
     rank: Size = 8
     alpha: Positive = 16.0
     dropout: Share = 0.0
+    sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
+    rslora: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sites != "all":
+            for site in self.sites:
+                check_choice("sites", site, tuple(Site))
+            named = ", ".join(self.sites) or "empty"
+            allowed = "all, or one or more, each once: " + ", ".join(Site)
+            check(0 < len(set(self.sites)) == len(self.sites), "sites", named, allowed)
 
 
 @dataclass(frozen=True)
@@ -51,11 +77,19 @@ class PrefixOptions(Strict):
 
 @dataclass(frozen=True)
 class ModuleOptions(Strict):
-    """The sizes of every kind."""
+    """The sizes of the kinds that come in sizes."""
 
     prefix: PrefixOptions = field(default_factory=PrefixOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """By kind; what came later is left out at its default, so that files keep their bytes."""
+        data, plain = asdict(self), asdict(LoraOptions())
+        for key in ("sites", "rslora"):
+            if data["lora"][key] == plain[key]:
+                del data["lora"][key]
+        return data
 
 
 @dataclass(frozen=True)
@@ -98,6 +132,8 @@ class LearningRates(Strict):
     prefix: Rate = 1e-2
     adapter: Rate = 5e-3
     lora: Rate = 5e-3
+    bias: Rate = 1e-3  # Ben Zaken et al. 2022, §3: between 1e-4 and 1e-3
+    ia3: Rate = 3e-3  # Liu et al. 2022, §3.5
     head: Rate = 1e-2
     full: Rate = 5e-5
 

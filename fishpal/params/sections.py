@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,16 @@ REVISION = re.compile(r"[0-9a-f]{40}")
 VERSION = re.compile(r"[0-9A-Za-z.+!_-]+")
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+# Data only: no pickled weights (.bin, .pt) and no code (.py) of an encoder is ever taken.
+MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # .model: SentencePiece
+TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
+ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
+
+
+def is_wanted(path: str) -> bool:
+    """Whether a path relative to the encoder's folder is data that an encoder needs."""
+    return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
 
 
 def check_name(what: str, name: str) -> None:
@@ -28,10 +39,9 @@ def check_pattern(what: str, pattern: re.Pattern[str], value: str, allowed: str)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wheel(Strict):
+class PinnedWheel(Strict):
     """A wheel of the package index; never installed, never imported."""
 
-    type: Literal["package"]
     package: str
     version: str
     sha256: str
@@ -40,6 +50,20 @@ class Wheel(Strict):
         check_pattern("package", PACKAGE, self.package, "a name of the package index")
         check_pattern("version", VERSION, self.version, "an exact version")
         check_pattern("sha256", SHA256, self.sha256, "64 hex digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel(PinnedWheel):
+    """The one wheel that a source is in."""
+
+    type: Literal["package"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(PinnedWheel):
+    """A piece of an archive: a file inside a wheel."""
+
+    file: str
 
 
 @dataclass(frozen=True)
@@ -59,11 +83,21 @@ class Grid(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageEncoder(Wheel):
+class AnySource(Strict):
+    """What every source, of a task or an encoder, has in common."""
+
+    licence: str = "unknown"
+
+    def local_files(self) -> list[Path]:
+        """The files of this machine that it reads; none for packages and the hub."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageEncoder(Wheel, AnySource):
     """A folder inside a wheel."""
 
     folder: str
-    licence: str = "unknown"
 
     def describe(self) -> str:
         """What the encoder is, for the report."""
@@ -71,13 +105,30 @@ class PackageEncoder(Wheel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubEncoder(Strict):
+class PackagesEncoder(AnySource):
+    """A folder inside a zip that is cut over several wheels; `parts` in the order of the cuts."""
+
+    type: Literal["packages"]
+    parts: tuple[Part, ...]
+    folder: str
+
+    def __post_init__(self) -> None:
+        check(len(self.parts) > 0, "parts", "empty", "one part or more")
+        files = [part.file for part in self.parts]
+        check(len(set(files)) == len(files), "parts", files, "each file once")
+
+    def describe(self) -> str:
+        first, last = self.parts[0], self.parts[-1]
+        return f"{self.folder} of packages {first.package} to {last.package} {last.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubEncoder(AnySource):
     """A model of the Hugging Face hub at a pinned revision; safetensors only."""
 
     type: Literal["hub"]
     name: str
     revision: str
-    licence: str = "unknown"
 
     def __post_init__(self) -> None:
         check_pattern("name", HUB_NAME, self.name, "owner/name of the hub")
@@ -88,18 +139,20 @@ class HubEncoder(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderEncoder(Strict):
+class FolderEncoder(AnySource):
     """A local folder as `save_pretrained` writes it; safetensors only."""
 
     type: Literal["folder"]
     folder: str
-    licence: str = "unknown"
+
+    def local_files(self) -> list[Path]:
+        return [path for path in Path(self.folder).glob("*") if is_wanted(path.name)]
 
     def describe(self) -> str:
         return f"the folder {Path(self.folder).name}"
 
 
-EncoderSource = PackageEncoder | HubEncoder | FolderEncoder
+EncoderSource = PackageEncoder | PackagesEncoder | HubEncoder | FolderEncoder
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The Fisher table: one row a candidate, and its file format."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
@@ -73,6 +74,9 @@ class FisherTable(JsonRecord):
     def _in_order(self) -> bool:
         expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]
         return [(row.layer, row.kind) for row in self.rows] == expected
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"modules": self.modules.to_json()}
 
     def row(self, layer: int, kind: ModuleKind) -> CandidateRow:
         """The row of one candidate."""

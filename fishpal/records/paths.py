@@ -18,6 +18,10 @@ class Artifacts:
         """Hashes of the local files of `encoder` or `catalog.<task>`."""
         return self._file("sources", section)
 
+    def code(self, name: str) -> Path:
+        """Hashes of the source files that the cells of a stage share."""
+        return self._file("code", name)
+
     def raw(self, task: str) -> Path:
         """The folder of the clean splits and `card.json`."""
         return self.root / "raw" / task

@@ -83,7 +83,7 @@ class Plan(JsonRecord):
         """Readable JSON; decoding it gives an equal plan but for what it does not use."""
         data = super().to_json()
         rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
-        data["modules"] = {k: v for k, v in data["modules"].items() if k in self.kinds}
+        data["modules"] = {k: v for k, v in self.modules.to_json().items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
         return data
 

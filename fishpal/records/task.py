@@ -1,8 +1,8 @@
 """A tokenised task as training and measuring take it.
 
 Layout of `artifacts/tokens/<task>/`, cut so that each later stage depends on what it reads:
-`task.json` (`TaskFacts`), `fit.arrow`, `selection.arrow`, `evaluation/<split>.arrow`,
-`counts.json` (rows and truncated rows, for the report).
+`train/` with `task.json` (`TaskFacts`), `fit.arrow` and `selection.arrow`,
+`evaluation/<split>.arrow`, `counts.json` (rows and truncated rows, for the report).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fishpal.records.arrow import ArrowSplit
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import Limits, TaskFacts
 
-TASK, FIT, SELECTION = "task.json", "fit.arrow", "selection.arrow"
+TASK, FIT, SELECTION = "train/task.json", "train/fit.arrow", "train/selection.arrow"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 DASHES = ("-", "--", "-.", ":")
-KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00", None: "#EEEEEE"}
+KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00",
+                "bias": "#CC79A7", "ia3": "#009E73", None: "#EEEEEE"}  # fmt: skip
 
 
 def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:

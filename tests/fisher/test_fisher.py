@@ -16,35 +16,35 @@ import torch
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from fishpal.common.errors import AttachError, DataError, PlanError
+from fishpal.common.errors import DataError, PlanError
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.fisher.engine import draw_sample, measure_fisher
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
-from fishpal.modules.attach import build_modules
-from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, PrefixOptions
+from fishpal.params.options import (
+    FisherOptions,
+    HeadOptions,
+    LoraOptions,
+    ModuleOptions,
+    PrefixOptions,
+)
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
 from fishpal.records.task import TokenisedTask
 from tests.conftest import (
     HIDDEN,
     LAYERS,
-    OWN_ATTENTION,
-    PREFIX_TYPES,
+    TYPES,
+    kinds_of,
     random_examples,
     task_facts,
     tiny_folder,
 )
-from tests.modules.test_modules import SMALL
+from tests.modules.test_modules import SMALL, fresh
 from tests.oracles import double_copy, example_gradient, fisher_by_loop, single
 
 K = ModuleKind
-ALL = tuple(ModuleKind)
-TYPES = PREFIX_TYPES + OWN_ATTENTION
-
-
-def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
-    return ALL if kind in PREFIX_TYPES else (K.ADAPTER, K.LORA)
+ALL = (K.PREFIX, K.ADAPTER, K.LORA)
 
 
 def setup(tiny_encoder, kind="bert", classes=3, count=7):
@@ -90,9 +90,7 @@ def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
     sample = draw_sample(task, options)
     for candidate in kinds:
         model = Classifier(encoder, head)
-        modules = [
-            m.double() for m in build_modules([candidate] * LAYERS, HIDDEN, SMALL, options.seed)
-        ]
+        modules = fresh(encoder.model, [candidate] * LAYERS, seed=options.seed)
         model.attach(modules)
         draws = drawn_labels(model, sample, classes)
         for module in modules:
@@ -110,6 +108,23 @@ def check_against_loop(tiny_encoder, kind, estimator, gram, classes):
             l2 = sum(m.square().sum().item() for m in means)
             assert row.gradient_sq_l2 == pytest.approx(l2, rel=1e-5)
         model.detach()
+
+
+def test_all_lora_sites_equal_the_loop(tiny_encoder):
+    """One linear makes query, key and value in ModernBERT; DeBERTa's positions share them."""
+    modules = ModuleOptions(lora=LoraOptions(rank=2, sites="all", rslora=True))
+    for kind in ("modernbert", "deberta-v2"):
+        encoder, head, task = setup(tiny_encoder, kind)
+        options = FisherOptions(kinds=(K.LORA,), gram=False, batch_size=3)
+        table, _ = measure_fisher(encoder, head, task, modules, options, progress=False)
+        model = Classifier(encoder, head)
+        model.attach(fresh(encoder.model, [K.LORA] * LAYERS, modules, options.seed))
+        for module in model.candidates():
+            diagonal = fisher_by_loop(model, module, task.fit, Estimator.EMPIRICAL)
+            assert len(diagonal) == 2 * 6
+            for name, expected in diagonal.items():
+                trace = table.row(module.layer, K.LORA).tensor_traces[name]
+                assert trace == pytest.approx(expected.sum().item(), rel=1e-5)
 
 
 def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):
@@ -133,7 +148,7 @@ def test_joint_mode_attaches_all_kinds(tiny_encoder):
     options = FisherOptions(mode=FisherMode.JOINT, batch_size=4)
     table, _ = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     model = Classifier(encoder, head)
-    modules = [m.double() for kind in ALL for m in build_modules([kind] * LAYERS, HIDDEN, SMALL, 0)]
+    modules = [m for kind in ALL for m in fresh(encoder.model, [kind] * LAYERS, seed=0)]
     model.attach(modules)
     for module in modules:
         diagonal = fisher_by_loop(model, module, task.fit, Estimator.EMPIRICAL)
@@ -152,7 +167,7 @@ def test_kernels_equal_inner_products(tiny_encoder, classes):
     basis = torch.from_numpy(contrasts(classes))
     for kind in ALL:
         model = Classifier(encoder, head)
-        modules = [m.double() for m in build_modules([kind] * LAYERS, HIDDEN, SMALL, 0)]
+        modules = fresh(encoder.model, [kind] * LAYERS, seed=0)
         model.attach(modules)
         for module in modules:
             rows = []
@@ -296,9 +311,6 @@ def test_too_little_data_and_wrong_kinds_are_errors(tiny_encoder):
         measure_fisher(
             encoder, head, TokenisedTask(task.facts, task.fit[:1]), SMALL, FisherOptions()
         )
-    mpnet = tiny_encoder("mpnet", double=True)
-    with pytest.raises(AttachError, match="prefix cannot attach"):
-        measure_fisher(mpnet, head, task, SMALL, FisherOptions(), progress=False)
 
 
 def test_reparameterised_prefix_is_measured_at_keys_and_values(tiny_encoder):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import peft
@@ -12,17 +13,18 @@ import torch
 from torch import nn
 
 from fishpal.common.errors import AttachError, EncoderError
-from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import Encoder, ports_of
+from fishpal.common.kinds import ModuleKind, Site
+from fishpal.encoders.ports import ports_of
+from fishpal.encoders.specs import spec_of
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attach, build_module, build_modules, detach
 from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
-from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, PREFIX_TYPES, random_examples
-from tests.oracles import ORACLE_PREFIX
+from tests.conftest import HIDDEN, LAYERS, OWN_ATTENTION, TYPES, kinds_of, random_examples
+from tests.oracles import ORACLE_PREFIX, own_attention
 
 K = ModuleKind
-TYPES = PREFIX_TYPES + OWN_ATTENTION
+FUSED = ("modernbert",)
 SMALL = ModuleOptions(
     prefix=PrefixOptions(length=3, mid=5, std=0.5),
     adapter=AdapterOptions(bottleneck=5),
@@ -60,23 +62,102 @@ def hidden_states(encoder: nn.Module, batch: dict[str, torch.Tensor]) -> torch.T
         return encoder(**batch).last_hidden_state
 
 
+def fresh(model: nn.Module, layers: Sequence[ModuleKind | None], options=SMALL, seed=3):  # type: ignore[no-untyped-def]
+    """Fresh modules for a model, of its weights' type."""
+    found = build_modules(layers, [port.shape for port in ports_of(model)], options, seed)
+    return [module.to(next(model.parameters()).dtype) for module in found]
+
+
+SITES = {
+    "default": LoraOptions(rank=2, alpha=6.0),
+    "all": LoraOptions(rank=2, alpha=6.0, sites="all"),
+    "rslora": LoraOptions(rank=2, alpha=6.0, sites=(Site.OUTPUT, Site.KEY), rslora=True),
+}
+
+
+@pytest.mark.parametrize("sites", SITES)
 @pytest.mark.parametrize("kind", TYPES)
-def test_lora_equals_peft(tiny_model, kind):
-    if kind == "modernbert":
+def test_lora_equals_peft(tiny_model, kind, sites):
+    if kind in FUSED:
         pytest.skip("one linear makes query, key and value: test_export holds it to peft")
-    ours, theirs = tiny_model(kind), tiny_model(kind)
-    modules = build_modules([K.LORA] * LAYERS, HIDDEN, SMALL, seed=3)
+    ours, theirs, lora = tiny_model(kind), tiny_model(kind), SITES[sites]
+    modules, ports = fresh(ours, [K.LORA] * LAYERS, ModuleOptions(lora=lora)), ports_of(theirs)
     shake(modules)
-    ports = ports_of(theirs)
-    names = [port.name for layer in ports for port in (layer.query, layer.value)]
-    config = peft.LoraConfig(r=2, lora_alpha=6, lora_dropout=0.0, target_modules=names)
+    names = [layer.sites[site].name for layer in ports for site in modules[0].sites]
+    config = peft.LoraConfig(r=2, lora_alpha=6, target_modules=names, use_rslora=lora.rslora)
     theirs = peft.get_peft_model(theirs, config).eval()
     for module, layer in zip(modules, ports, strict=True):
-        for role in ("query", "value"):
-            linear = theirs.get_submodule("base_model.model." + getattr(layer, role).name)
+        for site in module.sites:
+            linear = theirs.get_submodule("base_model.model." + layer.sites[site].name)
+            a, b = module.factors(site)
             with torch.no_grad():
-                linear.lora_A["default"].weight.copy_(getattr(module, f"{role}_a"))
-                linear.lora_B["default"].weight.copy_(getattr(module, f"{role}_b"))
+                linear.lora_A["default"].weight.copy_(a)
+                linear.lora_B["default"].weight.copy_(b)
+    batch = batch_of()
+    with attached(ours, modules):
+        torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_ia3_equals_peft(tiny_model, kind):
+    if kind in FUSED:
+        pytest.skip("peft scales all outputs of a linear: test_ia3_of_a_fused_linear")
+    ours, theirs = tiny_model(kind), tiny_model(kind)
+    modules, ports = fresh(ours, [K.IA3] * LAYERS), ports_of(theirs)
+    shake(modules)
+    tensors = {Site.KEY: "key", Site.VALUE: "value", Site.DOWN: "feed_forward"}
+    names = [layer.sites[site].name for layer in ports for site in tensors]
+    inner = [layer.sites[Site.DOWN].name for layer in ports]
+    config = peft.IA3Config(target_modules=names, feedforward_modules=inner)
+    theirs = peft.get_peft_model(theirs, config).eval()
+    for module, layer in zip(modules, ports, strict=True):
+        for site, name in tensors.items():
+            linear = theirs.get_submodule("base_model.model." + layer.sites[site].name)
+            with torch.no_grad():
+                scale = linear.ia3_l["default"]
+                scale.copy_((1 + module.get_parameter(name)).reshape(scale.shape))
+    batch = batch_of()
+    with attached(ours, modules):
+        torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
+
+
+@pytest.mark.parametrize("kind", FUSED)
+def test_ia3_of_a_fused_linear(tiny_model, kind):
+    ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
+    modules, ports = fresh(ours, [K.IA3] * LAYERS), ports_of(theirs)
+    shake(modules)
+
+    def scaled(scale: torch.Tensor) -> Callable[..., torch.Tensor]:
+        return lambda _, inputs, output: output * scale
+
+    for module, layer in zip(modules, ports, strict=True):
+        fused = layer.sites[Site.QUERY].linear
+        parts = [torch.ones(HIDDEN), 1 + module.key, 1 + module.value]
+        fused.register_forward_hook(scaled(torch.cat(parts)))
+        inner = layer.sites[Site.DOWN].linear
+        inner.register_forward_pre_hook(lambda _, x, s=1 + module.feed_forward: x[0] * s)
+    batch = batch_of()
+    with attached(ours, modules):
+        torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_bias_equals_changed_biases(tiny_model, kind):
+    ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
+    if K.BIAS not in kinds_of(kind):
+        with pytest.raises(AttachError, match="layer 0: bias cannot attach, since the layer has"):
+            fresh(ours, [K.BIAS] * LAYERS)
+        return
+    modules = fresh(ours, [K.BIAS] * LAYERS)
+    shake(modules)
+    layers = theirs.get_submodule(spec_of(theirs.config).layers)
+    for module, layer in zip(modules, layers, strict=True):
+        changes = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, p in layer.named_parameters():
+                if name.endswith(".bias"):
+                    p += changes.pop(name.removesuffix(".bias").replace(".", "_"))
+        assert not changes
     batch = batch_of()
     with attached(ours, modules):
         torch.testing.assert_close(hidden_states(ours, batch), hidden_states(theirs, batch))
@@ -86,22 +167,22 @@ def test_lora_equals_peft(tiny_model, kind):
 @pytest.mark.parametrize("kind", TYPES)
 def test_adapter_equals_numpy(tiny_model, kind, options):
     encoder = tiny_model(kind, double=True)
-    modules = [m.double() for m in build_modules([K.ADAPTER] * LAYERS, HIDDEN, options, seed=3)]
+    modules = fresh(encoder, [K.ADAPTER] * LAYERS, options)
     shake(modules)
     seen = {}
     port = ports_of(encoder)[1]
+    up, down = port.sites[Site.UP].linear, port.sites[Site.DOWN]
     with attached(encoder, modules):
         handles = [
-            port.up.register_forward_pre_hook(lambda m, i: seen.update(x=i[0])),
-            port.down.register_forward_pre_hook(lambda m, i: seen.update(inner=i[0])),
-            port.down.register_forward_hook(lambda m, i, o: seen.update(out=o)),
+            up.register_forward_pre_hook(lambda m, i: seen.update(x=i[0])),
+            down.linear.register_forward_pre_hook(lambda m, i: seen.update(inner=i[0])),
+            down.linear.register_forward_hook(lambda m, i, o: seen.update(out=o)),
         ]
         hidden_states(encoder, batch_of())
         for handle in handles:
             handle.remove()
     x, inner, out = (seen[k].numpy() for k in ("x", "inner", "out"))
-    weight = port.down.weight.numpy()
-    h = inner @ weight.T + (0 if port.down.bias is None else port.down.bias.numpy())
+    h = inner @ down.weight.numpy().T + (0 if down.bias is None else down.bias.numpy())
     t = {name: p.detach().numpy() for name, p in modules[1].named_parameters()}
     source = x if options is PARALLEL else h
     bottleneck = np.maximum(source @ t["down"].T + t["down_bias"], 0)
@@ -110,12 +191,16 @@ def test_adapter_equals_numpy(tiny_model, kind, options):
 
 
 @pytest.mark.parametrize("reparameterize", [False, True])
-@pytest.mark.parametrize("kind", PREFIX_TYPES)
+@pytest.mark.parametrize("kind", TYPES)
 def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
     ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
-    theirs.set_attn_implementation("oracle")
+    if kind in OWN_ATTENTION:
+        for layer in ports_of(theirs):
+            layer.attention.forward = own_attention(layer.attention, kind)
+    else:
+        theirs.set_attn_implementation("oracle")
     options = ModuleOptions(prefix=PrefixOptions(3, reparameterize, mid=5, std=0.5))
-    modules = [m.double() for m in build_modules([K.PREFIX] * LAYERS, HIDDEN, options, seed=3)]
+    modules = fresh(ours, [K.PREFIX] * LAYERS, options)
     shake(modules)
     batch = batch_of()
     bare = hidden_states(theirs, batch)
@@ -131,44 +216,71 @@ def test_prefix_equals_plain_attention(tiny_model, kind, reparameterize):
     assert (expected - bare)[shown].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", TYPES)
-def test_padding_changes_nothing(tiny_model, kind):
-    encoder = tiny_model(kind, double=True)
-    plan = [K.ADAPTER, K.LORA, K.PREFIX if kind in PREFIX_TYPES else K.LORA]
-    modules = [m.double() for m in build_modules(plan, HIDDEN, SMALL, seed=3)]
-    shake(modules)
-    model = Classifier(Encoder.of(encoder), nn.Linear(HIDDEN, 2).double()).eval()
-    model.attach(modules)
-    examples = random_examples(5)
-    together = collate(examples, pad_id=0)
-    del together["labels"]
-    with torch.no_grad():
-        batched = model(**together)
-        for i, example in enumerate(examples):
-            alone = collate([example], pad_id=0)
-            del alone["labels"]
-            torch.testing.assert_close(model(**alone)[0], batched[i], rtol=1e-9, atol=1e-9)
+WIDE = replace(SMALL, lora=LoraOptions(rank=2, sites="all"))
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_start_and_detach_are_exact(tiny_model, kind):
-    encoder, batch = tiny_model(kind), batch_of()
-    before, names = hidden_states(encoder, batch), set(encoder.state_dict())
-    for candidate in (K.LORA, K.ADAPTER):
-        with attached(encoder, build_modules([candidate] * LAYERS, HIDDEN, SMALL, seed=0)):
-            assert torch.equal(hidden_states(encoder, batch), before), "starts as the identity"
-    kinds = [K.LORA, K.ADAPTER] + ([K.PREFIX] if kind in PREFIX_TYPES else [])
-    modules = [build_module(k, layer, HIDDEN, SMALL, 0) for layer in range(LAYERS) for k in kinds]
-    shake(modules)
-    with attached(encoder, modules):
-        assert not torch.equal(hidden_states(encoder, batch), before)
-    assert torch.equal(hidden_states(encoder, batch), before)
-    assert set(encoder.state_dict()) == names
+def test_padding_changes_nothing(tiny_encoder, kind):
+    encoder = tiny_encoder(kind, double=True)
+    for plan in ([K.ADAPTER, K.LORA, K.PREFIX], [K.PREFIX, K.IA3, kinds_of(kind)[-2]]):
+        modules = fresh(encoder.model, plan, WIDE)
+        shake(modules)
+        model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
+        model.attach(modules)
+        examples = random_examples(5)
+        together = collate(examples, pad_id=0)
+        del together["labels"]
+        with torch.no_grad():
+            batched = model(**together)
+            for i, example in enumerate(examples):
+                alone = collate([example], pad_id=0)
+                del alone["labels"]
+                torch.testing.assert_close(model(**alone)[0], batched[i], rtol=1e-9, atol=1e-9)
+        model.detach()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_start_and_detach_are_exact(tiny_encoder, kind):
+    encoder, batch = tiny_encoder(kind), batch_of()
+    model, shapes = encoder.model, encoder.shapes
+    before, names = hidden_states(model, batch), set(model.state_dict())
+    modules = []
+    for candidate in kinds_of(kind):
+        found = [build_module(candidate, i, shape, WIDE, 0) for i, shape in enumerate(shapes)]
+        assert found[0].starts_as_identity == (candidate != K.PREFIX)
+        with attached(model, found):
+            same = torch.equal(hidden_states(model, batch), before)
+            assert same == found[0].starts_as_identity
+        shake(found)
+        with attached(model, found):
+            assert not torch.equal(hidden_states(model, batch), before), "does something"
+        modules += found
+    with attached(model, modules):
+        assert not torch.equal(hidden_states(model, batch), before)
+    assert torch.equal(hidden_states(model, batch), before)
+    assert set(model.state_dict()) == names
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_merging_changes_nothing(tiny_model, kind):
+    """Up to rounding, in float64; prefixes and adapters cannot merge."""
+    batch = batch_of()
+    for candidate in kinds_of(kind):
+        model = tiny_model(kind, double=True)
+        modules = fresh(model, [candidate] * LAYERS, WIDE)
+        shake(modules)
+        with attached(model, modules):
+            expected = hidden_states(model, batch)
+        with torch.no_grad():
+            merged = {m.merge(port) for m, port in zip(modules, ports_of(model), strict=True)}
+        assert merged == {candidate not in (K.PREFIX, K.ADAPTER)}
+        if True in merged:
+            torch.testing.assert_close(hidden_states(model, batch), expected)
 
 
 def test_lora_a_has_no_gradient_at_the_start(tiny_model):
     encoder = tiny_model()
-    modules = build_modules([K.LORA] * LAYERS, HIDDEN, SMALL, seed=0)
+    modules = fresh(encoder, [K.LORA] * LAYERS)
     with attached(encoder, modules):
         encoder(**batch_of()).last_hidden_state.pow(2).sum().backward()
     for module in modules:
@@ -178,23 +290,19 @@ def test_lora_a_has_no_gradient_at_the_start(tiny_model):
         assert module.value_b.grad.any()
 
 
-def test_a_candidate_starts_the_same_in_every_plan():
-    alone = build_modules([None, K.LORA, None], HIDDEN, SMALL, seed=4)[0]
-    mixed = build_modules([K.PREFIX, K.LORA, K.ADAPTER], HIDDEN, SMALL, seed=4)[1]
-    other = build_modules([K.PREFIX, K.LORA, K.ADAPTER], HIDDEN, SMALL, seed=5)[1]
+def test_a_candidate_starts_the_same_in_every_plan(tiny_model):
+    encoder = tiny_model()
+    alone = fresh(encoder, [None, K.LORA, None], seed=4)[0]
+    mixed = fresh(encoder, [K.PREFIX, K.LORA, K.ADAPTER], seed=4)[1]
+    other = fresh(encoder, [K.PREFIX, K.LORA, K.ADAPTER], seed=5)[1]
     assert torch.equal(alone.query_a, mixed.query_a)
     assert not torch.equal(mixed.query_a, other.query_a)
 
 
-@pytest.mark.parametrize("kind", OWN_ATTENTION)
-def test_prefix_on_own_attention_is_an_error(tiny_model, kind):
-    encoder, batch = tiny_model(kind), batch_of()
-    before = hidden_states(encoder, batch)
-    modules = build_modules([K.LORA, K.PREFIX, None], HIDDEN, SMALL, seed=0)
-    shake(modules)
-    with pytest.raises(AttachError, match="layer 1: prefix .* allowed there: adapter, lora"):
-        attached(encoder, modules).__enter__()
-    assert torch.equal(hidden_states(encoder, batch), before), "nothing stays half attached"
+def test_a_site_that_the_layer_lacks_is_an_error(tiny_model):
+    lora = LoraOptions(sites=(Site.GATE, Site.UP))
+    with pytest.raises(AttachError, match="lora.sites is gate; allowed .*: query, key, value, out"):
+        fresh(tiny_model(), [K.LORA] * LAYERS, ModuleOptions(lora=lora))
 
 
 def test_albert_is_an_error(tmp_path):
@@ -209,11 +317,12 @@ def test_albert_is_an_error(tmp_path):
 
 def test_attaching_to_nothing_is_an_error(tiny_model):
     encoder = tiny_model()
+    shape = ports_of(encoder)[0].shape
     with pytest.raises(AttachError, match="modules is empty"):
         attached(encoder, []).__enter__()
     with pytest.raises(AttachError, match="layer is 7; allowed: 0 to 2"):
-        attached(encoder, [build_module(K.LORA, 7, HIDDEN, SMALL, 0)]).__enter__()
-    module, second = (build_module(K.PREFIX, 0, HIDDEN, SMALL, seed) for seed in (0, 1))
+        attached(encoder, [build_module(K.LORA, 7, shape, SMALL, 0)]).__enter__()
+    module, second = (build_module(K.PREFIX, 0, shape, SMALL, seed) for seed in (0, 1))
     with pytest.raises(AttachError, match="has a prefix already"):
         attached(encoder, [module, second]).__enter__()
     with attached(encoder, [module]):

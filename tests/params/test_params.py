@@ -18,6 +18,8 @@ from tests.tasks.data_helpers import PARAMS, changed, default_params
 SOURCE = "catalog.movies.source"
 FILES = {"type": "files", "files": {"train": "a.csv", "test": "b.csv"}}
 HUB = {"type": "hub", "path": "nyu-mll/glue", "splits": {"train": "train", "test": "validation"}}
+PART = {"package": "a", "version": "1", "sha256": "0" * 64, "file": "a.zip.001"}
+PARTS = {"type": "packages", "folder": "a", "parts": [PART, PART | {"file": "a.zip.002"}]}
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 
@@ -44,6 +46,10 @@ BAD: list[tuple[str, Any, str]] = [
         ["lora", "lora"],
         "kinds is lora, lora; allowed: one kind or more, each",
     ),
+    ("modules.lora.sites", [], "modules.lora.sites is empty; allowed: all, or one or more, each"),
+    ("modules.lora.sites", ["key", "key"], "modules.lora.sites is key, key; allowed: all, or one"),
+    ("modules.lora.sites", ["kye"], "modules.lora.sites.0 is 'kye'; allowed: 'query', 'key'"),
+    ("modules.lora.sites", "al", "modules.lora.sites is 'al'; allowed: a list or 'all'"),
     ("select.budget", 2.0, "select.budget is 2.0; allowed: above 0 up to 1"),
     ("grid.tasks", ["muvies"], "grid.tasks is 'muvies' (did you mean 'movies'?); allowed: movies"),
     ("grid.tasks", "movies", "grid.tasks is 'movies'; allowed: a list"),
@@ -69,6 +75,19 @@ BAD: list[tuple[str, Any, str]] = [
     (SOURCE, HUB, f"{SOURCE}.revision is missing"),
     (SOURCE, HUB | {"revision": "main"}, "revision is 'main'; allowed: a commit of 40 hex digits"),
     (SOURCE, FILES | {"files": {"test": "a"}}, "files is ['test']; allowed: train and one more"),
+    ("encoder.source", PARTS | {"parts": []}, "encoder.source.parts is empty; allowed: one part"),
+    ("encoder.source", PARTS | {"parts": [PART, PART]}, "encoder.source.parts is ['a.zip.001', 'a"),
+    (
+        "encoder.source",
+        PARTS | {"parts": [PART | {"sha256": "x"}]},
+        "parts.0.sha256 is 'x'",
+    ),
+    ("encoder.source", PARTS | {"parts": [PART | {"fil": "x"}]}, "parts.0.fil is unknown (did you"),
+    (
+        "encoder.source",
+        PARTS | {"sha256": "x"},
+        "source.sha256 is unknown; allowed: folder",
+    ),
     ("catalog.movies.labels", ["a"], "labels is ['a']; allowed: two labels or more, or null"),
     ("catalog.movies.labels", [1.5, "a"], "labels.0 is 1.5; allowed: a text or an integer"),
     ("catalog.movies.labels", [1, "1"], "labels is ['1', '1']; allowed: each label once"),

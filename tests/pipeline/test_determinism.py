@@ -18,7 +18,7 @@ from fishpal.records.task import TokenisedTask
 from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
 
-P, A, L = ModuleKind
+P, A, L, *_ = ModuleKind
 FIT = random_examples(40, seed=3)
 TASK = TokenisedTask(task_facts(), FIT, FIT[:12])
 THREADS = 1e-5  # relative: sums of float32 in another order

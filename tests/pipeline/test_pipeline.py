@@ -18,6 +18,7 @@ from benchmarks.toy.clone import Clone, outputs
 from benchmarks.toy.project import METHODS, YAML12
 
 SELECT = {f"select@toy-{m}" for m in METHODS}
+CODE = {f"code_{name}" for name in ("base", "train", "evaluate")}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def cells(*methods: str, seed: int = 0, task: str = "toy") -> set[str]:
 
 def test_first_run_runs_everything_once(clone):
     single = {"hash_encoder", "encoder", "hash@toy", "download@toy", "tokenize@toy", "fisher@toy"}
-    assert clone.ran_first == single | SELECT | cells(*METHODS) | {"report"}
+    assert clone.ran_first == single | SELECT | cells(*METHODS) | CODE | {"report"}
     results = (clone.root / "reports" / "results.md").read_text()
     assert all(method in results for method in METHODS)
     metrics = json.loads((clone.root / "reports" / "metrics.json").read_text())
@@ -47,7 +48,7 @@ def test_first_run_runs_everything_once(clone):
 def test_nothing_changed_nothing_runs(clone):
     assert clone.check() == ""
     assert clone.repro() == set()
-    assert "up to date" in clone.dvc("status")
+    assert "up to date" in clone.dvc("status", "dvc.yaml")
 
 
 def test_edited_data_are_read_again(clone):
@@ -76,7 +77,7 @@ def test_data_that_went_away_stay_in_use(clone):
     said = clone.check()
     (clone.root / "elsewhere").rename(data)
     assert said.count("not there; what was read of") == 2
-    assert "up to date" in clone.dvc("status")
+    assert "up to date" in clone.dvc("status", "dvc.yaml")
     (data / "toy" / "test.jsonl").rename(data / "test.jsonl")
     assert clone.check() == "data/toy/test.jsonl: changed; catalog.toy is read again\n"
     said = clone.dvc("repro", fails=True)
@@ -187,8 +188,11 @@ def test_an_evaluation_size_reruns_evaluation(clone):
     ("name", "expected"),
     [
         ("fishpal/selection/kernel.py", SELECT),
-        ("fishpal/evaluation/metric_classes.py", {f"evaluate@toy-{m}-0" for m in METHODS}),
-        ("fishpal/training/train.py", {f"train@toy-{m}-0" for m in METHODS}),
+        (
+            "fishpal/evaluation/metric_classes.py",
+            {"code_evaluate", *(f"evaluate@toy-{m}-0" for m in METHODS)},
+        ),
+        ("fishpal/training/train.py", {"code_train", *(f"train@toy-{m}-0" for m in METHODS)}),
         ("fishpal/reporting/figures.py", {"report"}),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -105,23 +106,52 @@ def has_code(path: Path) -> bool:
     return not all(isinstance(node, ast.Expr) for node in body)
 
 
+CODE = re.compile(r"artifacts/code/(.+)\.json")
+
+
+def sources_of(deps: list[str]) -> set[str]:
+    """The deps outside artifacts, with those of the code stages that wrote the others."""
+    found = {dep for dep in deps if "artifacts" not in dep}
+    codes = filter(None, map(CODE.fullmatch, deps))
+    return found.union(*(sources_of(hashed_by(f"code_{code[1]}")) for code in codes))
+
+
+def hashed_by(name: str) -> list[str]:
+    """The paths that a code stage is asked to hash."""
+    return list(DVC[name]["cmd"].split()[4:])
+
+
 def check_stage(stage: dict, folder: Path, most: int = MOST_SOURCES) -> None:  # type: ignore[type-arg]
     """The stage's source entries cover what it imports, and nothing is listed in vain."""
     words = stage["cmd"].split()
     module = words[words.index("-m") + 1].replace(".", "/")
     imported = {ROOT / each for each in closure_of(ROOT / f"{module}.py")}
     imported = {path for path in imported if has_code(path)}
-    listed = {(folder / dep).resolve() for dep in stage["deps"] if "artifacts" not in dep}
+    listed = {(folder / dep).resolve() for dep in sources_of(stage["deps"])}
     listed = {path for path in listed if path.suffix == ".py" or any(path.rglob("*.py"))}
     for path in imported:
         assert listed & {path, *path.parents}, f"{module} imports {path}, no dependency"
     for entry in listed:
         used = any(entry in (path, *path.parents) for path in imported)
         assert used, f"{module} depends on {entry} in vain"
-    assert len(listed) <= most
+    assert len(listed & {(folder / dep).resolve() for dep in stage["deps"]}) <= most
 
 
-@pytest.mark.parametrize("name", DVC)
+CODE_STAGES = [name for name in DVC if name.startswith("code_")]
+
+
+@pytest.mark.parametrize("name", CODE_STAGES)
+def test_a_code_stage_depends_on_what_it_hashes(name):
+    """Then its file differs where DVC runs the stage, and DVC runs it where the file would."""
+    deps, own = DVC[name]["deps"], "stages/hash_code.py"
+    assert sorted(deps) == sorted([*hashed_by(name), own]) and len(deps) <= MOST_SOURCES
+    assert DVC[name]["outs"] == [f"artifacts/code/{name.removeprefix('code_')}.json"]
+    imported = {ROOT / each for each in closure_of(ROOT / own) if has_code(ROOT / each)}
+    covered = {ROOT / path for path in sources_of(deps)}
+    assert all(covered & {path, *path.parents} for path in imported)
+
+
+@pytest.mark.parametrize("name", [name for name in DVC if name not in CODE_STAGES])
 def test_every_stage_depends_on_all_it_imports(name):
     check_stage(DVC[name], ROOT)
 

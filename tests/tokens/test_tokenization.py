@@ -17,6 +17,7 @@ from fishpal.params.catalog import Sizes
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
+from fishpal.records.task import FIT, SELECTION, TASK
 from fishpal.tasks.clean import build_splits, write_task
 from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
 from fishpal.tokens.tokenization import BATCH, tokenize_task
@@ -135,17 +136,17 @@ def test_layout_and_content(tmp_path: Path, encoder: Path) -> None:
     assert files == [
         "counts.json",
         "evaluation/test.arrow",
-        "fit.arrow",
-        "selection.arrow",
-        "task.json",
+        "train/fit.arrow",
+        "train/selection.arrow",
+        "train/task.json",
     ]
-    assert TaskFacts.load(out / "task.json") == TaskFacts("demo", ("no", "yes"), 0)
+    assert TaskFacts.load(out / TASK) == TaskFacts("demo", ("no", "yes"), 0)
     test = ArrowSplit(out / "evaluation/test.arrow")
     for row, number in enumerate(range(8000, 8020)):
         assert test[row].input_ids == [2, *ids(text_of(number)), 3]
         assert test[row].label == number % 2
         assert test[row].token_type_ids == [0] * len(test[row].input_ids)
-    fit, selection = ArrowSplit(out / "fit.arrow"), ArrowSplit(out / "selection.arrow")
+    fit, selection = ArrowSplit(out / FIT), ArrowSplit(out / SELECTION)
     train = {tuple(example.input_ids) for part in (fit, selection) for example in part}
     assert train == {(2, *ids(text_of(number)), 3) for number in range(60)}
     counts = json.loads((out / "counts.json").read_text())
@@ -175,12 +176,12 @@ def test_type_ids_are_kept_only_where_the_model_reads_them(tmp_path: Path) -> No
     names = ["input_ids", "attention_mask"]
     encoder = save_tokenizer(tmp_path / "encoder", model_input_names=names)
     out = run(write_raw(tmp_path / "raw", pair=True), encoder, tmp_path / "out")
-    assert ArrowSplit(out / "fit.arrow")[0].token_type_ids is None
+    assert ArrowSplit(out / FIT)[0].token_type_ids is None
 
 
 def test_regression(tmp_path: Path, encoder: Path) -> None:
     out = run(write_raw(tmp_path / "raw", regression=True), encoder, tmp_path / "out")
-    assert TaskFacts.load(out / "task.json").labels is None
+    assert TaskFacts.load(out / TASK).labels is None
     assert [example.label for example in ArrowSplit(out / "evaluation/test.arrow")][:2] == [
         2000.0,
         2000.25,
@@ -193,7 +194,7 @@ def test_more_rows_than_a_batch_and_the_same_bytes(tmp_path: Path, encoder: Path
     one, two = (run(raw, encoder, tmp_path / name, sizes) for name in ("one", "two"))
     for path in (path for path in one.rglob("*") if path.is_file()):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
-    fit = ArrowSplit(one / "fit.arrow")
+    fit = ArrowSplit(one / FIT)
     assert len(fit) == BATCH + 700 == len({tuple(example.input_ids) for example in fit})
     assert len(ArrowSplit(one / "evaluation/test.arrow")) == 7
 
@@ -231,9 +232,9 @@ def test_texts_have_to_suit_the_encoder(tmp_path: Path, encoder: Path) -> None:
 def test_broken_split_leaves_what_was_there(tmp_path: Path, encoder: Path) -> None:
     raw = write_raw(tmp_path / "raw")
     out = run(raw, encoder, tmp_path / "out")
-    before = (out / "fit.arrow").read_bytes()
+    before = (out / FIT).read_bytes()
     (raw / "test.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="test.parquet: cannot be read"):
         run(raw, encoder, out, Sizes(fit=5, selection=5))
-    assert (out / "fit.arrow").read_bytes() == before
+    assert (out / FIT).read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]

@@ -25,7 +25,7 @@ from fishpal.training.checkpoint import Checkpoint, training_key
 from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
 
-P, A, L = ModuleKind
+P, A, L, *_ = ModuleKind
 FIT, SELECTION = random_examples(24, seed=1), random_examples(12, seed=2)
 # Dropout in modules (and in the encoder) draws random numbers at every update.
 MODULES = ModuleOptions(adapter=AdapterOptions(4, dropout=0.2), lora=LoraOptions(2, dropout=0.2))

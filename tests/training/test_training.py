@@ -24,17 +24,23 @@ from fishpal.models.planned import plan_model
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.trained import load, save
 from fishpal.modules.attach import build_modules
-from fishpal.params.options import HeadOptions, LearningRates, PrefixOptions, TrainOptions
+from fishpal.params.options import (
+    HeadOptions,
+    LearningRates,
+    LoraOptions,
+    ModuleOptions,
+    PrefixOptions,
+    TrainOptions,
+)
 from fishpal.records.examples import Example
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.run import parameter_groups
 from fishpal.training.train import train
-from tests.conftest import HIDDEN, OWN_ATTENTION, PREFIX_TYPES, random_examples, task_facts
+from tests.conftest import HIDDEN, TYPES, kinds_of, random_examples, task_facts
 from tests.modules.test_modules import SMALL, shake
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
-TYPES = PREFIX_TYPES + OWN_ATTENTION
 OPTIONS = TrainOptions(epochs=2, batch_size=4, device="cpu", weight_decay=0.1)
 RATES = LearningRates(prefix=1e-2, adapter=1e-2, lora=1e-2, head=1e-2, full=1e-3)
 
@@ -182,14 +188,20 @@ def test_nothing_to_train_and_wrong_encoder_are_errors(tiny_encoder):
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_trained_folder_gives_bit_equal_logits(tiny_encoder, tmp_path, kind):
+    check_trained_folder(tiny_encoder, tmp_path / "t", kind, (A, L, P))
+    bias = ModuleKind.BIAS if ModuleKind.BIAS in kinds_of(kind) else None
+    check_trained_folder(tiny_encoder, tmp_path / "u", kind, (bias, L, ModuleKind.IA3))
+
+
+def check_trained_folder(tiny_encoder, folder, kind, layers):
     encoder = tiny_encoder(kind)
-    plan = plan_for(encoder, A, L, P if kind in PREFIX_TYPES else None)
+    plan = plan_for(encoder, *layers)
     options = replace(SMALL, prefix=PrefixOptions(length=3, reparameterize=True, mid=5, std=0.5))
     model, result = trained(encoder, replace(plan, modules=options))
-    save_to(model, replace(plan, modules=options), tmp_path / "t")
-    restored = load(tiny_encoder(kind), tmp_path / "t")
+    save_to(model, replace(plan, modules=options), folder)
+    restored = load(tiny_encoder(kind), folder)
     assert np.array_equal(logits_of(restored), logits_of(model))
-    names = set(load_file(tmp_path / "t" / "modules.safetensors"))
+    names = set(load_file(folder / "modules.safetensors"))
     assert not any("mlp" in name or "embedding" in name for name in names), "the MLP is folded"
     assert "1.lora.query_a" in names
 
@@ -279,7 +291,7 @@ def test_broken_encoder_folders_are_errors(encoder_folders, tmp_path):
 @pytest.mark.parametrize("kind", TYPES)
 def test_merged_lora_computes_the_same(tiny_encoder, kind):
     encoder = tiny_encoder(kind, double=True)
-    modules = [m.double() for m in build_modules([L, A, L], HIDDEN, SMALL, seed=0)]
+    modules = [m.double() for m in build_modules([L, A, L], encoder.shapes, SMALL, seed=0)]
     shake(modules)
     model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
     model.attach(modules)
@@ -289,10 +301,11 @@ def test_merged_lora_computes_the_same(tiny_encoder, kind):
     np.testing.assert_allclose(logits_of(model), before, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("lora", [LoraOptions(rank=2), LoraOptions(sites="all", rslora=True)])
 @pytest.mark.parametrize("kind", TYPES)
-def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind):
+def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind, lora):
     encoder = tiny_encoder(kind)
-    modules = build_modules([L, None, L], HIDDEN, SMALL, seed=0)
+    modules = build_modules([L, None, L], encoder.shapes, ModuleOptions(lora=lora), seed=0)
     shake(modules)
     model = Classifier(encoder, nn.Linear(HIDDEN, 2)).eval()
     model.attach(modules)
@@ -308,7 +321,7 @@ def test_export_is_loaded_by_peft(tiny_encoder, tmp_path, kind):
         found = pool(hidden, batch["attention_mask"], "mean") @ head["weight"].T + head["bias"]
         np.testing.assert_allclose(found[0], logits, rtol=1e-4, atol=1e-5)
     model.detach()
-    model.attach(build_modules([A, None, L], HIDDEN, SMALL, seed=0))
+    model.attach(build_modules([A, None, L], encoder.shapes, SMALL, seed=0))
     with pytest.raises(PlanError, match="kinds are adapter, lora; allowed for peft: lora alone"):
         export_peft(model, tmp_path / "other")
 

@@ -86,8 +86,8 @@ study_params = cache(load_params)
 
 def module_costs() -> Costs:
     """Parameters that one module of each kind keeps."""
-    hidden, options = study_encoder().facts.hidden, study_params().modules
-    return {kind: build_module(kind, 0, hidden, options, 0).kept_parameters for kind in KINDS}
+    shape, options = study_encoder().shapes[0], study_params().modules
+    return {kind: build_module(kind, 0, shape, options, 0).kept_parameters for kind in KINDS}
 
 
 @dataclass(frozen=True)
