@@ -105,8 +105,8 @@ def test_peft_with_the_head_beside(make, tmp_path, kind, module):
 @pytest.mark.parametrize(
     ("kind", "pooling", "kinds", "classes"),
     [
-        ("bert", "mean", ("prefix", "adapter", "lora"), 3),
-        ("modernbert", "cls", ("ia3", "bias", "prefix"), 1),
+        ("bert", "mean", ("prefix", "bias", "lora"), 3),
+        ("modernbert", "cls", ("ia3", "adapter", "prefix"), 1),
     ],
 )
 def test_onnx(make, tmp_path, kind, pooling, kinds, classes):
