@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
 
@@ -11,15 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 
 from fishpal.reporting.markdown import escape, plain
 from fishpal.reporting.page import as_html, flat, page_html, sort_value
 from tests.reporting.artifact_tree import EVIL, FIVE, edit, keep_start, reports_of, share_plan
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update")  # fmt: skip
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EXECUTED = ("script", "iframe", "object", "embed", "form", "base", "link", "meta", "style", "img")
 
 
@@ -114,16 +109,6 @@ def test_the_page_says_what_the_plans_and_the_params_are(run):
             assert f"\n{key}\n{value}\n" in read
     assert html.unescape(str(as_html("`pairs`"))) in text
     assert text == page_html(run[0], reports)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
