@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 from dataclasses import asdict
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fishpal.reporting.html import as_html, sort_value
 from fishpal.reporting.markdown import escape, plain
-from fishpal.reporting.page import as_html, flat, page_html, sort_value
+from fishpal.reporting.page import flat, page_html, rate_reasons
 from tests.reporting.artifact_tree import EVIL, FIVE, edit, keep_start, reports_of, share_plan
 
 EXECUTED = ("script", "iframe", "object", "embed", "form", "base", "link", "meta", "style", "img")
@@ -75,6 +77,29 @@ def test_records_are_shown_whatever_they_hold():
         ("a.b", "1.5"), ("a.c.0.d", "none"), ("a.c.1.d", "yes"), ("e", "1, 2"), ("f", "none"),
         ("g", "none"),
     ]  # fmt: skip
+
+
+class Recorded:
+    """A method whose plan's record holds reasons of rates, of whatever fields."""
+
+    def __init__(self, name, rates):
+        self.name, self.rates, self.plan = name, rates, self
+
+    def to_json(self):
+        return {"reason": {"rule": "uniform", "rates": self.rates}}
+
+
+def test_measured_rates_are_given_with_their_reasons():
+    lora = {"rate": 0.004, "usual": 0.005, "by_step": 0.8}
+    methods = [
+        Recorded("one", {"lora": lora}), Recorded("two", {"lora": dict(lora), "adapter": {"z": 1}}),
+        Recorded("three", {"lora": lora | {"rate": 0.003}}), Recorded("four", None),
+    ]  # fmt: skip
+    header, _, *rows = rate_reasons(SimpleNamespace(methods=methods)).splitlines()
+    assert header == "| kind | rate | usual | by\\_step | z | methods |"
+    assert rows[0] == "| `lora` | 0.004 | 0.005 | 0.8 | — | `one`, `two` |"
+    assert rows[2] == "| `lora` | 0.003 | 0.005 | 0.8 | — | `three` |"
+    assert rate_reasons(SimpleNamespace(methods=methods[3:])) == ""
 
 
 def test_nothing_that_users_write_becomes_a_tag(run):
