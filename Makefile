@@ -53,6 +53,7 @@ $(STAMP): constraints.txt pyproject.toml
 	"$(PYTHON)" -c "import sys; sys.exit(sys.version_info < (3, 11) and 'fishpal needs Python 3.11 or newer: make PYTHON=python3.x')"
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python .ci/plots_template
 	touch $@
 
 clean:

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from fishpal.api.card import Scores, write_card
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
-from fishpal.api.task import Task, as_columns
+from fishpal.api.task import Task, as_columns, warn_of_cut
 from fishpal.common.errors import DataError, PlanError, brief
 from fishpal.common.files import replacing
 from fishpal.encoders.tokenizer import encode, examples_of
@@ -45,6 +45,7 @@ class Model:
     Attributes:
         module: the `torch.nn.Module`, which takes token ids, in an encoder of its own.
         encoder: that this one shares its frozen weights with, free for other models.
+        max_length: tokens that a text is cut to, with a warning.
         training: what `fit` saw, with the learning curve; None where nothing was trained.
     """
 
@@ -89,6 +90,7 @@ class Model:
                 if not isinstance(text, str):
                     raise DataError(f"texts: row {row + 1} is {brief(repr(text))}; allowed: texts")
         encoded = encode(self.encoder.tokenizer, columns, self.max_length, self.encoder.limits)
+        warn_of_cut(encoded, "texts", self.max_length)
         unknown = [0 if self.classes else 0.0] * len(columns[0])
         examples = examples_of(encoded, unknown)
         return predict(self.module, examples, self.task, batch_size, progress=True)
@@ -151,7 +153,8 @@ def load_model(
     """Read what `Model.save` wrote, or a folder of `artifacts/trained/`; bit-equal logits.
 
     Args:
-        folder: or a name on the hub, there at `revision`.
+        folder: or a name on the hub, there at `revision`. One of the pipeline's does not say at
+            how many tokens texts are cut: `Model.max_length` is then 128.
         encoder: that it was trained in; None: where it lay when the model was saved.
         full: whether the model gets copies of the encoder's weights, to be changed.
 

@@ -159,12 +159,17 @@ class Task:
         columns = [part[column].tolist() for column in TEXTS if column in part]
         check_length(encoder.tokenizer, self.options.max_length, pair=len(columns) == 2)
         encoded = encode(encoder.tokenizer, columns, self.options.max_length, encoder.limits)
-        cut = sum(bool(one.overflowing) for one in encoded.encodings)
-        if cut:
-            length = self.options.max_length
-            caution(f"{self.name}: {cut} of {len(part)} texts were cut at max_length {length}")
+        warn_of_cut(encoded, self.name, self.options.max_length)
         labels = part["label"].tolist()
         return examples_of(encoded, [standardise(y) for y in labels] if standardise else labels)
+
+
+def warn_of_cut(encoded: Any, name: str, length: int) -> None:
+    """Warn where texts that `encode` took were longer than `length` tokens."""
+    cut = sum(bool(one.overflowing) for one in encoded.encodings)
+    if cut:
+        total = len(encoded.encodings)
+        caution(f"{name}: {cut} of {total} texts were cut at max_length {length}")
 
 
 def as_columns(texts: Any) -> list[list[Any]]:

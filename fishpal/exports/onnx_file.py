@@ -50,8 +50,7 @@ def export_onnx(model: Model, folder: str | Path, licence: str | None = None) ->
         import onnxscript  # noqa: F401 - what torch exports through
     except ImportError as error:
         raise FishpalError(f"{error}; allowed: with `pip install fishpal[export]`") from error
-    copied = model.copy()
-    module = copied.module.cpu().eval()
+    module = model.copy(full=True).module.cpu().eval()
     with torch.no_grad():
         weight, bias = own_unit(model)
         module.head.weight.copy_(weight)

@@ -1,4 +1,4 @@
-"""LoRA as a checkpoint that `peft` loads, with the head where transformers' own model takes it."""
+"""LoRA or (IA)³ as a checkpoint of `peft`, with the head where transformers' own model takes it."""
 
 from pathlib import Path
 

@@ -207,7 +207,8 @@ class SelectOptions(Strict):
 
     `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
     the top so many layers empty: training then need not backpropagate below them. `fallback` is
-    the uniform kind that rule `criterion` takes where the gradients are noise; None: no such check.
+    the uniform kind that rule `criterion` takes where the gradients are noise (the first of
+    fisher.kinds where it is none of them); None: no such check.
     """
 
     criterion: CriterionName = CriterionName.SNR

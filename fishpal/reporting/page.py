@@ -7,8 +7,6 @@ Markdown cannot: tables that sort, a scatter whose axes are chosen, params, and 
 
 import base64
 import hashlib
-import html
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +23,8 @@ from fishpal.reporting.cautions import cautions
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.figures import draw_curves, draw_scores, style_of
 from fishpal.reporting.grid import MethodResults, TaskResults
-from fishpal.reporting.markdown import LETTERS, code, escape, plain, table
+from fishpal.reporting.html import as_html, html_table
+from fishpal.reporting.markdown import LETTERS, code, codes, escape, plain, table
 from fishpal.reporting.overview import MARKS, overview_table, verdicts
 from fishpal.reporting.prose import (
     baseline_line,
@@ -37,11 +36,6 @@ from fishpal.reporting.prose import (
 from fishpal.reporting.tables import comparison_table, metrics_table
 
 FILES = Path(__file__).parent / "page_files"
-INSIDE = r"((?:\\.|[^\\])+?)"  # an escaped star ends nothing
-MARKDOWN = re.compile(rf"\\(.)|`([^`]*)`|\*\*{INSIDE}\*\*|\*{INSIDE}\*", re.S)
-NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)(?: ([KM])\b)?")
-UNITS = {None: 1.0, "K": 1e3, "M": 1e6}
-LONG = 28  # characters of a cell that may be broken into lines
 SIGNIFICANT = 6  # digits of a point in the scatter
 # What the plan's own record is shown by elsewhere on the page.
 SHOWN = ("version", "task", "method", "encoder", "layers", "learning_rate")
@@ -77,55 +71,6 @@ def page_html(params: Params, reports: Sequence[TaskReport]) -> str:
     )
 
 
-def as_html(markdown: str) -> Markup:
-    """One line of the report's Markdown: code, bold, italic, and escaped characters.
-
-    Whatever else it holds stays text, so that nothing in it can become a tag.
-    """
-    parts, end = [], 0
-    for found in MARKDOWN.finditer(markdown):
-        parts.append(_text(markdown[end : found.start()]))
-        end = found.end()
-        literal, name, bold, italic = found.groups()
-        if literal is not None:
-            parts.append(html.escape(literal))
-        elif name is not None:
-            parts.append(f"<code>{_text(name)}</code>")
-        else:
-            tag = "strong" if bold is not None else "em"
-            parts.append(f"<{tag}>{as_html(bold or italic)}</{tag}>")
-    return Markup("".join([*parts, _text(markdown[end:])]))
-
-
-def _text(text: str) -> str:
-    return html.escape(html.unescape(text))
-
-
-def html_table(markdown: str) -> Markup:
-    """A table of the report's, its cells with the numbers that they sort by."""
-    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in markdown.splitlines()]
-    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
-    heads = "".join(f"<th><button>{as_html(cell)}</button></th>" for cell in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
-    return Markup(
-        f'<div class="wide"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody>\n</table></div>"
-    )
-
-
-def _cell(markdown: str) -> str:
-    value = sort_value(markdown)
-    data = "" if value is None else f' data-value="{value:.12g}"'
-    data += ' class="long"' if len(markdown) > LONG else ""
-    return f"<td{data}>{as_html(markdown)}</td>"
-
-
-def sort_value(cell: str) -> float | None:
-    """The number that a cell begins with, its unit K or M taken in; None where there is none."""
-    found = NUMBER.match(cell.lstrip("*"))
-    return float(found[1].replace(",", "")) * UNITS[found[2]] if found else None
-
-
 def _task(report: TaskReport) -> dict[str, Any]:
     results = report.results
     return {
@@ -144,6 +89,7 @@ def _task(report: TaskReport) -> dict[str, Any]:
         "scores": Markup(figure_svg(draw_scores, report)),
         "curves": Markup(figure_svg(draw_curves, report)),
         "rates": html_table(rates_table(results)),
+        "rate_reasons": html_table(reasons) if (reasons := rate_reasons(results)) else "",
         "plans": [_why(method, report.equal) for method in results.methods],
         "loss": results.loss,
         "metrics": html_table(metrics_table(results)),
@@ -192,10 +138,30 @@ def rates_table(results: TaskResults) -> str:
     return table(["method", *map(escape, columns)], rows)
 
 
+def rate_reasons(results: TaskResults) -> str:
+    """What the plans' records say of each rate that was measured: a row a kind and reason.
+
+    Nothing where none was; methods of one reason share a row.
+    """
+    found: dict[tuple[str, str], tuple[dict[str, str], list[str]]] = {}
+    for method in results.methods:
+        rates = method.plan.to_json()["reason"].get("rates") or {}
+        for kind, reason in rates.items():
+            facts = dict(flat(reason, "" if isinstance(reason, Mapping) else "why"))
+            found.setdefault((kind, repr(facts)), (facts, []))[1].append(method.name)
+    columns = list(dict.fromkeys(key for facts, _ in found.values() for key in facts))
+    rows = [
+        [code(kind), *(escape(facts.get(key, "—")) for key in columns), codes(methods)]
+        for (kind, _), (facts, methods) in found.items()
+    ]
+    return table(["kind", *map(escape, columns), "methods"], rows) if rows else ""
+
+
 def _why(method: MethodResults, equal: Mapping[str, str]) -> dict[str, Any]:
     """A method's plan, layer by layer, and all that its record says of how it came about."""
     data = {key: value for key, value in method.plan.to_json().items() if key not in SHOWN}
-    data["reason"].pop("scores", None)  # the heat map
+    for shown in ("scores", "rates"):  # by the heat map, and the rates' own table
+        data["reason"].pop(shown, None)
     layers = "full" if method.plan.full else " ".join(LETTERS[kind] for kind in method.plan.layers)
     facts = [(plain(key), plain(value)) for key, value in flat(data)]
     return {"name": method.name, "layers": layers, "equal": equal.get(method.name), "facts": facts}

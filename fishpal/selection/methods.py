@@ -113,10 +113,10 @@ def _unless_noise(
     reason = replace(reason, reliability=rounded(found))
     if fallback is None or found >= NOISE:
         return choices, reason
+    kind = fallback if fallback in table.kinds else table.kinds[0]
     note = f"the halves' gradients do not agree (z = {found:.1f}, noise below {NOISE:g})"
-    return (_known(table, fallback),) * len(choices), replace(
-        reason, note=f"{note}: {fallback} at every layer instead"
-    )
+    reason = replace(reason, note=f"{note}: {kind} at every layer instead")
+    return (kind,) * len(choices), reason
 
 
 def _space(table: FisherTable, options: SelectOptions) -> Space:

@@ -165,13 +165,18 @@ def test_sources_agree(tmp_path, encoder):
 
 def test_what_is_cut_or_left_out_is_warned_about(encoder):
     texts, labels = texts_of(40)
-    with pytest.warns(fishpal.FishpalWarning, match="4 of 36 texts were cut at max_length 6|were"):
+    with pytest.warns(fishpal.FishpalWarning, match="36 of 36 texts were cut at max_length 6"):
         fishpal.Task.from_lists(texts, labels, max_length=6).tokenised(encoder)
     with pytest.warns(fishpal.FishpalWarning, match="texts stand in selection, too: left out"):
         fishpal.Task.from_lists(texts[:10] * 4, labels[:10] * 4).tokenised(encoder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fishpal.Task.from_lists(texts, labels).tokenised(encoder)
+        task = fishpal.Task.from_lists(texts, labels)
+        model = fishpal.start(encoder, task, plan_of(encoder))
+        model.predict(texts)
+    model.max_length = 6
+    with pytest.warns(fishpal.FishpalWarning, match="texts: 40 of 40 texts were cut at max_le"):
+        model.predict(texts)
 
 
 TEXTS = [f"w{i}" for i in range(8)]

@@ -20,7 +20,6 @@ class Hub(ThreadingHTTPServer):
         self.files: dict[str, dict[str, bytes]] = {}
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
-        self.refuse = False
 
     @property
     def url(self) -> str:
@@ -51,10 +50,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         parts = self.note()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.server.refuse:
-            self.answer({"error": "no right to write"}, 403)
-        elif parts == ["api", "repos", "create"]:
+        if parts == ["api", "repos", "create"]:
             asked = json.loads(body)
+            if asked["organization"] != "me":
+                self.answer({"error": "no right to write"}, 403)
+                return
             name = f"{asked['organization']}/{asked['name']}"
             self.server.files.setdefault(name, {})
             self.answer({"url": f"{self.server.url}/{name}", "id": name})

@@ -129,6 +129,7 @@ def test_paths_are_those_of_dvc_yaml():
             outputs.add(out)
     paths, cell = Artifacts(), ("t", "m", 3)
     known = [paths.encoder, paths.raw("t"), paths.tokens("t"), paths.fisher("t"), paths.grams("t")]
+    known += [paths.pilot("t"), paths.seconds("pilot", "t")]
     known += [paths.plan("t", "m"), paths.trained(*cell), paths.curve(*cell)]
     known += [paths.source("encoder"), paths.source("catalog.t")]
     known += [paths.code(name) for name in ("base", "train", "evaluate")]

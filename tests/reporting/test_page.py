@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import html
-import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 
+from fishpal.reporting.html import as_html, sort_value
 from fishpal.reporting.markdown import escape, plain
-from fishpal.reporting.page import as_html, flat, page_html, sort_value
+from fishpal.reporting.page import flat, page_html, rate_reasons
 from tests.reporting.artifact_tree import EVIL, FIVE, edit, keep_start, reports_of, share_plan
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update")  # fmt: skip
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EXECUTED = ("script", "iframe", "object", "embed", "form", "base", "link", "meta", "style", "img")
 
 
@@ -82,6 +79,29 @@ def test_records_are_shown_whatever_they_hold():
     ]  # fmt: skip
 
 
+class Recorded:
+    """A method whose plan's record holds reasons of rates, of whatever fields."""
+
+    def __init__(self, name, rates):
+        self.name, self.rates, self.plan = name, rates, self
+
+    def to_json(self):
+        return {"reason": {"rule": "uniform", "rates": self.rates}}
+
+
+def test_measured_rates_are_given_with_their_reasons():
+    lora = {"rate": 0.004, "usual": 0.005, "by_step": 0.8}
+    methods = [
+        Recorded("one", {"lora": lora}), Recorded("two", {"lora": dict(lora), "adapter": {"z": 1}}),
+        Recorded("three", {"lora": lora | {"rate": 0.003}}), Recorded("four", None),
+    ]  # fmt: skip
+    header, _, *rows = rate_reasons(SimpleNamespace(methods=methods)).splitlines()
+    assert header == "| kind | rate | usual | by\\_step | z | methods |"
+    assert rows[0] == "| `lora` | 0.004 | 0.005 | 0.8 | — | `one`, `two` |"
+    assert rows[2] == "| `lora` | 0.003 | 0.005 | 0.8 | — | `three` |"
+    assert rate_reasons(SimpleNamespace(methods=methods[3:])) == ""
+
+
 def test_nothing_that_users_write_becomes_a_tag(run):
     for task, key in (("pairs", "one|two"), ("closeness", EVIL)):
         counts = {key: {"rows": 5, "truncated": 4, "max_tokens": 9}}
@@ -114,16 +134,6 @@ def test_the_page_says_what_the_plans_and_the_params_are(run):
             assert f"\n{key}\n{value}\n" in read
     assert html.unescape(str(as_html("`pairs`"))) in text
     assert text == page_html(run[0], reports)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

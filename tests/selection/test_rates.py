@@ -48,10 +48,9 @@ def looped(encoder, task, options, kind, layer):
     """Projections by one backward pass an example, of a candidate and of the head, float64."""
     sample = draw_sample(task, options)
     model = Classifier(encoder, start_head(encoder, task, HeadOptions()).double())
-    facts = encoder.facts
     modules = [  # at every layer, since a prefix changes what the others see from the start on
-        build_module(kind, number, facts.hidden, SMALL, options.seed).double()
-        for number in range(facts.layers)
+        build_module(kind, number, shape, SMALL, options.seed).double()
+        for number, shape in enumerate(encoder.shapes)
     ]
     module = modules[layer]
     model.eval().requires_grad_(False)

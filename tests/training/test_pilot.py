@@ -46,11 +46,13 @@ def pilot(tiny_encoder, options=OPTIONS, examples=None, rates=RATES, **named) ->
 def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
     found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512))
     longest = max(found.arms, key=lambda arm: arm.updates)
-    assert found.source == "pilot" and found.updates == longest.updates < 512
+    assert found.source == "pilot" and longest.updates < 512
+    best = min(longest.curve, key=lambda point: point.selection_loss).update
+    assert found.updates == min(longest.updates, 2 * best)
     assert longest.best < (1 - LEARNT) * found.constant_loss
-    early = [p.selection_loss for p in longest.curve if p.update <= found.updates // 2]
+    early = [p.selection_loss for p in longest.curve if p.update <= longest.updates // 2]
     assert min(early) - longest.best < FLAT * found.constant_loss, "a doubling no longer pays"
-    assert sorted(arm.updates for arm in found.arms)[-2] < found.updates, "others were dropped"
+    assert sorted(a.updates for a in found.arms)[-2] < longest.updates, "others were dropped"
     assert found.best_kind() == min(found.arms, key=lambda arm: arm.best).kind
     assert [arm.rate for arm in found.arms] == [1e-2] * 3
 
