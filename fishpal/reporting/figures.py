@@ -22,6 +22,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 DASHES = ("-", "--", "-.", ":")
 KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00",
                 "bias": "#CC79A7", "ia3": "#009E73", None: "#EEEEEE"}  # fmt: skip
+WORDS = {"prefix": "P prefix", "adapter": "A adapter", "lora": "L LoRA", "bias": "B biases",
+         "ia3": "I (IA)³"}  # fmt: skip
+USUAL = ("prefix", "adapter", "lora")
 
 
 def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
@@ -186,7 +189,9 @@ def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
     axis.set_xlim(-0.5, len(methods) - 0.5)
     names = [method.name for method in methods]
     axis.set_xticks(range(len(methods)), names, rotation=45, ha="right")
-    axis.set_title("plans\nP prefix, A adapter, L LoRA", size=10)
+    used = {kind for method in methods for kind in method.plan.kinds}
+    words = [WORDS[kind] for kind in WORDS if kind in USUAL or kind in used]
+    axis.set_title("plans\n" + ", ".join(words), size=10)
 
 
 def _box(axis: Axes, x: int, y: int, **style: Any) -> None:
