@@ -52,7 +52,8 @@ def draw_scores(path: str | Path | BytesIO, report: TaskReport) -> None:
         _plan_strip(axes[-1], results.methods)
         for axis in axes:
             _layer_axis(axis, layers)
-        figure.suptitle(f"{results.name}: scores of the candidates (coloured by rank) and plans")
+        scores = "scores of the candidates (coloured by rank) and plans"
+        figure.suptitle(f"{results.name}: {scores if scored else 'plans'}")
 
 
 def draw_curves(path: str | Path | BytesIO, report: TaskReport) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
-from fishpal.reporting.figures import draw_curves, draw_parameters, style_of
+from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores, style_of
 from tests.reporting.artifact_tree import (
     FIVE,
     edit,
@@ -151,3 +151,14 @@ def test_the_loss_is_named_for_what_it_is(five, drawn):
     labels = [drawn(draw_curves, report)[0].get_ylabel() for report in reports_of(five)]
     assert "cross-entropy in nats" in labels[0]
     assert "half the squared error of the standardised target" in labels[1]
+
+
+@pytest.mark.parametrize(
+    ("methods", "title"),
+    [(("adapter", "lora"), "closeness: plans"),
+     (FIVE, "closeness: scores of the candidates (coloured by rank) and plans")],
+)  # fmt: skip
+def test_the_title_says_what_is_drawn(five, drawn, methods, title):
+    run = make_params(methods=methods), five[1]
+    axes = drawn(draw_scores, reports_of(run)[1])
+    assert axes[0].get_figure().get_suptitle() == title
