@@ -28,8 +28,7 @@ def main(params: Params, name: str) -> None:
             return plan_model(encoder, head, plan, seed=0, train_head=params.train.train_head)
 
         plans = pilot_plans(table, grams, params.train.learning_rate)
-        race = any(params.method(each).rule == "race" for each in params.grid.methods)
-        run_pilot(start, plans, task, params.train, race=race).save(ARTIFACTS.pilot(name))
+        run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))
 
 
 if __name__ == "__main__":

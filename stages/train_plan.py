@@ -18,7 +18,7 @@ from fishpal.training.train import train
 from stages.runner import ARTIFACTS, check_cell, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
-IN_PLAN = ("learning_rate", "updates", "max_updates", "epochs")  # of `train`: as numbers
+IN_PLAN = ("learning_rate", "updates", "max_updates", "epochs", "pilot")  # of `train`: as numbers
 
 
 def main(params: Params, name: str, method: str, given: str) -> None:

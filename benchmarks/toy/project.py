@@ -51,7 +51,9 @@ def small(params: dict[str, Any]) -> None:
     params["catalog"] = {name: task_entry(name) for name in TASKS}
     params["methods"]["fishpal"] = {"rule": "criterion", "criterion": None}
     params["fisher"]["examples"] = 16
-    params["train"] |= {"epochs": 1, "batch_size": 8}
+    params["select"]["fallback"] = None
+    params["train"] |= {"epochs": 1, "pilot": False, "batch_size": 8}
+    params["train"]["learning_rate"] |= {"prefix": 0.01, "adapter": 0.005, "lora": 0.005}
     params["modules"]["adapter"]["bottleneck"] = 4
     params["report"]["resamples"] = 50
 

@@ -176,6 +176,7 @@ class TrainOptions(Strict):
 
     `updates` is the length of every method's training; `auto`: found once a task by a pilot
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
+    `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
     """
 
@@ -183,6 +184,7 @@ class TrainOptions(Strict):
     updates: Updates = "auto"
     max_updates: Count = 512
     epochs: Count | None = None
+    pilot: bool = True
     batch_size: Count = 32
     weight_decay: Annotated[float, Range(lambda decay: decay >= 0, "0 or more")] = 0.01
     warmup: Share = 0.06

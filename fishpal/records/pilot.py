@@ -56,6 +56,6 @@ class Pilot(JsonRecord):
     def best_kind(self) -> ModuleKind:
         """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
         if not self.arms:
-            what = "rule race: the pilot had no arms; allowed: a pilot of a grid with such a method"
+            what = "rule race: the pilot had no arms; allowed: train.pilot true"
             raise PlanError(what)
         return min(self.arms, key=lambda arm: arm.best).kind

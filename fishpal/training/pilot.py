@@ -44,7 +44,6 @@ def run_pilot(
     options: TrainOptions,
     seed: int = 0,
     *,
-    race: bool = False,
     progress: bool = True,
 ) -> Pilot:
     """Find the number of updates of a task, in at most `COST` trainings of `max_updates`.
@@ -55,14 +54,13 @@ def run_pilot(
     Args:
         start: gives a fresh model of a plan, with an encoder of its own.
         plans: the arms, each of one kind at every layer.
-        race: train the arms even where the options say how long to train.
 
     Raises:
         TrainingError: where every arm diverged.
     """
     floor, fixed = constant_loss(task), fixed_updates(options, len(task.fit))
     source: Source = "updates" if options.epochs is None else "epochs"
-    if fixed is not None and not race:
+    if fixed is not None and not options.pilot:
         return Pilot(fixed, source, floor)
     longest = fixed or options.max_updates
     constant = replace(options, schedule="constant")

@@ -37,7 +37,8 @@ def cells(*methods: str, seed: int = 0, task: str = "toy") -> set[str]:
 
 
 def test_first_run_runs_everything_once(clone):
-    single = {"hash_encoder", "encoder", "hash@toy", "download@toy", "tokenize@toy", "fisher@toy"}
+    single = {"hash_encoder", "encoder", "hash@toy", "download@toy", "tokenize@toy", "fisher@toy",
+              "pilot@toy"}  # fmt: skip
     assert clone.ran_first == single | SELECT | cells(*METHODS) | CODE | {"report"}
     results = (clone.root / "reports" / "results.md").read_text()
     assert all(method in results for method in METHODS)
@@ -124,13 +125,13 @@ def test_learning_rate_reruns_the_plans_that_use_it(clone):
     users = [m for m in METHODS if "adapter" in clone.plan(m)["layers"]]
     assert "lora" not in users
     with clone.changed(change) as ran:
-        assert ran == SELECT | cells(*users) | {"report"}
+        assert ran == {"pilot@toy"} | SELECT | cells(*users) | {"report"}
     assert clone.repro() == set(), "going back reruns nothing"
 
 
 def test_schedule_reruns_training_alone(clone):
     with clone.changed(lambda p: p["train"].update(weight_decay=0.2)) as ran:
-        assert ran == cells(*METHODS) | {"report"}
+        assert ran == cells(*METHODS) | {"pilot@toy", "report"}
     assert clone.repro() == set()
     assert outputs(clone.root) == clone.outputs
 
@@ -143,7 +144,7 @@ def test_a_kinds_size_reruns_its_users(clone):
 
     with clone.changed(change) as ran:
         users = ["lora"] + (["fishpal"] if clone.plan() != before else [])
-        assert ran == {"fisher@toy", "report"} | SELECT | cells(*users)
+        assert ran == {"fisher@toy", "pilot@toy", "report"} | SELECT | cells(*users)
     assert clone.repro() == set()
 
 
@@ -151,7 +152,7 @@ def test_fisher_examples_rerun_the_measured_plan_alone(clone):
     before = clone.plan()
     with clone.changed(lambda p: p["fisher"].update(examples=12)) as ran:
         users = ["fishpal"] if clone.plan() != before else []
-        assert ran == {"fisher@toy", "report"} | SELECT | cells(*users)
+        assert ran == {"fisher@toy", "pilot@toy", "report"} | SELECT | cells(*users)
     assert clone.repro() == set()
 
 
@@ -165,6 +166,31 @@ def test_criterion_reruns_selection(clone):
 def test_one_methods_option_reruns_its_cells(clone):
     with clone.changed(lambda p: p["methods"]["fishpal"].update(criterion="mean")) as ran:
         assert ran == {"select@toy-fishpal", "report"} | cells("fishpal")
+    assert clone.repro() == set()
+
+
+def test_rates_length_and_kind_found_by_measuring(clone):
+    def change(params):
+        auto = dict.fromkeys(("prefix", "adapter", "lora", "head"), "auto")
+        params["train"]["learning_rate"] |= auto
+        params["train"] |= {"epochs": None, "pilot": True, "max_updates": 16}
+        params["methods"]["fishpal"] = {"rule": "race"}
+
+    with clone.changed(change) as ran:
+        assert ran == {"pilot@toy"} | SELECT | cells(*METHODS) | {"report"}
+        pilot = json.loads((clone.root / "artifacts/pilot/toy.json").read_text())
+        best = min(pilot["arms"], key=lambda arm: min(p["selection_loss"] for p in arm["curve"]))
+        assert clone.plan()["layers"] == [best["kind"]] * len(clone.plan()["layers"])
+        for method in METHODS:
+            plan = clone.plan(method)
+            why = plan["reason"]["rates"]
+            assert plan["updates"] == pilot["updates"] <= 16
+            assert (
+                set(why) == {"head", *plan["layers"]}
+                and {kind: each["rate"] for kind, each in why.items()} == plan["learning_rate"]
+            )
+        said = (clone.root / "reports" / "results.md").read_text()
+        assert f"trained for {pilot['updates']} updates, found by a pilot" in said
     assert clone.repro() == set()
 
 
@@ -187,12 +213,15 @@ def test_an_evaluation_size_reruns_evaluation(clone):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("fishpal/selection/kernel.py", SELECT),
+        ("fishpal/selection/kernel.py", SELECT | {"pilot@toy"}),
         (
             "fishpal/evaluation/metric_classes.py",
             {"code_evaluate", *(f"evaluate@toy-{m}-0" for m in METHODS)},
         ),
-        ("fishpal/training/train.py", {"code_train", *(f"train@toy-{m}-0" for m in METHODS)}),
+        (
+            "fishpal/training/train.py",
+            {"code_train", "pilot@toy", *(f"train@toy-{m}-0" for m in METHODS)},
+        ),
         ("fishpal/reporting/figures.py", {"report"}),
     ],
 )
@@ -238,7 +267,8 @@ def test_a_new_seed_trains_its_cells(clone):
 
 def test_a_new_task_runs_its_own_stages(clone):
     with clone.changed(lambda p: p["grid"].update(tasks=["toy", "other"])) as ran:
-        own = {"hash@other", "download@other", "tokenize@other", "fisher@other"}
+        own = {"hash@other", "download@other", "tokenize@other", "fisher@other",
+               "pilot@other"}  # fmt: skip
         own |= {f"select@other-{m}" for m in METHODS}
         assert ran == own | cells(*METHODS, task="other") | {"report"}
     assert clone.check() == ""

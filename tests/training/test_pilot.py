@@ -76,11 +76,12 @@ def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):
 
 
 def test_options_that_say_the_length_need_no_arms(tiny_encoder):
-    assert pilot(tiny_encoder, replace(OPTIONS, updates=7)) == Pilot(
-        7, "updates", pilot(tiny_encoder, replace(OPTIONS, epochs=1)).constant_loss
+    none = replace(OPTIONS, pilot=False)
+    assert pilot(tiny_encoder, replace(none, updates=7)) == Pilot(
+        7, "updates", pilot(tiny_encoder, replace(none, epochs=1)).constant_loss
     )
-    assert pilot(tiny_encoder, replace(OPTIONS, epochs=3)).updates == 3 * math.ceil(40 / 8)
-    raced = pilot(tiny_encoder, replace(OPTIONS, updates=8), race=True)
+    assert pilot(tiny_encoder, replace(none, epochs=3)).updates == 3 * math.ceil(40 / 8)
+    raced = pilot(tiny_encoder, replace(OPTIONS, updates=8))
     assert (raced.updates, raced.source, len(raced.arms)) == (8, "updates", 3)
     with pytest.raises(PlanError, match="rule race: the pilot had no arms"):
         Pilot(7, "updates", 0.7).best_kind()
