@@ -24,7 +24,7 @@ from tests.api.conftest import FAST, RATES, plan_of, texts_of
 def test_from_texts_to_class_names(encoder, task):
     measured = fishpal.measure(encoder, task, fishpal.FisherOptions(examples=16), training=FAST)
     plan = fishpal.select(measured, rates=RATES)
-    assert len(plan.layers) == encoder.facts.layers and plan.reason.rule == "criterion"
+    assert len(plan.layers) == encoder.facts.layers and plan.reason.rule == "race"
     model = fishpal.fit(encoder, task, plan, seed=0, options=FAST)
     texts, labels = texts_of(60, seed=1)
     names = [("bad", "good")[label] for label in labels]

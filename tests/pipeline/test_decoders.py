@@ -38,7 +38,7 @@ def test_a_decoder_runs_the_whole_pipeline(tmp_path, kind):
     tiny_folder(kind, root / "data" / "encoder")
     save_tokenizer(root / "data" / "encoder", pad_token=None, eos_token="[SEP]")
     stages = ["checks.params", "prepare_encoder", "download_task toy", "tokenize_task toy"]
-    stages += ["measure_fisher toy", *(f"select_plan toy {m}" for m in methods)]
+    stages += ["measure_fisher toy", "run_pilot toy", *(f"select_plan toy {m}" for m in methods)]
     stages += [f"{stage} toy {m} 0" for stage in ("train_plan", "evaluate_plan") for m in methods]
     for stage in [*stages, "write_report"]:
         assert run_stage(root, stage, tmp_path / "log") == 0, (tmp_path / "log").read_text()
