@@ -7,6 +7,7 @@ would fail silently where a model ignores the interface: `fishpal.encoders.specs
 `fishpal.encoders.own_attention` computes theirs.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -57,7 +58,7 @@ def prefix_attention(
             visible = True if attention_mask.dtype == torch.bool else 0.0
             attention_mask = F.pad(attention_mask, (keys.shape[-2], 0), value=visible)
     if softcap is not None:
-        return _softcapped(module, query, key, value, attention_mask, **kwargs), None
+        return _softcapped(module, query, key, value, attention_mask, kwargs), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
@@ -78,13 +79,13 @@ def _softcapped(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    *,
-    scaling: float,
-    softcap: float,
-    dropout: float = 0.0,
-    **_: Any,
+    options: Mapping[str, Any],
 ) -> Tensor:
-    """Attention with scores c · tanh(s / c), as Gemma 2 wants it and SDPA has it not."""
+    """Attention with scores c · tanh(s / c), as Gemma 2 wants it and SDPA has it not.
+
+    `options` are the layer's `scaling`, `softcap` (c) and, in training, `dropout`.
+    """
+    scaling, softcap = options["scaling"], options["softcap"]
     key, value = (
         tensor.repeat_interleave(query.shape[1] // tensor.shape[1], dim=1)
         for tensor in (key, value)
@@ -92,7 +93,7 @@ def _softcapped(
     scores = softcap * torch.tanh(query @ key.mT * scaling / softcap)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = F.dropout(scores.softmax(dim=-1), dropout, module.training)
+    weights = F.dropout(scores.softmax(dim=-1), options.get("dropout", 0.0), module.training)
     return (weights @ value).transpose(1, 2).contiguous()
 
 

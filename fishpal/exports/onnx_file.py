@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fishpal.api.model import Model
 from fishpal.common.errors import EncoderError, FishpalError
 from fishpal.encoders.classification import named_config
-from fishpal.exports.merged import export_folder, own_unit
+from fishpal.exports.transformers_folder import export_folder, own_unit
 from fishpal.models.classifier import Classifier
 
 FILE = "model.onnx"

@@ -8,8 +8,8 @@ from fishpal.api.model import Model
 from fishpal.common.errors import EncoderError
 from fishpal.common.files import read_json, write_json
 from fishpal.encoders.classification import base_prefix, head_spec, head_tensors, named_config
-from fishpal.export import export_peft as export_bare
-from fishpal.exports.merged import export_folder, own_unit
+from fishpal.exports.peft_encoder import export_peft as export_bare
+from fishpal.exports.transformers_folder import export_folder, own_unit
 from fishpal.models.classifier import Classifier
 
 ROOT = "base_model.model."
@@ -22,7 +22,7 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
     Where transformers' classification model takes the head (cls pooling), for that model, with
     the head in `modules_to_save`: `PeftModel.from_pretrained(AutoModelForSequenceClassification…)`
     gives the logits, to 1e-4. Else for the bare encoder, with the head beside
-    (`fishpal.export.export_peft`, which a `Classifier` always gets).
+    (`fishpal.exports.peft_encoder.export_peft`, which a `Classifier` always gets).
 
     Raises:
         PlanError: where the model has modules that peft does not know, or none.

@@ -71,8 +71,9 @@ class Measuring:
             if world > 1:
                 self._sum_over_processes(accumulators)
             if not self.options.gram:  # the signs are known now: all gradients once more
+                signs = [accumulator.signs() for accumulator in accumulators]
                 for index in mine:
-                    self._project(accumulators, index)
+                    self._project(accumulators, signs, index)
                     bar.update(world)
         finally:
             self.model.detach()
@@ -121,14 +122,16 @@ class Measuring:
             passes = found.gradients(vectors)
             accumulate_scores(accumulators, passes, options.estimator, half)
 
-    def _project(self, accumulators: list[Accumulator], index: list[int]) -> None:
+    def _project(
+        self, accumulators: list[Accumulator], signs: list[Tensor], index: list[int]
+    ) -> None:
         """Set one batch's projections on the signs that all batches gave."""
         found, scores = self._pass(index)
         for gradients in found.gradients([scores.observed]):
-            for accumulator, tensors in zip(accumulators, gradients, strict=True):
+            for accumulator, own, tensors in zip(accumulators, signs, gradients, strict=True):
                 flat = torch.cat([tensors[name].flatten(1) for name in accumulator.sizes], dim=1)
-                half, signs = self.sample.half[index], accumulator.signs()
-                accumulator.add_projections(torch.tensor(index), flat, half, signs)
+                half = self.sample.half[index]
+                accumulator.add_projections(torch.tensor(index), flat, half, own)
 
     def _sum_over_processes(self, accumulators: list[Accumulator]) -> None:
         """Replace every running sum by its sum over processes; what others measured is 0 here."""

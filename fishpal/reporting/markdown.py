@@ -3,8 +3,9 @@
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import stdev
+from typing import Any
 
 from fishpal.common.kinds import ModuleKind
 
@@ -73,3 +74,25 @@ def mean_sd(values: Sequence[float]) -> str:
     """Mean ± standard deviation (n - 1 in the denominator); the mean alone of one value."""
     spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
     return f"{sum(values) / len(values):.4f}{spread}"
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """A record as dotted keys and printed values, whatever it holds."""
+    if isinstance(value, Mapping) and value:
+        for name, each in value.items():
+            yield from flat(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+        for number, each in enumerate(value):
+            yield from flat(each, f"{key}.{number}")
+    elif key:
+        yield key, _printed(value)
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_printed, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == {}:
+        return "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

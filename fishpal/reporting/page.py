@@ -7,7 +7,7 @@ Markdown cannot: tables that sort, a scatter whose axes are chosen, params, and 
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from fishpal.reporting.canvas import figure_svg, ink
 from fishpal.reporting.cautions import cautions
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.figures import draw_curves, draw_scores, style_of
-from fishpal.reporting.grid import MethodResults, TaskResults
+from fishpal.reporting.grid import MethodResults
 from fishpal.reporting.html import as_html, html_table
-from fishpal.reporting.markdown import LETTERS, code, codes, escape, plain, table
+from fishpal.reporting.markdown import LETTERS, escape, flat, plain
 from fishpal.reporting.overview import MARKS, overview_table, verdicts
 from fishpal.reporting.prose import (
     baseline_line,
@@ -33,6 +33,7 @@ from fishpal.reporting.prose import (
     notes,
     task_verdicts,
 )
+from fishpal.reporting.recipe import length_line, rate_reasons, rates_table
 from fishpal.reporting.tables import comparison_table, metrics_table
 
 FILES = Path(__file__).parent / "page_files"
@@ -88,6 +89,7 @@ def _task(report: TaskReport) -> dict[str, Any]:
         ],
         "scores": Markup(figure_svg(draw_scores, report)),
         "curves": Markup(figure_svg(draw_curves, report)),
+        "length": as_html(length_line(results)),
         "rates": html_table(rates_table(results)),
         "rate_reasons": html_table(reasons) if (reasons := rate_reasons(results)) else "",
         "plans": [_why(method, report.equal) for method in results.methods],
@@ -127,36 +129,6 @@ def _chart(report: TaskReport, comparison: Comparison) -> dict[str, Any]:
     return {"axes": axes, "points": points}
 
 
-def rates_table(results: TaskResults) -> str:
-    """Every method's learning rates, as its plan gives them: a row a method."""
-    found = {m.name: dict(flat(m.plan.to_json().get("learning_rate"))) for m in results.methods}
-    columns = list(dict.fromkeys(key for rates in found.values() for key in rates))
-    rows = [
-        [code(name), *(escape(rates[key]) if key in rates else "—" for key in columns)]
-        for name, rates in found.items()
-    ]
-    return table(["method", *map(escape, columns)], rows)
-
-
-def rate_reasons(results: TaskResults) -> str:
-    """What the plans' records say of each rate that was measured: a row a kind and reason.
-
-    Nothing where none was; methods of one reason share a row.
-    """
-    found: dict[tuple[str, str], tuple[dict[str, str], list[str]]] = {}
-    for method in results.methods:
-        rates = method.plan.to_json()["reason"].get("rates") or {}
-        for kind, reason in rates.items():
-            facts = dict(flat(reason, "" if isinstance(reason, Mapping) else "why"))
-            found.setdefault((kind, repr(facts)), (facts, []))[1].append(method.name)
-    columns = list(dict.fromkeys(key for facts, _ in found.values() for key in facts))
-    rows = [
-        [code(kind), *(escape(facts.get(key, "—")) for key in columns), codes(methods)]
-        for (kind, _), (facts, methods) in found.items()
-    ]
-    return table(["kind", *map(escape, columns), "methods"], rows) if rows else ""
-
-
 def _why(method: MethodResults, equal: Mapping[str, str]) -> dict[str, Any]:
     """A method's plan, layer by layer, and all that its record says of how it came about."""
     data = {key: value for key, value in method.plan.to_json().items() if key not in SHOWN}
@@ -184,25 +156,3 @@ def _params(params: Params) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _source(source: Source | EncoderSource) -> dict[str, str]:
     return {"source": source.describe(), "licence": source.licence}
-
-
-def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """A record as dotted keys and printed values, whatever it holds."""
-    if isinstance(value, Mapping) and value:
-        for name, each in value.items():
-            yield from flat(each, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
-        for number, each in enumerate(value):
-            yield from flat(each, f"{key}.{number}")
-    elif key:
-        yield key, _printed(value)
-
-
-def _printed(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_printed, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == {}:
-        return "none"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from accelerate import Accelerator
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.progress import tqdm
@@ -28,7 +27,7 @@ from fishpal.records.task import TokenisedTask
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import fixed_updates, start_accelerator
 
-FIRST_LOOK = 32  # updates: five times the warm-up of a short training
+FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
 FIRST_DROP = 64  # two looks at every arm
 LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
 FLAT = 0.01  # share of it that a doubling of the updates has to take away to pay
@@ -65,7 +64,11 @@ def run_pilot(
     longest = fixed or options.max_updates
     constant = replace(options, schedule="constant")
     accelerator = start_accelerator(options, seed)
-    arms = [_Arm(start(plan), plan, task, constant, accelerator, seed) for plan in plans]
+    arms = []
+    for plan in plans:
+        model = start(plan).to(accelerator.device)
+        run = TrainingRun(model, plan, task, constant, accelerator, FIRST_DROP)
+        arms.append(_Arm(run, plan, task, options.batch_size, seed))
     silent = None if progress else True
     with tqdm(total=COST * longest, desc="pilot", disable=silent) as bar:
         found = _Race(arms, floor, longest).run(bar)
@@ -87,21 +90,13 @@ class _Arm:
     """One model under training."""
 
     def __init__(
-        self,
-        model: Classifier,
-        plan: Plan,
-        task: TokenisedTask,
-        options: TrainOptions,
-        accelerator: Accelerator,
-        seed: int,
+        self, run: TrainingRun, plan: Plan, task: TokenisedTask, batch_size: int, seed: int
     ) -> None:
-        model.to(accelerator.device)
-        self.plan, self.fit, self.diverged = plan, task.fit, False
-        self.run = TrainingRun(model, plan, task, options, accelerator, FIRST_DROP)
-        self.per_epoch = math.ceil(len(task.fit) / options.batch_size)
+        self.run, self.plan, self.fit, self.diverged = run, plan, task.fit, False
+        self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
-        self.batches = endless_batches(lengths(task.fit), options.batch_size, rng)
-        self.run.evaluate(0, 0.0)
+        self.batches = endless_batches(lengths(task.fit), batch_size, rng)
+        run.evaluate(0, 0.0)
 
     @property
     def best(self) -> float:

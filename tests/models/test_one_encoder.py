@@ -11,7 +11,7 @@ from torch import nn
 
 from fishpal.common.errors import DataError, EncoderError, FishpalError, ParamsError, PlanError
 from fishpal.common.kinds import ModuleKind
-from fishpal.export import merge_lora
+from fishpal.exports.merge import merge_lora
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head

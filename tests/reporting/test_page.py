@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fishpal.reporting.html import as_html, sort_value
-from fishpal.reporting.markdown import escape, plain
-from fishpal.reporting.page import flat, page_html, rate_reasons
+from fishpal.reporting.markdown import escape, flat, plain
+from fishpal.reporting.page import page_html
+from fishpal.reporting.recipe import rate_reasons
 from tests.reporting.artifact_tree import EVIL, FIVE, edit, keep_start, reports_of, share_plan
 
 EXECUTED = ("script", "iframe", "object", "embed", "form", "base", "link", "meta", "style", "img")

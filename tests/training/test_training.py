@@ -16,7 +16,8 @@ from fishpal.common.errors import AttachError, EncoderError, PlanError, Training
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
 from fishpal.encoders.pooling import pool
-from fishpal.export import export_peft, merge_lora
+from fishpal.exports.merge import merge_lora
+from fishpal.exports.peft_encoder import export_peft
 from fishpal.models.batching import by_length, collate, shuffled_by_length
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head

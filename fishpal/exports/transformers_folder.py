@@ -22,7 +22,7 @@ from fishpal.encoders.classification import (
     named_config,
 )
 from fishpal.encoders.ports import config_of
-from fishpal.export import merge_lora
+from fishpal.exports.merge import merge_lora
 from fishpal.models.classifier import Classifier
 
 

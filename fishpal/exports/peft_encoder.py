@@ -1,4 +1,4 @@
-"""Leaving fishpal: modules merged into the encoder, or a checkpoint that `peft` loads."""
+"""LoRA or (IA)³ as a checkpoint of `peft` for the bare encoder, with the head beside."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,22 +14,7 @@ from fishpal.common.kinds import Site
 from fishpal.encoders.ports import LayerPorts, Projection, ports_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import Lora
-from fishpal.modules.attach import mark_changed
 from fishpal.modules.ia3 import SCALED
-
-
-@torch.no_grad()
-def merge_lora(model: Classifier) -> None:
-    """Change the encoder's own weights by every LoRA, (IA)³ and change of biases, and detach these.
-
-    The encoder is changed for good, and serves this model alone from here on; other kinds stay
-    attached. Logits agree to rounding. `save` writes no merged model.
-    """
-    ports = ports_of(model.encoder)
-    rest = [module for module in model.detach() if not module.merge(ports[module.layer])]
-    if rest:
-        model.attach(rest)
-    mark_changed(model.encoder, "merged with a LoRA's", model)
 
 
 @torch.no_grad()
