@@ -76,7 +76,8 @@ def measure(
     def model(plan: Plan) -> Classifier:
         return start(encoder, task, plan, head=head, train_head=training.train_head).module
 
-    pilot = run_pilot(model, pilot_plans(table, grams, rates), tokens, training)
+    arms = pilot_plans(table, grams, rates, training.race.rates)
+    pilot = run_pilot(model, arms, tokens, training)
     return Measurement(table, grams, pilot, rates)
 
 

@@ -43,6 +43,14 @@ def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[floa
     return task_loss(torch.from_numpy(logits).double(), torch.tensor(labels)).item()
 
 
+def losses(
+    logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]
+) -> NDArray[np.float64]:
+    """`task_loss` of each example, (n)."""
+    rows = zip(torch.from_numpy(logits).double(), torch.tensor(labels), strict=True)
+    return np.array([task_loss(row[None], label[None]).item() for row, label in rows])
+
+
 def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:
     """(n, C) → (n): the most probable class (the first of equals), or a regression's value in
     the label's own unit."""

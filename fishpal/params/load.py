@@ -14,10 +14,10 @@ from fishpal.params.options import (
     FisherOptions,
     HeadOptions,
     ModuleOptions,
-    ReportOptions,
     SelectOptions,
     TrainOptions,
 )
+from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import Encoder, Grid, Tokenize, check_name
 from fishpal.params.yaml import parse_yaml
 

@@ -3,8 +3,8 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, Self
 
 from fishpal.common.checks import (
     MAX_RATE,
@@ -23,10 +23,9 @@ from fishpal.common.checks import (
 )
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind, Site
 from fishpal.common.validate import Strict
+from fishpal.params.race_options import RaceOptions
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
-MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
-RESAMPLES = Range(lambda n: 0 < n <= MAX_RESAMPLES, f"an integer from 1 to {MAX_RESAMPLES}")
 Device = Literal["auto", "cpu", "cuda"]
 AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
@@ -91,6 +90,23 @@ class ModuleOptions(Strict):
     prefix: PrefixOptions = field(default_factory=PrefixOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
+
+    def shrunk(self, kind: ModuleKind, share: float) -> Self:
+        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
+
+        LoRA's scale stays; so does a kind that comes in no sizes.
+        """
+        if kind == ModuleKind.LORA:
+            rank = max(1, int(share * self.lora.rank))
+            alpha = self.lora.alpha * (rank / self.lora.rank) ** (0.5 if self.lora.rslora else 1)
+            return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
+        if kind == ModuleKind.ADAPTER:
+            width = max(1, int(share * self.adapter.bottleneck))
+            return replace(self, adapter=replace(self.adapter, bottleneck=width))
+        if kind == ModuleKind.PREFIX:
+            length = max(1, int(share * self.prefix.length))
+            return replace(self, prefix=replace(self.prefix, length=length))
+        return self
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
@@ -185,6 +201,7 @@ class TrainOptions(Strict):
     max_updates: Count = 512
     epochs: Count | None = None
     pilot: bool = True
+    race: RaceOptions = field(default_factory=RaceOptions)
     batch_size: Count = 32
     weight_decay: Annotated[float, Range(lambda decay: decay >= 0, "0 or more")] = 0.01
     warmup: Share = 0.06
@@ -224,12 +241,3 @@ class SelectOptions(Strict):
 class EvaluateOptions(Strict):
     batch_size: Count = 64
     device: Device = "auto"
-
-
-@dataclass(frozen=True)
-class ReportOptions(Strict):
-    """`resamples` and `confidence` of the bootstrap intervals."""
-
-    resamples: Annotated[int, RESAMPLES] = 2000
-    confidence: Annotated[float, Range(lambda share: 0 < share < 1, "between 0 and 1")] = 0.95
-    seed: Seed = 0

@@ -1,6 +1,6 @@
 """The plan: which module each layer gets, with everything that training needs of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -100,6 +100,13 @@ class Plan(JsonRecord):
             raise PlanError(f"layers has {len(self.layers)} entries; allowed: {allowed}")
         if self.full and any(self.layers):
             raise PlanError("full is true with modules at layers; allowed: one or the other")
+
+    def shrunk(self, share: float) -> Self:
+        """The plan with every kind at a share of its size (`ModuleOptions.shrunk`)."""
+        modules = self.modules
+        for kind in self.kinds:
+            modules = modules.shrunk(kind, share)
+        return replace(self, modules=modules)
 
     @property
     def kinds(self) -> tuple[ModuleKind, ...]:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from fishpal.metrics import metric
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.reporting.bootstrap import Bootstrap, Difference, Score
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import code, escape

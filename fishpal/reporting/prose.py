@@ -2,7 +2,7 @@
 
 from fishpal.params.catalog import Source
 from fishpal.params.load import Params
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import EncoderSource
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import TaskResults

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fishpal.common.checks import MAX_RATE
 from fishpal.common.errors import PlanError, one_of
 from fishpal.common.files import rounded
 from fishpal.common.kinds import CriterionName, ModuleKind
@@ -11,7 +12,7 @@ from fishpal.params.methods import ByCriterion, Full, Method, Race, Random, Thes
 from fishpal.params.options import LearningRates, RateOptions, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
-from fishpal.records.pilot import Pilot
+from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
 from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
@@ -55,8 +56,13 @@ def select_plan(
     resolved = resolve_rates(rates, table, grams, pilot.updates)
     space = _space(table, options)
     choices, reason = _choose(method, table, grams, options, resolved.rates, pilot, space)
-    full = isinstance(method, Full)
+    full, modules = isinstance(method, Full), table.modules
     kept = table.encoder.parameters if full else space.cost(choices)
+    if isinstance(method, Race):
+        arm = _arm(method, pilot)
+        kept, modules = arm.kept or kept, modules.shrunk(arm.kind, arm.share)
+        raced = rounded(min(MAX_RATE, arm.factor * getattr(resolved.rates, arm.kind)))
+        resolved = replace(resolved, rates=replace(resolved.rates, **{arm.kind: raced}))
     why = {k: v for k, v in resolved.reasons.items() if k == HEAD or k in choices}
     return Plan(
         task=table.task,
@@ -66,7 +72,7 @@ def select_plan(
         reason=replace(reason, rates=why),
         kept=kept,
         full=full,
-        modules=table.modules,
+        modules=modules,
         learning_rate=resolved.rates,
         updates=pilot.updates,
     )
@@ -89,7 +95,8 @@ def _choose(
             choices, reason = _by_criterion(table, grams, criterion, rates, space)
             return _unless_noise(choices, reason, grams, table, options.fallback)
         case Race():
-            return (pilot.best_kind(),) * everywhere, reason
+            arm = _arm(method, pilot)
+            return (arm.kind,) * everywhere, replace(reason, note=_said_of(arm))
         case Uniform():
             return (_known(table, method.kind),) * everywhere, reason
         case Random():
@@ -97,6 +104,18 @@ def _choose(
         case Thesis():
             return _thesis(table, method.plan or table.task), reason
     return (None,) * everywhere, reason
+
+
+def _arm(method: Race, pilot: Pilot) -> Arm:
+    """Of the pilot, as the rule says."""
+    return pilot.winner() if method.margin is None else pilot.smallest(method.margin)
+
+
+def _said_of(arm: Arm) -> str | None:
+    """In which way the arm is not its kind's usual one; None: in none."""
+    at_rate = [] if arm.factor == 1 else [f"{arm.factor:g} times its own rate"]
+    at_size = [] if arm.share == 1 else [f"{arm.share:g} of its size"]
+    return f"{arm.kind} at {' and '.join(at_rate + at_size)}" if at_rate + at_size else None
 
 
 def _unless_noise(
