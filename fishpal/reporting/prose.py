@@ -53,9 +53,15 @@ def data_line(results: TaskResults) -> str:
 
 
 def baseline_line(comparison: Comparison) -> str:
+    """What the others are compared with, and whether the comparison says anything."""
     if comparison.baseline is None:
         return f"The comparison compares nothing: {comparison.nothing}."
-    return f"The best single-kind baseline is {code(comparison.baseline)}."
+    text = f"The best single-kind baseline is {code(comparison.baseline)}."
+    if not comparison.greyed:
+        return text
+    return (
+        f"{text} Greyed, since these differences say nothing of the methods: {comparison.greyed}."
+    )
 
 
 def task_verdicts(report: TaskReport) -> list[str]:
