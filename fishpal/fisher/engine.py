@@ -29,7 +29,7 @@ def measure_fisher(
     *,
     progress: bool = True,
 ) -> tuple[FisherTable, Grams]:
-    """Measure every (layer, kind) candidate at its start, in eval mode (but see `dropout`).
+    """Measure every candidate at its start, in eval mode (but see `dropout`).
 
     Under torchrun the batches are shared out over the processes (through accelerate), and
     every process returns the whole table.
@@ -57,8 +57,9 @@ def measure_fisher(
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, facts.hidden)
     measuring = Measuring(model, sample, options, logits, features)
     done = measuring.groups(_groups(model, modules, options), progress)
-    found = {(each.layer, each.kind): each for each in done}
-    keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
+    found = {(each.layer, str(each.module)): each for each in done}
+    words = [str(module) for module in modules.candidates(options.kinds)]
+    keys = list(product(range(facts.layers), words))
     rows = tuple(found[key].row(count) for key in keys)
     kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
     projections = {key: found[key].projections.numpy() for key in keys}
@@ -110,9 +111,9 @@ def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> 
     """Every candidate at its start, in groups that are measured together, as the mode says."""
     shapes, layers = model.source.shapes, range(model.source.facts.layers)
     groups: dict[object, Candidates] = {}
-    for layer, kind in product(layers, options.kinds):
-        module = build_module(kind, layer, shapes[layer], sizes, options.seed).to(model.head.weight)
+    for layer, word in product(layers, map(str, sizes.candidates(options.kinds))):
+        module = build_module(word, layer, shapes[layer], sizes, options.seed).to(model.head.weight)
         # Kinds that start as the identity disturb nobody, so they can share one pass.
         alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
-        groups.setdefault(kind if alone else None, []).append(module)
+        groups.setdefault(word if alone else None, []).append(module)
     return list(groups.values())

@@ -3,7 +3,8 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from fishpal.common.checks import (
@@ -21,12 +22,14 @@ from fishpal.common.checks import (
     check,
     check_choice,
 )
+from fishpal.common.choices import Module
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind, Site
 from fishpal.common.validate import Strict
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
 RESAMPLES = Range(lambda n: 0 < n <= MAX_RESAMPLES, f"an integer from 1 to {MAX_RESAMPLES}")
+MODULES = f"an integer from 1 to {len(ModuleKind)}"
 Device = Literal["auto", "cpu", "cuda"]
 AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
@@ -84,6 +87,10 @@ class PrefixOptions(Strict):
     std: Positive = 0.02
 
 
+SIZES = {ModuleKind.PREFIX: "length", ModuleKind.ADAPTER: "bottleneck", ModuleKind.LORA: "rank"}
+"""What the size of a kind is called."""
+
+
 @dataclass(frozen=True)
 class ModuleOptions(Strict):
     """The sizes of the kinds that come in sizes."""
@@ -91,6 +98,17 @@ class ModuleOptions(Strict):
     prefix: PrefixOptions = field(default_factory=PrefixOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
+
+    def sized(self, module: Module) -> "ModuleOptions":
+        """With the size of one module for its kind, where it has one."""
+        if module.size is None:
+            return self
+        own = replace(getattr(self, module.kind), **{SIZES[module.kind]: module.size})
+        return replace(self, **{module.kind: own})
+
+    def candidates(self, kinds: Sequence[ModuleKind]) -> tuple[Module, ...]:
+        """What a layer can get of these kinds, in their order."""
+        return tuple(map(Module, kinds))
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
@@ -207,7 +225,8 @@ class TrainOptions(Strict):
 class SelectOptions(Strict):
     """How a plan is chosen.
 
-    `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
+    `budget` is the share of the encoder's parameters that may stay. A layer gets up to `per_layer`
+    modules, no two of a kind. `top_layers` leaves all but
     the top so many layers empty: training then need not backpropagate below them. `fallback` is
     the uniform kind that rule `criterion` takes where the gradients are noise (the first of
     fisher.kinds where it is none of them); None: no such check.
@@ -217,6 +236,7 @@ class SelectOptions(Strict):
     allow_none: bool = False
     budget: Budget | None = None
     top_layers: Count | None = None
+    per_layer: Annotated[int, Range(lambda n: 0 < n <= len(ModuleKind), MODULES)] = 1
     fallback: ModuleKind | None = ModuleKind.LORA
 
 

@@ -101,6 +101,6 @@ ROW_CRITERIA: dict[CriterionName, Criterion] = {
 def score_rows(
     name: CriterionName, table: FisherTable, rates: LearningRates
 ) -> dict[tuple[int, str], float]:
-    """Every candidate's score under an additive criterion, by (layer, kind)."""
+    """Every candidate's score under an additive criterion, by its key."""
     context = Context(table, rates)
-    return {(row.layer, row.kind): ROW_CRITERIA[name](row, context) for row in table.rows}
+    return {row.key: ROW_CRITERIA[name](row, context) for row in table.rows}

@@ -1,9 +1,12 @@
 """Methods: the named ways to get a plan from a Fisher table."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
+from fishpal.common.choices import Choice, Choices, choice_of, modules_of, names_of
 from fishpal.common.errors import PlanError, one_of
 from fishpal.common.files import rounded
 from fishpal.common.kinds import CriterionName, ModuleKind
@@ -17,7 +20,7 @@ from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
 from fishpal.selection.rates import HEAD, resolve_rates
 from fishpal.selection.reliability import NOISE, reliability
-from fishpal.selection.search import Choice, Choices, Space
+from fishpal.selection.search import Space
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
 # The thesis's hard-coded plans, for encoders of 12 layers (design §8).
@@ -57,7 +60,8 @@ def select_plan(
     choices, reason = _choose(method, table, grams, options, resolved.rates, pilot, space)
     full = isinstance(method, Full)
     kept = table.encoder.parameters if full else space.cost(choices)
-    why = {k: v for k, v in resolved.reasons.items() if k == HEAD or k in choices}
+    used = {HEAD} | {word for _, word in names_of(choices)}
+    why = {word: reason for word, reason in resolved.reasons.items() if word in used}
     return Plan(
         task=table.task,
         method=name,
@@ -85,8 +89,8 @@ def _choose(
     reason, everywhere = Reason(rule=method.rule), table.encoder.layers
     match method:
         case ByCriterion():
-            criterion = method.criterion or options.criterion
-            choices, reason = _by_criterion(table, grams, criterion, rates, space)
+            options = replace(options, criterion=method.criterion or options.criterion)
+            choices, reason = _by_criterion(table, grams, options, rates, space)
             return _unless_noise(choices, reason, grams, table, options.fallback)
         case Race():
             return (pilot.best_kind(),) * everywhere, reason
@@ -120,7 +124,7 @@ def _unless_noise(
 
 
 def _space(table: FisherTable, options: SelectOptions) -> Space:
-    """The plans to choose from: none comes last in a layer's options.
+    """The plans to choose from: in a layer's options single modules come first, none last.
 
     Layers below the top `options.top_layers` get none.
     """
@@ -128,56 +132,71 @@ def _space(table: FisherTable, options: SelectOptions) -> Space:
     top = layers if options.top_layers is None else options.top_layers
     if top > layers:
         raise PlanError(f"select.top_layers is {top}; allowed: 1 to {layers}, the encoder's layers")
-    allowed: tuple[Choice, ...] = (*table.kinds, None) if options.allow_none else table.kinds
+    allowed = list(_combinations(table, options.per_layer))
+    allowed += [None] if options.allow_none else []
     return Space(
-        costs={(row.layer, row.kind): row.parameters for row in table.rows},
+        costs={row.key: row.parameters for row in table.rows},
         options=[(None,)] * (layers - top) + [allowed] * top,
         limit=None if options.budget is None else int(options.budget * table.encoder.parameters),
     )
 
 
+def _combinations(table: FisherTable, most: int) -> Iterator[Choice]:
+    """One to `most` candidates, no two of a kind, in the table's order."""
+    for size in range(1, most + 1):
+        for modules in combinations(table.candidates, size):
+            if len({module.kind for module in modules}) == size:
+                yield choice_of(modules)
+
+
 def _by_criterion(
     table: FisherTable,
     grams: Grams | None,
-    criterion: CriterionName,
+    options: SelectOptions,
     rates: LearningRates,
     space: Space,
 ) -> tuple[Choices, Reason]:
+    criterion = options.criterion
     if criterion == CriterionName.KERNEL:
-        scorer = _kernel_scorer(table, grams)
+        scorer = _kernel_scorer(table, grams, options.per_layer)
         choices = space.best_total(scorer.total)
-        scores = _marginal_gains(scorer, choices, table.kinds)
+        scores = _marginal_gains(scorer, choices, table)
         total = scorer.total(choices)
     else:
         scores = score_rows(criterion, table, rates)
         choices = space.best_sum(scores)
-        total = sum(scores[i, kind] for i, kind in enumerate(choices) if kind is not None)
+        total = sum(scores[name] for name in names_of(choices))
+    words = [str(module) for module in table.candidates]
     why = tuple(
-        LayerScore(i, kind, {each: rounded(scores[i, each]) for each in table.kinds})
-        for i, kind in enumerate(choices)
+        LayerScore(i, choice, {each: rounded(scores[i, each]) for each in words})
+        for i, choice in enumerate(choices)
     )
     return choices, Reason("criterion", criterion, rounded(total), space.limit, why)
 
 
-def _kernel_scorer(table: FisherTable, grams: Grams | None) -> KernelScorer:
-    expected = {(row.layer, row.kind) for row in table.rows}
-    if grams is None or set(grams.kernels) != expected:
+def _kernel_scorer(table: FisherTable, grams: Grams | None, per_layer: int) -> KernelScorer:
+    if grams is None or set(grams.kernels) != {row.key for row in table.rows}:
         what = "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
         allowed = "fisher.gram true, or another criterion"
         raise PlanError(f"{what} {table.task} has none; allowed: {allowed}")
-    return KernelScorer(grams, table.encoder.layers, table.kinds)
+    return KernelScorer(grams, table.encoder.layers, per_layer)
 
 
 def _marginal_gains(
-    scorer: KernelScorer, choices: Choices, kinds: tuple[ModuleKind, ...]
+    scorer: KernelScorer, choices: Choices, table: FisherTable
 ) -> dict[tuple[int, str], float]:
-    """What each candidate adds to the chosen plan, over leaving its layer empty."""
+    """What each candidate adds to the chosen plan, over a layer without it or its kind.
+
+    Beside it stand the layer's chosen modules of other kinds, where several may.
+    """
     gains: dict[tuple[int, str], float] = {}
-    for layer in range(len(choices)):
+    for layer, chosen in enumerate(choices):
         before, after = choices[:layer], choices[layer + 1 :]
-        empty = scorer.total((*before, None, *after))
-        for kind in kinds:
-            gains[layer, kind] = scorer.total((*before, kind, *after)) - empty
+        for module in table.candidates:
+            others = [] if scorer.per_layer == 1 else modules_of(chosen)
+            others = [each for each in others if each.kind != module.kind]
+            added = scorer.total((*before, choice_of([*others, module]), *after))
+            gains[layer, str(module)] = added - scorer.total((*before, choice_of(others), *after))
     return gains
 
 
@@ -210,5 +229,5 @@ def _thesis(table: FisherTable, name: str) -> Choices:
         raise PlanError(f"method thesis: {found}; allowed: {allowed}")
     for kind in choices:
         if kind is not None:
-            _known(table, kind)
+            _known(table, ModuleKind(kind))
     return choices
