@@ -163,6 +163,7 @@ class Accumulator:
         return CandidateRow(
             layer=self.layer,
             kind=self.module.kind,
+            size=self.module.size,
             parameters=parameters,
             trace=rounded(trace),
             mean=rounded(trace / parameters),

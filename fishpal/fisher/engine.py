@@ -4,8 +4,8 @@ from itertools import product
 
 import torch
 
-from fishpal.common.errors import caution
-from fishpal.common.kinds import FisherMode
+from fishpal.common.errors import ParamsError, caution
+from fishpal.common.kinds import FisherMode, ModuleKind
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import project_head
 from fishpal.fisher.measuring import Candidates, Measuring
@@ -13,7 +13,7 @@ from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
 from fishpal.modules.attach import build_module
-from fishpal.params.options import FisherOptions, ModuleOptions
+from fishpal.params.options import SIZES, FisherOptions, ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams
@@ -48,7 +48,7 @@ def measure_fisher(
     """
     task.check(encoder.limits)
     device = pick_device(options.device)
-    _warn_of_odd_options(modules, options, encoder.facts.hidden, device)
+    _check_options(modules, options, encoder.facts.hidden, device)
     encoder.to(device)
     model = Classifier(encoder, head.to(device))
     model.train(options.dropout).requires_grad_(False)
@@ -94,17 +94,19 @@ def _table(
     )
 
 
-def _warn_of_odd_options(
+def _check_options(
     modules: ModuleOptions, options: FisherOptions, hidden: int, device: torch.device
 ) -> None:
     if options.precision == "float16" and device.type == "cpu":
         caution("fisher.precision is float16 on a CPU: small gradients vanish; bfloat16 keeps them")
-    sizes = {"lora.rank": modules.lora.rank, "adapter.bottleneck": modules.adapter.bottleneck}
-    for name, size in sizes.items():
-        if size > hidden:
-            caution(
-                f"modules.{name} is {size}, above the encoder's width {hidden}: it gains nothing"
-            )
+    for module in modules.candidates(options.kinds):
+        kind, size = module.kind, module.size or modules.size(module.kind) or 0
+        if kind != ModuleKind.PREFIX and size > hidden:
+            what = f"modules.{kind}.{SIZES[kind]} is {size}, above the encoder's width {hidden}"
+            caution(f"{what}: it gains nothing")
+    if options.mode == FisherMode.JOINT and modules.prefix.lengths is not None:
+        allowed = "null where fisher.mode is joint: a layer has one prefix"
+        raise ParamsError(f"modules.prefix.lengths is {modules.prefix.lengths}; allowed: {allowed}")
 
 
 def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> list[Candidates]:

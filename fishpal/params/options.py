@@ -37,9 +37,20 @@ AutoRate = Annotated[
 Updates = Annotated[int | Auto, auto_or(at_least(1))]
 
 
+Sizes = tuple[Size, ...]
+
+
+def _check_sizes(several: str, sizes: Sizes | None, one: str, size: int) -> None:
+    if sizes is not None:
+        allowed = f"each once, and {one} ({size}) among them, or null"
+        check(size in sizes and len(set(sizes)) == len(sizes), several, list(sizes), allowed)
+
+
 @dataclass(frozen=True)
 class LoraOptions(Strict):
     """LoRA: rank r, scale alpha / r, dropout on the module's input.
+
+    `ranks`, where set, are candidates each, and `rank` is the one of plans that name none.
 
     `sites` are the projections that are updated; `all` are those that a layer has. `rslora` makes
     the scale alpha / √r (Kalajdzievski 2023); B trains at `rate_ratio` times A's rate, which is
@@ -52,9 +63,11 @@ class LoraOptions(Strict):
     sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
     rslora: bool = False
     rate_ratio: Positive = 1.0
+    ranks: Sizes | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_sizes("ranks", self.ranks, "rank", self.rank)
         if self.sites != "all":
             for site in self.sites:
                 check_choice("sites", site, tuple(Site))
@@ -65,12 +78,20 @@ class LoraOptions(Strict):
 
 @dataclass(frozen=True)
 class AdapterOptions(Strict):
-    """Bottleneck adapter: width b, after the feed-forward block or in parallel to it."""
+    """Bottleneck adapter: width b, after the feed-forward block or in parallel to it.
+
+    `bottlenecks`: as `ranks` of LoRA.
+    """
 
     bottleneck: Size = 48
     placement: Literal["sequential", "parallel"] = "sequential"
     activation: Literal["relu", "gelu", "tanh"] = "relu"
     dropout: Share = 0.0
+    bottlenecks: Sizes | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_sizes("bottlenecks", self.bottlenecks, "bottleneck", self.bottleneck)
 
 
 @dataclass(frozen=True)
@@ -78,17 +99,25 @@ class PrefixOptions(Strict):
     """Prefix: p positions; optionally reparameterised through an MLP d → mid → 2d.
 
     `std` is the standard deviation of the start of keys and values (without an MLP) or of the
-    MLP's input (with one).
+    MLP's input (with one). `lengths`: as `ranks` of LoRA.
     """
 
     length: Size = 10
     reparameterize: bool = False
     mid: Size = 512
     std: Positive = 0.02
+    lengths: Sizes | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_sizes("lengths", self.lengths, "length", self.length)
 
 
 SIZES = {ModuleKind.PREFIX: "length", ModuleKind.ADAPTER: "bottleneck", ModuleKind.LORA: "rank"}
-"""What the size of a kind is called."""
+"""What the size of a kind is called; with an s, its candidates'."""
+# Options that came after files were written, and are left out at their defaults.
+LATER = {"prefix": ("lengths",), "adapter": ("bottlenecks",),
+         "lora": ("sites", "rslora", "rate_ratio", "ranks")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,15 +137,29 @@ class ModuleOptions(Strict):
 
     def candidates(self, kinds: Sequence[ModuleKind]) -> tuple[Module, ...]:
         """What a layer can get of these kinds, in their order."""
-        return tuple(map(Module, kinds))
+        found: list[Module] = []
+        for kind in kinds:
+            own = getattr(self, kind, None)
+            sizes = getattr(own, f"{SIZES[kind]}s") if own else None
+            found += [Module(kind, size) for size in sizes or [None]]
+        return tuple(found)
+
+    def size(self, kind: ModuleKind) -> int | None:
+        """The configured one; None of a kind without sizes."""
+        return getattr(getattr(self, kind), SIZES[kind]) if kind in SIZES else None
+
+    def chosen(self) -> "ModuleOptions":
+        """Without the sizes to choose from: what a plan needs."""
+        changed = {kind: {f"{name}s": None} for kind, name in SIZES.items()}
+        return ModuleOptions(**{k: replace(getattr(self, k), **v) for k, v in changed.items()})
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
-        data, plain = asdict(self), asdict(LoraOptions())
-        for key in ("sites", "rslora", "rate_ratio"):
-            if data["lora"][key] == plain[key]:
-                del data["lora"][key]
-        return data
+        plain = asdict(ModuleOptions())
+        return {
+            kind: {k: v for k, v in own.items() if k not in LATER[kind] or v != plain[kind][k]}
+            for kind, own in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True)

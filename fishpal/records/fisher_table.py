@@ -27,6 +27,7 @@ class CandidateRow(Strict):
         gradient_sq_l2: Σ_i (mean_x g_i)², likewise.
         tensor_traces: the trace split by the module's tensors (sums to `trace`).
         tensor_parameters: number of parameters of each of these tensors.
+        size: the candidate's; None, left out in the file: the one its kind is configured with.
     """
 
     layer: int
@@ -38,11 +39,12 @@ class CandidateRow(Strict):
     gradient_sq_l2: float
     tensor_traces: dict[str, float]
     tensor_parameters: dict[str, int]
+    size: int | None = None
 
     @property
     def key(self) -> tuple[int, str]:
         """The candidate: its layer, and its word."""
-        return self.layer, str(Module(self.kind))
+        return self.layer, str(Module(self.kind, self.size))
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,16 @@ class FisherTable(JsonRecord):
         """Those of every layer, in the order in which selection breaks ties."""
         return self.modules.candidates(self.kinds)
 
+    def words(self, kind: ModuleKind) -> list[str]:
+        """Those of one kind, by their words."""
+        return [str(module) for module in self.candidates if module.kind == kind]
+
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"modules": self.modules.to_json()}
+        data = super().to_json() | {"modules": self.modules.to_json()}
+        for row in data["rows"]:
+            if row["size"] is None:
+                del row["size"]
+        return data
 
     def row(self, layer: int, word: str) -> CandidateRow:
         """The row of one candidate."""

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from fishpal.common.checks import Positive, at_least
 from fishpal.common.errors import PlanError
-from fishpal.common.kinds import ModuleKind
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint
@@ -15,13 +14,14 @@ Source = Literal["updates", "epochs", "pilot"]
 
 @dataclass(frozen=True)
 class Arm(Strict):
-    """One kind at every layer, trained at a constant rate until it was dropped or was the last.
+    """One candidate everywhere, trained at a constant rate until it was dropped or was the last.
 
     Attributes:
+        kind: the candidate's word (`common.choices`).
         diverged: its loss stopped being finite, at the update after its curve's last.
     """
 
-    kind: ModuleKind
+    kind: str
     rate: Positive
     curve: tuple[CurvePoint, ...]
     diverged: bool = False
@@ -53,7 +53,7 @@ class Pilot(JsonRecord):
     constant_loss: float
     arms: tuple[Arm, ...] = ()
 
-    def best_kind(self) -> ModuleKind:
+    def best_kind(self) -> str:
         """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
         if not self.arms:
             what = "rule race: the pilot had no arms; allowed: train.pilot true"

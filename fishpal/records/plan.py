@@ -141,13 +141,14 @@ class Plan(JsonRecord):
     def to_json(self) -> dict[str, Any]:
         """Readable JSON; decoding it gives an equal plan but for what it does not use."""
         data = super().to_json()
-        rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
+        modules = [modules_of(word) for word in self.layers]
+        usual = {m.kind for layer in modules for m in layer if str(m) not in self.rates}
+        rates = {*usual, "head"} | ({"full"} if self.full else set())
         data["modules"] = {k: v for k, v in self.modules.to_json().items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
         if self.version == FIRST:
             del data["rates"]
         else:
-            modules = [modules_of(word) for word in self.layers]
             data["layers"] = [[asdict(module) for module in layer] for layer in modules]
             used = {str(module) for layer in modules for module in layer}
             data["rates"] = {word: rate for word, rate in self.rates.items() if word in used}

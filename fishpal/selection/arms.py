@@ -8,17 +8,18 @@ from fishpal.selection.rates import REFERENCE, resolve_rates
 
 
 def pilot_plans(table: FisherTable, grams: Grams, rates: RateOptions) -> list[Plan]:
-    """The arms of the pilot: each kind at every layer, at its rate of a short training."""
+    """The arms of the pilot: each candidate at every layer, at its rate of a short training."""
     resolved = resolve_rates(rates, table, grams, REFERENCE)
     return [
         Plan(
             task=table.task,
             method="pilot",
             encoder=table.encoder,
-            layers=(kind,) * table.encoder.layers,
+            layers=(str(module),) * table.encoder.layers,
             reason=Reason("uniform"),
-            modules=table.modules,
+            modules=table.modules.chosen(),
             learning_rate=resolved.rates,
+            rates=resolved.sized,
         )
-        for kind in table.kinds
+        for module in table.candidates
     ]

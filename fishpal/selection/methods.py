@@ -11,20 +11,20 @@ from fishpal.common.errors import PlanError, one_of
 from fishpal.common.files import rounded
 from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.params.methods import ByCriterion, Full, Method, Race, Random, Thesis, Uniform
-from fishpal.params.options import LearningRates, RateOptions, SelectOptions
+from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.pilot import Pilot
 from fishpal.records.plan import LayerScore, Plan, Reason
 from fishpal.selection.criteria import score_rows
 from fishpal.selection.kernel import KernelScorer
-from fishpal.selection.rates import HEAD, resolve_rates
+from fishpal.selection.rates import HEAD, Rates, resolve_rates
 from fishpal.selection.reliability import NOISE, reliability
 from fishpal.selection.search import Space
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
 # The thesis's hard-coded plans, for encoders of 12 layers (design §8).
-THESIS_PLANS: dict[str, Choices] = {
+THESIS_PLANS: dict[str, tuple[ModuleKind, ...]] = {
     "sst2": (P,) * 5 + (A,) * 5 + (L,) * 2,
     "mrpc": (P, A, L, L) + (A,) * 6 + (L,) * 2,
     "mnli": (P, A, L, L) + (A,) * 6 + (L,) * 2,
@@ -57,7 +57,7 @@ def select_plan(
         rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
     resolved = resolve_rates(rates, table, grams, pilot.updates)
     space = _space(table, options)
-    choices, reason = _choose(method, table, grams, options, resolved.rates, pilot, space)
+    choices, reason = _choose(method, table, grams, options, resolved, pilot, space)
     full = isinstance(method, Full)
     kept = table.encoder.parameters if full else space.cost(choices)
     used = {HEAD} | {word for _, word in names_of(choices)}
@@ -70,9 +70,10 @@ def select_plan(
         reason=replace(reason, rates=why),
         kept=kept,
         full=full,
-        modules=table.modules,
+        modules=table.modules.chosen(),
         learning_rate=resolved.rates,
         updates=pilot.updates,
+        rates=resolved.sized,
     )
 
 
@@ -81,7 +82,7 @@ def _choose(
     table: FisherTable,
     grams: Grams | None,
     options: SelectOptions,
-    rates: LearningRates,
+    rates: Rates,
     pilot: Pilot,
     space: Space,
 ) -> tuple[Choices, Reason]:
@@ -95,7 +96,7 @@ def _choose(
         case Race():
             return (pilot.best_kind(),) * everywhere, reason
         case Uniform():
-            return (_known(table, method.kind),) * everywhere, reason
+            return (_candidate(table, method.kind, method.size),) * everywhere, reason
         case Random():
             return _random(space, method.seed or 0), replace(reason, budget=space.limit)
         case Thesis():
@@ -117,7 +118,7 @@ def _unless_noise(
     reason = replace(reason, reliability=rounded(found))
     if fallback is None or found >= NOISE:
         return choices, reason
-    kind = fallback if fallback in table.kinds else table.kinds[0]
+    kind = _candidate(table, fallback if fallback in table.kinds else table.kinds[0])
     note = f"the halves' gradients do not agree (z = {found:.1f}, noise below {NOISE:g})"
     reason = replace(reason, note=f"{note}: {kind} at every layer instead")
     return (kind,) * len(choices), reason
@@ -153,7 +154,7 @@ def _by_criterion(
     table: FisherTable,
     grams: Grams | None,
     options: SelectOptions,
-    rates: LearningRates,
+    rates: Rates,
     space: Space,
 ) -> tuple[Choices, Reason]:
     criterion = options.criterion
@@ -163,7 +164,7 @@ def _by_criterion(
         scores = _marginal_gains(scorer, choices, table)
         total = scorer.total(choices)
     else:
-        scores = score_rows(criterion, table, rates)
+        scores = score_rows(criterion, table, rates.rates, rates.sized)
         choices = space.best_sum(scores)
         total = sum(scores[name] for name in names_of(choices))
     words = [str(module) for module in table.candidates]
@@ -200,10 +201,16 @@ def _marginal_gains(
     return gains
 
 
-def _known(table: FisherTable, kind: ModuleKind) -> ModuleKind:
+def _candidate(table: FisherTable, kind: ModuleKind, size: int | None = None) -> str:
+    """The word of the table's candidate of this size, by default the configured one."""
     if kind not in table.kinds:
         raise PlanError(one_of("kind", kind, table.kinds) + " (those of fisher.kinds)")
-    return kind
+    own = table.modules.size(kind)
+    found = {m.size or own: str(m) for m in table.candidates if m.kind == kind}
+    if (size or own) not in found:
+        sizes = ", ".join(map(str, filter(None, found))) or "null"
+        raise PlanError(f"size is {size}; allowed for {kind}: {sizes}, as in the Fisher table")
+    return found[size or own]
 
 
 def _random(space: Space, seed: int) -> Choices:
@@ -222,12 +229,9 @@ def _random(space: Space, seed: int) -> Choices:
 def _thesis(table: FisherTable, name: str) -> Choices:
     if name not in THESIS_PLANS:
         raise PlanError(one_of("method thesis: plan", name, THESIS_PLANS))
-    choices = THESIS_PLANS[name]
-    if table.encoder.layers != len(choices):
-        allowed = f"its plans are for encoders of {len(choices)}"
+    kinds = THESIS_PLANS[name]
+    if table.encoder.layers != len(kinds):
+        allowed = f"its plans are for encoders of {len(kinds)}"
         found = f"the encoder has {table.encoder.layers} layers"
         raise PlanError(f"method thesis: {found}; allowed: {allowed}")
-    for kind in choices:
-        if kind is not None:
-            _known(table, ModuleKind(kind))
-    return choices
+    return tuple(_candidate(table, kind) for kind in kinds)

@@ -118,9 +118,9 @@ class _Arm:
             self.diverged = True
 
     def record(self) -> Arm:
-        kind = self.plan.kinds[0]
-        rate: float = getattr(self.plan.learning_rate, kind)
-        return Arm(kind, rate, tuple(self.run.result.curve), self.diverged)
+        word = self.plan.layers[0] or ""
+        rate = self.plan.rate(self.plan.kinds[0], 0)
+        return Arm(word, rate, tuple(self.run.result.curve), self.diverged)
 
 
 @dataclass
