@@ -138,7 +138,8 @@ def _settings(model: "Model") -> dict[str, Any]:
     """The plan's sizes, rates and reasons, without the candidates' scores."""
     data = model.plan.to_json()
     reason = {key: value for key, value in data["reason"].items() if key != "scores"}
-    return _simple({"modules": data["modules"], "rates": data["learning_rate"], "reason": reason})
+    rates = data["learning_rate"] | data.get("rates", {})
+    return _simple({"modules": data["modules"], "rates": rates, "reason": reason})
 
 
 def _simple(value: Any) -> Any:

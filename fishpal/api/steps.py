@@ -10,10 +10,10 @@ from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.methods import ByCriterion, Method, Race
+from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     FisherOptions,
     HeadOptions,
-    ModuleOptions,
     RateOptions,
     SelectOptions,
     TrainOptions,

@@ -22,9 +22,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.files import rounded
-from fishpal.common.kinds import Estimator, ModuleKind
+from fishpal.common.kinds import Estimator
 from fishpal.fisher.gradients import Gradients
 from fishpal.modules import CandidateModule
 from fishpal.records.fisher_table import CandidateRow
@@ -98,7 +99,7 @@ class Accumulator:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         kept = {name: tensor.detach() for name, tensor in module.kept().items()}
-        self.layer, self.kind = module.layer, module.kind
+        self.layer, self.module = module.layer, Module(module.kind, module.size)
         self.sizes = {name: tensor.numel() for name, tensor in kept.items()}
         device = next(iter(kept.values())).device
         self.squares = {k: torch.zeros((), dtype=torch.float64, device=device) for k in kept}
@@ -157,11 +158,12 @@ class Accumulator:
         trace = sum(value.item() for value in self.squares.values()) / examples
         if not math.isfinite(trace):
             allowed = "finite numbers (finite weights in the encoder, fisher.precision float32)"
-            where = f"layer {self.layer}, {self.kind}"
+            where = f"layer {self.layer}, {self.module}"
             raise PlanError(f"{where}: the trace is {trace}; allowed: {allowed}")
         return CandidateRow(
             layer=self.layer,
-            kind=ModuleKind(self.kind),
+            kind=self.module.kind,
+            size=self.module.size,
             parameters=parameters,
             trace=rounded(trace),
             mean=rounded(trace / parameters),

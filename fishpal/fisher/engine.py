@@ -4,8 +4,8 @@ from itertools import product
 
 import torch
 
-from fishpal.common.errors import caution
-from fishpal.common.kinds import FisherMode
+from fishpal.common.errors import ParamsError, caution
+from fishpal.common.kinds import FisherMode, ModuleKind
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import project_head
 from fishpal.fisher.measuring import Candidates, Measuring
@@ -13,7 +13,8 @@ from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
 from fishpal.modules.attach import build_module
-from fishpal.params.options import FisherOptions, ModuleOptions
+from fishpal.params.module_options import SIZES, ModuleOptions
+from fishpal.params.options import FisherOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams
@@ -29,7 +30,7 @@ def measure_fisher(
     *,
     progress: bool = True,
 ) -> tuple[FisherTable, Grams]:
-    """Measure every (layer, kind) candidate at its start, in eval mode (but see `dropout`).
+    """Measure every candidate at its start, in eval mode (but see `dropout`).
 
     Under torchrun the batches are shared out over the processes (through accelerate), and
     every process returns the whole table.
@@ -48,7 +49,7 @@ def measure_fisher(
     """
     task.check(encoder.limits)
     device = pick_device(options.device)
-    _warn_of_odd_options(modules, options, encoder.facts.hidden, device)
+    _check_options(modules, options, encoder.facts.hidden, device)
     encoder.to(device)
     model = Classifier(encoder, head.to(device))
     model.train(options.dropout).requires_grad_(False)
@@ -57,8 +58,9 @@ def measure_fisher(
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, facts.hidden)
     measuring = Measuring(model, sample, options, logits, features)
     done = measuring.groups(_groups(model, modules, options), progress)
-    found = {(each.layer, each.kind): each for each in done}
-    keys = [(layer, kind) for layer in range(facts.layers) for kind in options.kinds]
+    found = {(each.layer, str(each.module)): each for each in done}
+    words = [str(module) for module in modules.candidates(options.kinds)]
+    keys = list(product(range(facts.layers), words))
     rows = tuple(found[key].row(count) for key in keys)
     kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
     projections = {key: found[key].projections.numpy() for key in keys}
@@ -93,26 +95,28 @@ def _table(
     )
 
 
-def _warn_of_odd_options(
+def _check_options(
     modules: ModuleOptions, options: FisherOptions, hidden: int, device: torch.device
 ) -> None:
     if options.precision == "float16" and device.type == "cpu":
         caution("fisher.precision is float16 on a CPU: small gradients vanish; bfloat16 keeps them")
-    sizes = {"lora.rank": modules.lora.rank, "adapter.bottleneck": modules.adapter.bottleneck}
-    for name, size in sizes.items():
-        if size > hidden:
-            caution(
-                f"modules.{name} is {size}, above the encoder's width {hidden}: it gains nothing"
-            )
+    for module in modules.candidates(options.kinds):
+        kind, size = module.kind, module.size or modules.size(module.kind) or 0
+        if kind != ModuleKind.PREFIX and size > hidden:
+            what = f"modules.{kind}.{SIZES[kind]} is {size}, above the encoder's width {hidden}"
+            caution(f"{what}: it gains nothing")
+    if options.mode == FisherMode.JOINT and modules.prefix.lengths is not None:
+        allowed = "null where fisher.mode is joint: a layer has one prefix"
+        raise ParamsError(f"modules.prefix.lengths is {modules.prefix.lengths}; allowed: {allowed}")
 
 
 def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> list[Candidates]:
     """Every candidate at its start, in groups that are measured together, as the mode says."""
     shapes, layers = model.source.shapes, range(model.source.facts.layers)
     groups: dict[object, Candidates] = {}
-    for layer, kind in product(layers, options.kinds):
-        module = build_module(kind, layer, shapes[layer], sizes, options.seed).to(model.head.weight)
+    for layer, word in product(layers, map(str, sizes.candidates(options.kinds))):
+        module = build_module(word, layer, shapes[layer], sizes, options.seed).to(model.head.weight)
         # Kinds that start as the identity disturb nobody, so they can share one pass.
         alone = options.mode == FisherMode.ISOLATED and not module.starts_as_identity
-        groups.setdefault(kind if alone else None, []).append(module)
+        groups.setdefault(word if alone else None, []).append(module)
     return list(groups.values())

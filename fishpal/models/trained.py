@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fishpal.common.choices import modules_of
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder
@@ -79,8 +80,8 @@ def save(
 
 
 def _check_modules(model: Classifier, plan: Plan) -> None:
-    found = {module.layer: module.kind for module in model.candidates()}
-    wanted = {layer: kind for layer, kind in enumerate(plan.layers) if kind is not None}
+    found = {(module.layer, module.kind) for module in model.candidates()}
+    wanted = {(i, m.kind) for i, word in enumerate(plan.layers) for m in modules_of(word)}
     if found != wanted:
         raise PlanError(
             f"the model has {len(found)} modules attached; allowed: the plan's {len(wanted)}, each"

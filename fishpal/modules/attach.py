@@ -11,14 +11,18 @@ import numpy as np
 import torch
 from torch import Generator, nn
 
+from fishpal.common.choices import Choice, Module, modules_of
 from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.ports import LayerShape, ports_of
 from fishpal.modules import Adapter, Bias, CandidateModule, Ia3, Lora, Prefix
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 KINDS: dict[ModuleKind, Callable[..., CandidateModule]]
 KINDS = {each.kind: each for each in (Prefix, Adapter, Lora, Bias, Ia3)}
+# How several at one layer compose. Those that `merge` come first, since merged ones act first: a
+# sequential adapter reads what they made of the output; and scales last of these, of the sum.
+ORDER = (ModuleKind.LORA, ModuleKind.BIAS, ModuleKind.IA3, ModuleKind.PREFIX, ModuleKind.ADAPTER)
 AGAIN = "load the encoder again (`load_encoder`) for every further model"
 # Weak: an encoder that nobody uses must go, with what is attached to it.
 _ATTACHED: WeakKeyDictionary[nn.Module, list[CandidateModule]] = WeakKeyDictionary()
@@ -37,24 +41,34 @@ def candidate_generator(seed: int, layer: int, kind: ModuleKind) -> Generator:
 
 
 def build_module(
-    kind: ModuleKind, layer: int, shape: LayerShape, options: ModuleOptions, seed: int
+    word: str, layer: int, shape: LayerShape, options: ModuleOptions, seed: int
 ) -> CandidateModule:
-    """A fresh module of a kind for one layer; `AttachError` where the layer cannot take it."""
-    return KINDS[kind](layer, shape, options, candidate_generator(seed, layer, kind))
+    """A fresh module for one layer, named by its kind or as `lora-8` (`common.choices`).
+
+    `AttachError` where the layer cannot take it.
+    """
+    wanted = Module.parse(word)
+    generator = candidate_generator(seed, layer, wanted.kind)
+    module = KINDS[wanted.kind](layer, shape, options.sized(wanted), generator)
+    module.size = wanted.size
+    return module
 
 
 def build_modules(
-    layers: Sequence[ModuleKind | None],
+    layers: Sequence[Choice],
     shapes: Sequence[LayerShape],
     options: ModuleOptions,
     seed: int,
 ) -> list[CandidateModule]:
-    """A fresh module for each layer that has a kind, in the order of layers.
+    """Every layer's fresh modules, by layer, then in the order of `ORDER`.
 
     `shapes` are the encoder's (`Encoder.shapes`).
     """
-    chosen = [(layer, kind) for layer, kind in enumerate(layers) if kind is not None]
-    return [build_module(kind, layer, shapes[layer], options, seed) for layer, kind in chosen]
+    return [
+        build_module(str(module), layer, shapes[layer], options, seed)
+        for layer, word in enumerate(layers)
+        for module in sorted(modules_of(word), key=lambda each: ORDER.index(each.kind))
+    ]
 
 
 def attach(encoder: nn.Module, modules: Sequence[CandidateModule]) -> None:

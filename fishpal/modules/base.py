@@ -24,6 +24,7 @@ class CandidateModule(nn.Module, ABC):
 
     Attributes:
         layer: index of the encoder's layer that the module belongs to.
+        size: of its own; None: the one that its kind is configured with.
         starts_as_identity: a fresh module leaves the encoder's output exactly as it is.
     """
 
@@ -33,6 +34,7 @@ class CandidateModule(nn.Module, ABC):
     def __init__(self, layer: int) -> None:
         super().__init__()
         self.layer = layer
+        self.size: int | None = None
         self._detachers: list[Callable[[], None]] = []
         self._leaves: dict[str, Tensor] | None = None
 

@@ -9,11 +9,11 @@ from fishpal.common.errors import ParamsError, brief
 from fishpal.common.validate import Strict, decode
 from fishpal.params.catalog import Task
 from fishpal.params.methods import Method
+from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     EvaluateOptions,
     FisherOptions,
     HeadOptions,
-    ModuleOptions,
     SelectOptions,
     TrainOptions,
 )

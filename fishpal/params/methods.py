@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import Range, Rate, Seed
+from fishpal.common.checks import Range, Rate, Seed, Size
 from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.common.validate import Strict
 
@@ -27,10 +27,11 @@ class ByCriterion(BaseMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform(BaseMethod):
-    """One kind at every layer."""
+    """One kind at every layer; `size` null: the configured one."""
 
     rule: Literal["uniform"] = "uniform"
     kind: ModuleKind
+    size: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

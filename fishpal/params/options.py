@@ -3,8 +3,8 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from fishpal.common.checks import (
     MAX_RATE,
@@ -15,106 +15,21 @@ from fishpal.common.checks import (
     Rate,
     Seed,
     Share,
-    Size,
     at_least,
     auto_or,
     check,
-    check_choice,
 )
-from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind, Site
+from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import Strict
 from fishpal.params.race_options import RaceOptions
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
+MODULES = f"an integer from 1 to {len(ModuleKind)}"
 Device = Literal["auto", "cpu", "cuda"]
 AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
 ]
 Updates = Annotated[int | Auto, auto_or(at_least(1))]
-
-
-@dataclass(frozen=True)
-class LoraOptions(Strict):
-    """LoRA: rank r, scale alpha / r, dropout on the module's input.
-
-    `sites` are the projections that are updated; `all` are those that a layer has. `rslora` makes
-    the scale alpha / √r (Kalajdzievski 2023); B trains at `rate_ratio` times A's rate, which is
-    the kind's (LoRA+, Hayou et al. 2024).
-    """
-
-    rank: Size = 8
-    alpha: Positive = 16.0
-    dropout: Share = 0.0
-    sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
-    rslora: bool = False
-    rate_ratio: Positive = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sites != "all":
-            for site in self.sites:
-                check_choice("sites", site, tuple(Site))
-            named = ", ".join(self.sites) or "empty"
-            allowed = "all, or one or more, each once: " + ", ".join(Site)
-            check(0 < len(set(self.sites)) == len(self.sites), "sites", named, allowed)
-
-
-@dataclass(frozen=True)
-class AdapterOptions(Strict):
-    """Bottleneck adapter: width b, after the feed-forward block or in parallel to it."""
-
-    bottleneck: Size = 48
-    placement: Literal["sequential", "parallel"] = "sequential"
-    activation: Literal["relu", "gelu", "tanh"] = "relu"
-    dropout: Share = 0.0
-
-
-@dataclass(frozen=True)
-class PrefixOptions(Strict):
-    """Prefix: p positions; optionally reparameterised through an MLP d → mid → 2d.
-
-    `std` is the standard deviation of the start of keys and values (without an MLP) or of the
-    MLP's input (with one).
-    """
-
-    length: Size = 10
-    reparameterize: bool = False
-    mid: Size = 512
-    std: Positive = 0.02
-
-
-@dataclass(frozen=True)
-class ModuleOptions(Strict):
-    """The sizes of the kinds that come in sizes."""
-
-    prefix: PrefixOptions = field(default_factory=PrefixOptions)
-    adapter: AdapterOptions = field(default_factory=AdapterOptions)
-    lora: LoraOptions = field(default_factory=LoraOptions)
-
-    def shrunk(self, kind: ModuleKind, share: float) -> Self:
-        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
-
-        LoRA's scale stays; so does a kind that comes in no sizes.
-        """
-        if kind == ModuleKind.LORA:
-            rank = max(1, int(share * self.lora.rank))
-            alpha = self.lora.alpha * (rank / self.lora.rank) ** (0.5 if self.lora.rslora else 1)
-            return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
-        if kind == ModuleKind.ADAPTER:
-            width = max(1, int(share * self.adapter.bottleneck))
-            return replace(self, adapter=replace(self.adapter, bottleneck=width))
-        if kind == ModuleKind.PREFIX:
-            length = max(1, int(share * self.prefix.length))
-            return replace(self, prefix=replace(self.prefix, length=length))
-        return self
-
-    def to_json(self) -> dict[str, dict[str, Any]]:
-        """By kind; what came later is left out at its default, so that files keep their bytes."""
-        data, plain = asdict(self), asdict(LoraOptions())
-        for key in ("sites", "rslora", "rate_ratio"):
-            if data["lora"][key] == plain[key]:
-                del data["lora"][key]
-        return data
 
 
 @dataclass(frozen=True)
@@ -224,7 +139,8 @@ class TrainOptions(Strict):
 class SelectOptions(Strict):
     """How a plan is chosen.
 
-    `budget` is the share of the encoder's parameters that may stay. `top_layers` leaves all but
+    `budget` is the share of the encoder's parameters that may stay. A layer gets up to `per_layer`
+    modules, no two of a kind. `top_layers` leaves all but
     the top so many layers empty: training then need not backpropagate below them. `fallback` is
     the uniform kind that rule `criterion` takes where the gradients are noise (the first of
     fisher.kinds where it is none of them); None: no such check.
@@ -234,6 +150,7 @@ class SelectOptions(Strict):
     allow_none: bool = False
     budget: Budget | None = None
     top_layers: Count | None = None
+    per_layer: Annotated[int, Range(lambda n: 0 < n <= len(ModuleKind), MODULES)] = 1
     fallback: ModuleKind | None = ModuleKind.LORA
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
 from fishpal.common.validate import Strict
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.record import JsonRecord
 
@@ -26,6 +27,7 @@ class CandidateRow(Strict):
         gradient_sq_l2: Σ_i (mean_x g_i)², likewise.
         tensor_traces: the trace split by the module's tensors (sums to `trace`).
         tensor_parameters: number of parameters of each of these tensors.
+        size: the candidate's; None, left out in the file: the one its kind is configured with.
     """
 
     layer: int
@@ -37,6 +39,12 @@ class CandidateRow(Strict):
     gradient_sq_l2: float
     tensor_traces: dict[str, float]
     tensor_parameters: dict[str, int]
+    size: int | None = None
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The candidate: its layer, and its word."""
+        return self.layer, str(Module(self.kind, self.size))
 
 
 @dataclass(frozen=True)
@@ -66,18 +74,33 @@ class FisherTable(JsonRecord):
         if not self.kinds:
             raise PlanError("kinds is []; allowed: one kind or more")
         # Counted before they are listed: a broken file may hold any number of layers.
-        count = self.encoder.layers * len(self.kinds)
-        if len(self.rows) != count or not self._in_order():
-            allowed = f"each of the {count} (layer, kind) once, by layer, then as in kinds"
+        words = list(map(str, self.candidates))
+        count = self.encoder.layers * len(words)
+        if len(self.rows) != count or not self._in_order(words):
+            allowed = f"each of the {count} (layer, candidate) once, by layer, then as in kinds"
             raise PlanError(f"rows hold {len(self.rows)} candidates; allowed: {allowed}")
 
-    def _in_order(self) -> bool:
-        expected = [(layer, kind) for layer in range(self.encoder.layers) for kind in self.kinds]
-        return [(row.layer, row.kind) for row in self.rows] == expected
+    def _in_order(self, words: list[str]) -> bool:
+        expected = [(layer, word) for layer in range(self.encoder.layers) for word in words]
+        return [row.key for row in self.rows] == expected
+
+    @property
+    def candidates(self) -> tuple[Module, ...]:
+        """Those of every layer, in the order in which selection breaks ties."""
+        return self.modules.candidates(self.kinds)
+
+    def words(self, kind: ModuleKind) -> list[str]:
+        """Those of one kind, by their words."""
+        return [str(module) for module in self.candidates if module.kind == kind]
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"modules": self.modules.to_json()}
+        data = super().to_json() | {"modules": self.modules.to_json()}
+        for row in data["rows"]:
+            if row["size"] is None:
+                del row["size"]
+        return data
 
-    def row(self, layer: int, kind: ModuleKind) -> CandidateRow:
+    def row(self, layer: int, word: str) -> CandidateRow:
         """The row of one candidate."""
-        return self.rows[layer * len(self.kinds) + self.kinds.index(kind)]
+        words = list(map(str, self.candidates))
+        return self.rows[layer * len(words) + words.index(word)]

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from fishpal.common.choices import Module
 from fishpal.common.files import reading, replacing
-from fishpal.common.kinds import ModuleKind
 
-Candidate = tuple[int, ModuleKind]
+Candidate = tuple[int, str]
+"""A layer, and the word of one module (`common.choices`)."""
 PROJECTION = "projection."  # before the candidate's name in the file
 
 
@@ -55,9 +56,9 @@ class Grams:
         arrays = {"logits": self.logits, "labels": self.labels}
         if self.head is not None:
             arrays["head"] = self.head
-        for (layer, kind), values in self.projections.items():
-            arrays[f"{PROJECTION}{kind}.{layer}"] = values
-        arrays |= {f"{kind}.{layer}": gram for (layer, kind), gram in self.kernels.items()}
+        for (layer, word), values in self.projections.items():
+            arrays[f"{PROJECTION}{word}.{layer}"] = values
+        arrays |= {f"{word}.{layer}": gram for (layer, word), gram in self.kernels.items()}
         with replacing(path) as draft:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, draft)
 
@@ -75,8 +76,8 @@ class Grams:
                 _check("head", head, (2, len(logits)), np.float64)
             kernels, projections = {}, {}
             for name, values in arrays.items():
-                kind, layer = name.removeprefix(PROJECTION).split(".")
-                key = int(layer), ModuleKind(kind)
+                word, layer = name.removeprefix(PROJECTION).split(".")
+                key = int(layer), str(Module.parse(word))
                 if name.startswith(PROJECTION):
                     _check(name, values, (2, len(logits)), np.float64)
                     projections[key] = values

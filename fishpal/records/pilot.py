@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from fishpal.common.checks import Positive, at_least
 from fishpal.common.errors import PlanError
-from fishpal.common.kinds import ModuleKind
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint
@@ -16,9 +15,10 @@ Source = Literal["updates", "epochs", "pilot"]
 
 @dataclass(frozen=True)
 class Arm(Strict):
-    """One kind at every layer, trained at a constant rate until it was dropped or was the last.
+    """One candidate everywhere, trained at a constant rate until it was dropped or was the last.
 
     Attributes:
+        kind: the candidate's word (`common.choices`).
         diverged: its loss stopped being finite, at the update after its curve's last.
         factor: of the kind's own rate.
         share: of the kind's size; below 1 for what was trained after the race, as long as its
@@ -28,7 +28,7 @@ class Arm(Strict):
             the selection part than the winner, both at their best; of smaller arms alone.
     """
 
-    kind: ModuleKind
+    kind: str
     rate: Positive
     curve: tuple[CurvePoint, ...]
     diverged: bool = False

@@ -1,26 +1,37 @@
 """The plan: which module each layer gets, with everything that training needs of it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from fishpal.common.checks import Positive, at_least
-from fishpal.common.errors import PlanError, brief
+from pydantic import BeforeValidator
+
+from fishpal.common.checks import Positive, Rate, at_least
+from fishpal.common.choices import Choice, Module, choice_of, modules_of
+from fishpal.common.errors import FishpalError, PlanError, brief
 from fishpal.common.kinds import ModuleKind
-from fishpal.common.validate import Strict
-from fishpal.params.options import LearningRates, ModuleOptions
+from fishpal.common.validate import Strict, decode
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates
 from fishpal.records.facts import EncoderFacts
 from fishpal.records.record import JsonRecord
 
-VERSION = 1
+FIRST, VERSION = 1, 2
+
+
+def _in_words(found: Any) -> Any:
+    """A layer of a file of version 2, a list of modules, as a word."""
+    if not isinstance(found, list):
+        return found
+    return choice_of(decode(tuple[Module, ...], found, "modules"))
 
 
 @dataclass(frozen=True)
 class LayerScore(Strict):
-    """Why a layer got what it got: each kind's score there, and the choice."""
+    """Why a layer got what it got: each candidate's score there, and the choice."""
 
     layer: int
-    chosen: ModuleKind | None
+    chosen: Choice
     scores: dict[str, float]
 
 
@@ -68,41 +79,59 @@ class Reason(Strict):
 
 @dataclass(frozen=True)
 class Plan(JsonRecord):
-    """One kind, or none, a layer.
+    """What each layer gets: none, one or several modules, no two of a kind (these collide).
+
+    All kinds compose, in one fixed order (`modules.attach`), so nothing else collides.
 
     Sizes and learning rates of kinds that the plan does not use are left out of its file, so
-    that changing them leaves the file, and all that is trained from it, as it is.
+    that changing them leaves the file, and all that is trained from it, as it is. A file is of
+    the first version that can say the plan: 1 has a kind or null a layer, 2 a list of modules.
 
     Attributes:
+        layers: a word each (`common.choices`), the lowest first.
         kept: parameters that stay at inference, head not counted.
         full: train the whole encoder instead of modules (the baseline `full`).
         updates: of its training, the same for every method of a task; None: as options say.
+        rates: of modules with a size of their own, by their words; `learning_rate` has the others'.
     """
 
-    version: int = field(default=VERSION, kw_only=True)  # first in the file
+    version: int = field(default=FIRST, kw_only=True)  # first in the file; set by `layers`
     task: str
     method: str
     encoder: EncoderFacts
-    layers: tuple[ModuleKind | None, ...]
+    layers: tuple[Annotated[Choice, BeforeValidator(_in_words)], ...]
     reason: Reason
     kept: int = 0
     full: bool = False
     modules: ModuleOptions = field(default_factory=ModuleOptions)
     learning_rate: LearningRates = field(default_factory=LearningRates)
     updates: Annotated[int, at_least(1)] | None = None
+    rates: dict[str, Rate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.version != VERSION:
-            raise PlanError(f"version is {self.version}; allowed: {VERSION}")
+        if self.version not in (FIRST, VERSION):
+            raise PlanError(f"version is {self.version}; allowed: {FIRST}, {VERSION}")
         if len(self.layers) != self.encoder.layers:
             allowed = f"one for each of the encoder's {self.encoder.layers} layers"
             raise PlanError(f"layers has {len(self.layers)} entries; allowed: {allowed}")
         if self.full and any(self.layers):
             raise PlanError("full is true with modules at layers; allowed: one or the other")
+        layers = []
+        for number, word in enumerate(self.layers):
+            try:
+                layers.append(choice_of(modules_of(word)))
+            except FishpalError as error:
+                raise PlanError(f"layers.{number}: {error}") from None
+        object.__setattr__(self, "layers", tuple(layers))
+        plain = all(word is None or word in list(ModuleKind) for word in layers)
+        object.__setattr__(self, "version", FIRST if plain else VERSION)
 
     def shrunk(self, share: float) -> Self:
-        """The plan with every kind at a share of its size (`ModuleOptions.shrunk`)."""
+        """The plan with every kind at a share of its configured size (`ModuleOptions.shrunk`).
+
+        Modules with a size of their own stay.
+        """
         modules = self.modules
         for kind in self.kinds:
             modules = modules.shrunk(kind, share)
@@ -111,14 +140,29 @@ class Plan(JsonRecord):
     @property
     def kinds(self) -> tuple[ModuleKind, ...]:
         """The kinds that the plan uses, in the order of `ModuleKind`."""
-        return tuple(kind for kind in ModuleKind if kind in self.layers)
+        used = {module.kind for word in self.layers for module in modules_of(word)}
+        return tuple(kind for kind in ModuleKind if kind in used)
+
+    def rate(self, kind: str, layer: int | None = None) -> float:
+        """The peak rate of a kind's module at a layer, or of `head` or `full`."""
+        usual: float = getattr(self.learning_rate, kind)
+        found = () if layer is None else modules_of(self.layers[layer])
+        return next((self.rates.get(str(m), usual) for m in found if m.kind == kind), usual)
 
     def to_json(self) -> dict[str, Any]:
         """Readable JSON; decoding it gives an equal plan but for what it does not use."""
         data = super().to_json()
-        rates = {*self.kinds, "head"} | ({"full"} if self.full else set())
+        modules = [modules_of(word) for word in self.layers]
+        usual = {m.kind for layer in modules for m in layer if str(m) not in self.rates}
+        rates = {*usual, "head"} | ({"full"} if self.full else set())
         data["modules"] = {k: v for k, v in self.modules.to_json().items() if k in self.kinds}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
+        if self.version == FIRST:
+            del data["rates"]
+        else:
+            data["layers"] = [[asdict(module) for module in layer] for layer in modules]
+            used = {str(module) for layer in modules for module in layer}
+            data["rates"] = {word: rate for word, rate in self.rates.items() if word in used}
         return data
 
     def trained_by(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Comparison:
         ties: the other trained methods that no difference to the best is shown for.
         baseline: the best uniform method that was trained; None for the reason in `nothing`.
         differences: every other method's score minus the baseline's.
-        greyed: why the comparison says nothing of the methods; empty where it does.
+        head: the method that trains the head alone, where the grid has it.
     """
 
     split: str
@@ -44,7 +44,16 @@ class Comparison:
     baseline: str | None
     nothing: str
     differences: dict[str, Difference]
-    greyed: str
+    head: str | None
+
+    @property
+    def greyed(self) -> str:
+        """Why the comparison says nothing of the methods; empty where it does."""
+        if not self.learnt:
+            return self.nothing
+        if self.head and len(self.scores) > 1 and not self.above_head:
+            return f"no method is shown to be above {code(self.head)}, which has no modules"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,6 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
         kept = "every single-kind baseline kept its untrained start"
         nothing = kept if uniform else "the grid has no single-kind baseline"
     best = _best(scores, [*baselines, *trained]) if learnt else None
-    above_head = _above({n: scores[n] for n in learnt}, scores[head]) if head else ()
-    greyed = "" if learnt else nothing
-    if learnt and head and len(methods) > 1 and not above_head:
-        greyed = f"no method is shown to be above {code(head)}, which has no modules"
     baseline = None if nothing else _best(scores, baselines)
     to_best = _minus(scores, best)
     return Comparison(
@@ -107,13 +112,13 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
         constant=constant,
         floor=floor,
         learnt=learnt,
-        above_head=above_head,
+        above_head=_above({n: scores[n] for n in learnt}, scores[head]) if head else (),
         best=best,
         ties=tuple(n for n in trained if n in to_best and not to_best[n].excludes_zero),
         baseline=baseline,
         nothing=nothing,
         differences=_minus(scores, baseline),
-        greyed=greyed,
+        head=head,
     )
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from fishpal.common.choices import modules_of
 from fishpal.reporting.canvas import figure_file
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.grid import MethodResults
-from fishpal.reporting.markdown import LETTERS, compact
+from fishpal.reporting.markdown import compact, letters
 
 LEAST_SCORES, LEAST_LOSSES = 0.05, 0.05  # heights of axes
 # Okabe & Ito 2008: told apart with every common form of colour blindness.
@@ -21,7 +22,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 DASHES = ("-", "--", "-.", ":")
 KIND_COLOURS = {"prefix": "#F0E442", "adapter": "#56B4E9", "lora": "#E69F00",
-                "bias": "#CC79A7", "ia3": "#009E73", None: "#EEEEEE"}  # fmt: skip
+                "bias": "#CC79A7", "ia3": "#009E73"}  # fmt: skip
+FULL_COLOUR, NONE_COLOUR = "#BBBBBB", "#EEEEEE"
 WORDS = {"prefix": "P prefix", "adapter": "A adapter", "lora": "L LoRA", "bias": "B biases",
          "ia3": "I (IA)³"}  # fmt: skip
 USUAL = ("prefix", "adapter", "lora")
@@ -150,7 +152,7 @@ def _heat_map(axis: Axes, method: MethodResults) -> None:
     shades, dark = _shades(values)
     axis.imshow(shades, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
     for (y, x), value in np.ndenumerate(values):
-        chosen = rows[y].chosen == kinds[x]
+        chosen = kinds[x] in map(str, modules_of(rows[y].chosen))
         text = f"{value:.3g}" if np.isfinite(value) else "–"
         weight = "bold" if chosen else "normal"
         colour = "white" if dark[y, x] else "black"
@@ -175,18 +177,14 @@ def _shades(values: Any) -> tuple[Any, Any]:
 
 def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
     for x, method in enumerate(methods):
-        for y, kind in enumerate(method.plan.layers):
+        for y, choice in enumerate(method.plan.layers):
             full = method.plan.full
-            _box(axis, x, y, facecolor="#BBBBBB" if full else KIND_COLOURS[kind])
-            axis.text(
-                x,
-                y,
-                "F" if full else LETTERS[kind],
-                ha="center",
-                va="center",
-                size=9,
-                color="black",
-            )
+            colours = [KIND_COLOURS[module.kind] for module in modules_of(choice)]
+            colours = colours or [FULL_COLOUR if full else NONE_COLOUR]
+            for part, colour in enumerate(colours):
+                _box(axis, x, y, part, len(colours), facecolor=colour)
+            word = "F" if full else letters(choice)
+            axis.text(x, y, word, ha="center", va="center", size=9, color="black")
     axis.set_xlim(-0.5, len(methods) - 0.5)
     names = [method.name for method in methods]
     axis.set_xticks(range(len(methods)), names, rotation=45, ha="right")
@@ -195,8 +193,11 @@ def _plan_strip(axis: Axes, methods: Sequence[MethodResults]) -> None:
     axis.set_title("plans\n" + ", ".join(words), size=10)
 
 
-def _box(axis: Axes, x: int, y: int, **style: Any) -> None:
-    axis.add_patch(matplotlib.patches.Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, **style))
+def _box(axis: Axes, x: int, y: int, part: int = 0, parts: int = 1, **style: Any) -> None:
+    """A cell, or one of several parts of it from the left."""
+    width = 0.92 / parts
+    corner = (x - 0.46 + part * width, y - 0.44)
+    axis.add_patch(matplotlib.patches.Rectangle(corner, width, 0.88, **style))
 
 
 def _layer_axis(axis: Axes, layers: int) -> None:

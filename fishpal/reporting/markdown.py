@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.choices import Choice, modules_of
 
 LONGEST = 80  # characters of a user's text shown
-# P, A, L: the kinds' first letters
-LETTERS = {None: "·"} | {kind: kind.value[0].upper() for kind in ModuleKind}
 MARKS = re.compile(r"([\\`*_\[\]()#!|~$@:])")
 
 
@@ -43,6 +41,11 @@ def code(name: str) -> str:
 
 def codes(names: Sequence[str]) -> str:
     return ", ".join(map(code, names))
+
+
+def letters(choice: Choice) -> str:
+    """A layer's modules, by their kinds' first letters and sizes: `L`, `PA`, `L8`; `·` for none."""
+    return "".join(f"{m.kind[0].upper()}{m.size or ''}" for m in modules_of(choice)) or "·"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

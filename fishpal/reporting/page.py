@@ -24,7 +24,7 @@ from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.figures import draw_curves, draw_scores, style_of
 from fishpal.reporting.grid import MethodResults
 from fishpal.reporting.html import as_html, html_table
-from fishpal.reporting.markdown import LETTERS, escape, flat, plain
+from fishpal.reporting.markdown import escape, flat, letters, plain
 from fishpal.reporting.overview import MARKS, overview_table, verdicts
 from fishpal.reporting.prose import (
     baseline_line,
@@ -135,7 +135,7 @@ def _why(method: MethodResults, equal: Mapping[str, str]) -> dict[str, Any]:
     data = {key: value for key, value in method.plan.to_json().items() if key not in SHOWN}
     for shown in ("scores", "rates"):  # by the heat map, and the rates' own table
         data["reason"].pop(shown, None)
-    layers = "full" if method.plan.full else " ".join(LETTERS[kind] for kind in method.plan.layers)
+    layers = "full" if method.plan.full else " ".join(map(letters, method.plan.layers))
     facts = [(plain(key), plain(value)) for key, value in flat(data)]
     return {"name": method.name, "layers": layers, "equal": equal.get(method.name), "facts": facts}
 

@@ -42,7 +42,8 @@ def _arm(arm: Arm) -> str:
 
 def rates_table(results: TaskResults) -> str:
     """Every method's learning rates, as its plan gives them: a row a method."""
-    found = {m.name: dict(flat(m.plan.to_json().get("learning_rate"))) for m in results.methods}
+    plans = {method.name: method.plan.to_json() for method in results.methods}
+    found = {n: dict(flat(p["learning_rate"] | p.get("rates", {}))) for n, p in plans.items()}
     columns = list(dict.fromkeys(key for rates in found.values() for key in rates))
     rows = [
         [code(name), *(escape(rates[key]) if key in rates else "—" for key in columns)]

@@ -3,7 +3,7 @@
 from fishpal.records.plan import Reason
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import MethodResults, TaskResults
-from fishpal.reporting.markdown import LETTERS, code, count, escape, mean_sd, parameters, table
+from fishpal.reporting.markdown import code, count, escape, letters, mean_sd, parameters, table
 
 NUMBERS = ("trainable", "kept", "total", "training s", "selection s")
 COMPARISON_HEADER = ["method", "score (mean ± sd)", "difference to the best single kind", *NUMBERS]
@@ -65,7 +65,7 @@ def plan_lines(report: TaskReport) -> str:
         equal = report.equal.get(method.name)
         plan = method.plan
         rule = " ".join(escape(each) for each in (plan.reason.rule, plan.reason.criterion) if each)
-        layers = code(" ".join(LETTERS[kind] for kind in plan.layers))
+        layers = code(" ".join(map(letters, plan.layers)))
         what = "the whole encoder is trained" if plan.full else layers
         same = f", which equals {code(equal)}" if equal else ""
         note = f"; {escape(plan.reason.note)}" if plan.reason.note else ""

@@ -1,10 +1,7 @@
 """The arms of the pilot (`fishpal.training.pilot`)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from fishpal.common.checks import MAX_RATE
-from fishpal.common.files import rounded
 from fishpal.params.options import RateOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
@@ -15,24 +12,23 @@ from fishpal.selection.rates import REFERENCE, resolve_rates
 def pilot_plans(
     table: FisherTable, grams: Grams, rates: RateOptions, factors: Sequence[float] = (1.0,)
 ) -> list[Plan]:
-    """Each kind at every layer, at multiples of its rate of a short training.
+    """Each candidate at every layer, at multiples of its rate of a short training.
 
-    A kind's own rate comes first of its arms; no rate is above `MAX_RATE`.
+    Its own rate comes first of its arms; no rate is above `MAX_RATE`.
     """
-    resolved = resolve_rates(rates, table, grams, REFERENCE).rates
+    resolved = resolve_rates(rates, table, grams, REFERENCE)
     first = sorted(factors, key=lambda factor: factor != 1)
+    raced = [(m, resolved.times(str(m), f)) for m in table.candidates for f in first]
     return [
         Plan(
             task=table.task,
             method="pilot",
             encoder=table.encoder,
-            layers=(kind,) * table.encoder.layers,
+            layers=(str(module),) * table.encoder.layers,
             reason=Reason("uniform"),
-            modules=table.modules,
-            learning_rate=replace(
-                resolved, **{kind: rounded(min(MAX_RATE, factor * getattr(resolved, kind)))}
-            ),
+            modules=table.modules.chosen(),
+            learning_rate=found.rates,
+            rates=found.sized,
         )
-        for kind in table.kinds
-        for factor in first
+        for module, found in raced
     ]

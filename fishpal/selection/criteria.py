@@ -5,8 +5,9 @@ layers, an empty layer 0. `kernel` is no function of rows and lives in `selectio
 With g the per-example gradient, P the candidate's parameters and n the examples measured:
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fishpal.common.kinds import CriterionName, ModuleKind, Site
 from fishpal.params.options import LearningRates
@@ -21,10 +22,11 @@ THESIS_TENSORS = {ModuleKind.LORA: tuple(f"{site}_b" for site in Site)}
 
 @dataclass(frozen=True)
 class Context:
-    """What a criterion may use beside the row."""
+    """What a criterion may use beside the row: rates by kind, and by word where they differ."""
 
     table: FisherTable
     rates: LearningRates
+    sized: Mapping[str, float]
 
 
 Criterion = Callable[[CandidateRow, Context], float]
@@ -67,7 +69,7 @@ def adam(row: CandidateRow, context: Context) -> float:
     Invariant to rescaling the loss's steps only through η; sees only where training starts.
     """
     rate: float = getattr(context.rates, row.kind.value)
-    return rate * row.gradient_l1
+    return context.sized.get(row.key[1], rate) * row.gradient_l1
 
 
 def snr(row: CandidateRow, context: Context) -> float:
@@ -99,8 +101,11 @@ ROW_CRITERIA: dict[CriterionName, Criterion] = {
 
 
 def score_rows(
-    name: CriterionName, table: FisherTable, rates: LearningRates
+    name: CriterionName,
+    table: FisherTable,
+    rates: LearningRates,
+    sized: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[tuple[int, str], float]:
-    """Every candidate's score under an additive criterion, by (layer, kind)."""
-    context = Context(table, rates)
-    return {(row.layer, row.kind): ROW_CRITERIA[name](row, context) for row in table.rows}
+    """Every candidate's score under an additive criterion, by its key."""
+    context = Context(table, rates, sized)
+    return {row.key: ROW_CRITERIA[name](row, context) for row in table.rows}

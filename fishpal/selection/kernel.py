@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.kinds import ModuleKind
-from fishpal.records.grams import Candidate, Grams, contrasts
+from fishpal.common.choices import Choice, Choices, names_of
+from fishpal.records.grams import Grams, contrasts
 
-Layers = Sequence[ModuleKind | None]
 Array = NDArray[np.float64]
 
 HELD_OUT = 3  # every third example is held out
@@ -24,10 +23,11 @@ STEPS = 100
 
 
 class KernelScorer:
-    """Scores whole plans; the same plan always gets the same score."""
+    """Scores whole plans, of at most `per_layer` modules at one of `layers`; the same plan always
+    gets the same score."""
 
-    def __init__(self, grams: Grams, layers: int, kinds: Sequence[ModuleKind]) -> None:
-        self.layers, self.kinds = layers, tuple(kinds)
+    def __init__(self, grams: Grams, layers: int, per_layer: int = 1) -> None:
+        self.layers, self.per_layer = layers, per_layer
         self.basis = contrasts(grams.logits.shape[1])
         held = np.arange(len(grams.logits)) % HELD_OUT == HELD_OUT - 1
         order = np.argsort(held, kind="stable")  # those that train first
@@ -40,9 +40,9 @@ class KernelScorer:
             key: _normalised(gram)[np.ix_(rows, columns)] for key, gram in grams.kernels.items()
         }
         self.rate = self._rate(len(columns))
-        self._known: dict[tuple[ModuleKind | None, ...], float] = {}
+        self._known: dict[Choices, float] = {}
 
-    def total(self, layers: Layers) -> float:
+    def total(self, layers: Sequence[Choice]) -> float:
         """Minus the mean held-out loss (nats) of the best step of the simulated training.
 
         An empty plan's is that of not training at all.
@@ -53,20 +53,21 @@ class KernelScorer:
         return self._known[key]
 
     def _rate(self, size: int) -> float:
-        """η = 2 / Σ_l max_kind λ_max(K_l,kind), the same for every plan.
+        """η = 2 / Σ λ_max(K_l,candidate) over each layer's `per_layer` largest, for every plan.
 
         Stable for all of them: λ_max of a sum is at most the sum, and the softmax loss has
         curvature of at most ½ (a square loss 1) in the outputs, where gradient descent needs
         η < 2 / (curvature · λ_max).
         """
-        largest = np.zeros(self.layers)
+        found: list[list[float]] = [[] for _ in range(self.layers)]
         for (layer, _), block in self.blocks.items():
-            largest[layer] = max(largest[layer], float(np.linalg.eigvalsh(block[:size])[-1]))
+            found[layer].append(max(0.0, float(np.linalg.eigvalsh(block[:size])[-1])))
+        largest = np.array([sum(sorted(each)[-self.per_layer :]) for each in found])
         curvature = 1.0 if self.logits.shape[1] == 1 else 0.5
         return 1.0 / (curvature * max(float(largest.sum()), np.finfo(float).tiny))
 
-    def _simulate(self, layers: tuple[ModuleKind | None, ...]) -> float:
-        chosen: list[Candidate] = [(i, k) for i, k in enumerate(layers) if k is not None]
+    def _simulate(self, layers: Choices) -> float:
+        chosen = names_of(layers)
         start, labels, cut = self.logits, self.labels, self.cut
         best = _loss(start[cut:], labels[cut:])
         if not chosen:

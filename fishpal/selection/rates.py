@@ -16,10 +16,13 @@ together. How the numbers were found, and how they do where they were not: repor
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fishpal.common.checks import MAX_RATE
+from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.files import rounded
 from fishpal.common.kinds import ModuleKind
@@ -55,10 +58,23 @@ LAWS: dict[str, Law] = {
 
 @dataclass(frozen=True)
 class Rates:
-    """Every kind's rate, and why: of those that were `auto` alone."""
+    """Every kind's rate, those of candidates with a size of their own by word, and why.
+
+    Reasons, by word, and rates by word are of kinds that were `auto` alone.
+    """
 
     rates: LearningRates
+    sized: dict[str, float]
     reasons: dict[str, RateReason]
+
+    def times(self, word: str, factor: float) -> Self:
+        """With a multiple of one candidate's rate, `MAX_RATE` at most."""
+        kind = Module.parse(word).kind
+        own = self.sized.get(word, getattr(self.rates, kind))
+        found = rounded(min(MAX_RATE, factor * own))
+        if word == kind:
+            return replace(self, rates=replace(self.rates, **{kind: found}))
+        return replace(self, sized=self.sized | {word: found})
 
 
 def resolve_rates(
@@ -70,15 +86,15 @@ def resolve_rates(
         PlanError: where the table lacks projections.
     """
     given = {each.name: getattr(options, each.name) for each in fields(options)}
-    rates, reasons = LearningRates(), {}
+    words = {HEAD: [HEAD]} | {kind: table.words(kind) for kind in table.kinds}
+    reasons: dict[str, RateReason] = {}
     for name, rate in given.items():
-        if rate != "auto":
-            rates = replace(rates, **{name: rate})
-        elif name == HEAD or name in table.kinds:
-            reason = explain_rate(name, _projections(name, table, grams), updates)
-            rates = replace(rates, **{name: rounded(reason.rate)})
-            reasons[name] = reason
-    return Rates(rates, reasons)
+        for word in words.get(name, []) if rate == "auto" else []:
+            reasons[word] = explain_rate(name, _projections(name, word, table, grams), updates)
+    found = {word: rounded(reason.rate) for word, reason in reasons.items()}
+    numbers = {name: found.get(name, rate) for name, rate in given.items()}
+    plain = LearningRates(**{name: rate for name, rate in numbers.items() if rate != "auto"})
+    return Rates(plain, {word: rate for word, rate in found.items() if word not in given}, reasons)
 
 
 def best_step(projections: NDArray[np.float64]) -> float:
@@ -104,11 +120,13 @@ def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> R
     )
 
 
-def _projections(name: str, table: FisherTable, grams: Grams | None) -> NDArray[np.float64]:
-    """Of the head, or of a kind at every layer, (2, n)."""
+def _projections(
+    name: str, word: str, table: FisherTable, grams: Grams | None
+) -> NDArray[np.float64]:
+    """Of the head, or of a kind's candidate at every layer, (2, n)."""
     found = None if grams is None else grams.head
     if name != HEAD and grams is not None:
-        wanted = [(layer, ModuleKind(name)) for layer in range(table.encoder.layers)]
+        wanted = [(layer, word) for layer in range(table.encoder.layers)]
         has_all = all(key in grams.projections for key in wanted)
         found = np.sum([grams.projections[key] for key in wanted], axis=0) if has_all else None
     if found is None:

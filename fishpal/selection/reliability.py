@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.choices import Choice, names_of
 from fishpal.records.grams import Grams
 
 NOISE = 2.0  # about the 97.5 % quantile of z without a signal
@@ -24,9 +24,9 @@ def z_score(across: NDArray[np.float64]) -> float:
     return float(across.mean()) / (spread / float(np.sqrt(len(across)))) if spread > 0 else 0.0
 
 
-def reliability(choices: Sequence[ModuleKind | None], grams: Grams) -> float | None:
+def reliability(choices: Sequence[Choice], grams: Grams) -> float | None:
     """z of a plan's gradients taken together; None for an empty plan or without projections."""
-    chosen = [(layer, kind) for layer, kind in enumerate(choices) if kind is not None]
+    chosen = names_of(choices)
     if not chosen or any(key not in grams.projections for key in chosen):
         return None
     return z_score(np.sum([grams.projections[key][1] for key in chosen], axis=0))

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
 
+from fishpal.common.choices import Choice, Choices, modules_of
 from fishpal.common.errors import PlanError
-from fishpal.common.kinds import ModuleKind
 
-Choice = ModuleKind | None
-Choices = tuple[Choice, ...]
 Scores = Mapping[tuple[int, str], float]
 Total = Callable[[Choices], float]
 
@@ -21,19 +19,19 @@ class Space:
     """The plans to choose from.
 
     Attributes:
-        costs: parameters that a candidate (layer, kind) keeps.
+        costs: parameters that a candidate (layer, word of one module) keeps.
         options: what each layer may get, lowest layer first; of equal choices the earlier one
             is taken.
         limit: parameters that a plan may keep; None: any number.
     """
 
-    costs: Mapping[tuple[int, ModuleKind], int]
+    costs: Mapping[tuple[int, str], int]
     options: Sequence[Sequence[Choice]]
     limit: int | None = None
 
     def cost(self, plan: Choices) -> int:
         """Parameters that the plan keeps."""
-        return sum(self._cost(layer, kind) for layer, kind in enumerate(plan))
+        return sum(self._cost(layer, choice) for layer, choice in enumerate(plan))
 
     def fits(self, plan: Choices) -> bool:
         """Whether the plan is within the limit."""
@@ -51,11 +49,11 @@ class Space:
         for layer, allowed in enumerate(self.options):
             grown: dict[int, tuple[float, tuple[int, ...]]] = {}
             for spent, (loss, ranks) in states.items():
-                for rank, kind in enumerate(allowed):
-                    total = spent + self._cost(layer, kind)
+                for rank, choice in enumerate(allowed):
+                    total = spent + self._cost(layer, choice)
                     if self.limit is not None and total > self.limit:
                         continue
-                    gain = 0.0 if kind is None else scores[layer, kind]
+                    gain = sum(scores[layer, str(module)] for module in modules_of(choice))
                     entry = (loss - gain, (*ranks, rank))
                     if total not in grown or entry < grown[total]:
                         grown[total] = entry
@@ -90,9 +88,9 @@ class Space:
     def _neighbours(self, plan: Choices) -> Iterator[Choices]:
         """Every plan that differs at one layer, then every exchange of two layers' choices."""
         for layer, allowed in enumerate(self.options):
-            for kind in allowed:
-                if kind != plan[layer]:
-                    yield (*plan[:layer], kind, *plan[layer + 1 :])
+            for choice in allowed:
+                if choice != plan[layer]:
+                    yield (*plan[:layer], choice, *plan[layer + 1 :])
         for i, j in combinations(range(len(plan)), 2):
             if plan[i] != plan[j] and plan[i] in self.options[j] and plan[j] in self.options[i]:
                 swapped = list(plan)
@@ -101,10 +99,10 @@ class Space:
 
     def _starts(self) -> list[Choices]:
         """Uniform plans that fit, as far as layers allow them; else the cheapest plan."""
-        kinds = dict.fromkeys(kind for allowed in self.options for kind in allowed)
+        choices = dict.fromkeys(choice for allowed in self.options for choice in allowed)
         uniform = [
-            tuple(kind if kind in allowed else allowed[0] for allowed in self.options)
-            for kind in kinds
+            tuple(choice if choice in allowed else allowed[0] for allowed in self.options)
+            for choice in choices
         ]
         fitting = [plan for plan in dict.fromkeys(uniform) if self.fits(plan)]
         if not fitting and not self.fits(self._cheapest()):
@@ -113,12 +111,12 @@ class Space:
 
     def _cheapest(self) -> Choices:
         return tuple(
-            min(allowed, key=lambda kind, layer=layer: self._cost(layer, kind))  # type: ignore[misc]
+            min(allowed, key=lambda choice, layer=layer: self._cost(layer, choice))  # type: ignore[misc]
             for layer, allowed in enumerate(self.options)
         )
 
-    def _cost(self, layer: int, kind: Choice) -> int:
-        return 0 if kind is None else self.costs[layer, kind]
+    def _cost(self, layer: int, choice: Choice) -> int:
+        return sum(self.costs[layer, str(module)] for module in modules_of(choice))
 
     def _too_small(self) -> PlanError:
         return PlanError(

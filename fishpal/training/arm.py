@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.files import rounded
-from fishpal.common.kinds import ModuleKind
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.predict import losses as example_losses
@@ -42,12 +41,13 @@ class TrainedArm:
         run.evaluate(0, 0.0)
 
     @property
-    def kind(self) -> ModuleKind:
-        return self.plan.kinds[0]
+    def kind(self) -> str:
+        """The candidate's word."""
+        return self.plan.layers[0] or ""
 
     @property
     def rate(self) -> float:
-        return getattr(self.plan.learning_rate, self.kind)
+        return self.plan.rate(self.plan.kinds[0], 0)
 
     @property
     def best(self) -> float:

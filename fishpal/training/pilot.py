@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fishpal.common.errors import TrainingError
-from fishpal.common.kinds import ModuleKind
 from fishpal.common.progress import tqdm
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
@@ -141,7 +140,7 @@ class _Race:
 
     def _settle_rates(self) -> None:
         """One arm of each kind stays: the best, the first of equals."""
-        best: dict[ModuleKind, TrainedArm] = {}
+        best: dict[str, TrainedArm] = {}
         for arm in self.alive:
             if arm.kind not in best or arm.best < best[arm.kind].best:
                 best[arm.kind] = arm

@@ -52,17 +52,17 @@ class RunState(Strict):
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
     """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not."""
-    owners: list[tuple[str, nn.Module, dict[str, float]]]
-    owners = [(m.kind.value, m, m.rate_ratios()) for m in model.candidates()]
-    owners += [("head", model.head, {}), ("full", model.encoder, {})]
+    owners: list[tuple[float, nn.Module, dict[str, float]]]
+    owners = [(plan.rate(m.kind, m.layer), m, m.rate_ratios()) for m in model.candidates()]
+    owners += [(plan.rate("head"), model.head, {}), (plan.rate("full"), model.encoder, {})]
     groups: list[dict[str, object]] = []
-    for kind, owner, ratios in owners:
+    for usual, owner, ratios in owners:
         parts: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, p in owner.named_parameters():
             if p.requires_grad:
                 parts.setdefault((p.dim() == 1, ratios.get(name, 1.0)), []).append(p)
         for (vectors, ratio), part in sorted(parts.items()):
-            rate = getattr(plan.learning_rate, kind) * ratio
+            rate = usual * ratio
             decay = 0.0 if vectors else weight_decay
             groups.append({"params": part, "lr": rate, "weight_decay": decay})
     return groups

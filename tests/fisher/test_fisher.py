@@ -22,13 +22,8 @@ from fishpal.fisher.engine import measure_fisher
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
-from fishpal.params.options import (
-    FisherOptions,
-    HeadOptions,
-    LoraOptions,
-    ModuleOptions,
-    PrefixOptions,
-)
+from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
 from fishpal.records.task import TokenisedTask

@@ -19,7 +19,7 @@ from fishpal.encoders.specs import spec_of
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attach, build_module, build_modules, detach
-from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from tests.conftest import (
     DECODERS,
     EVERY_TYPE,
@@ -237,7 +237,8 @@ WIDE = replace(SMALL, lora=LoraOptions(rank=2, sites="all"))
 @pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_padding_changes_nothing(tiny_encoder, kind):
     encoder = tiny_encoder(kind, double=True)
-    for plan in ([K.ADAPTER, K.LORA, K.PREFIX], [K.PREFIX, K.IA3, kinds_of(kind)[-2]]):
+    everything = ["+".join(kinds_of(kind))] * LAYERS
+    for plan in ([K.ADAPTER, K.LORA, K.PREFIX], [K.PREFIX, K.IA3, kinds_of(kind)[-2]], everything):
         modules = fresh(encoder.model, plan, WIDE)
         shake(modules)
         model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
@@ -325,6 +326,22 @@ def test_merging_changes_nothing(tiny_model, kind):
         assert merged == {candidate not in (K.PREFIX, K.ADAPTER)}
         if True in merged:
             torch.testing.assert_close(hidden_states(model, batch), expected)
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "modernbert"])
+def test_several_at_a_layer_act_as_what_they_merge_to(tiny_model, kind):
+    """In float64, with projections that LoRA, biases and (IA)³ share; the others stay attached."""
+    model, batch = tiny_model(kind, double=True), batch_of()
+    modules = fresh(model, ["+".join(kinds_of(kind))] * LAYERS, WIDE)
+    shake(modules)
+    with attached(model, modules):
+        expected = hidden_states(model, batch)
+    ports = ports_of(model)
+    with torch.no_grad():
+        rest = [module for module in modules if not module.merge(ports[module.layer])]
+    assert {module.kind for module in rest} == {K.PREFIX, K.ADAPTER}
+    with attached(model, rest):
+        torch.testing.assert_close(hidden_states(model, batch), expected)
 
 
 def test_lora_a_has_no_gradient_at_the_start(tiny_model):

@@ -7,12 +7,8 @@ import pytest
 from fishpal.common.errors import ParamsError
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.methods import Race
-from fishpal.params.options import (
-    ModuleOptions,
-    PrefixOptions,
-    RateOptions,
-    SelectOptions,
-)
+from fishpal.params.module_options import ModuleOptions, PrefixOptions
+from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.params.race_options import RaceOptions
 from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.results import CurvePoint

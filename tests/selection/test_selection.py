@@ -13,7 +13,8 @@ from fishpal.common.errors import ParamsError, PlanError
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import decode
 from fishpal.params.methods import ByCriterion, Method, Random, Thesis, Uniform
-from fishpal.params.options import LearningRates, ModuleOptions, RateOptions, SelectOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates, RateOptions, SelectOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams, contrasts
@@ -21,8 +22,9 @@ from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.selection.criteria import THESIS_SCALE, score_rows
 from fishpal.selection.kernel import HELD_OUT, STEPS, KernelScorer
-from fishpal.selection.methods import THESIS_PLANS, select_plan
+from fishpal.selection.methods import select_plan
 from fishpal.selection.search import Space
+from fishpal.selection.thesis import THESIS_PLANS
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
 
@@ -202,7 +204,7 @@ def slow_score(grams: Grams, plan, kinds=KINDS) -> float:
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_kernel_score_equals_plain_loops(classes):
     grams = make_grams(layers=2, classes=classes)
-    scorer = KernelScorer(grams, 2, KINDS)
+    scorer = KernelScorer(grams, 2)
     for plan in [(P, L), (A, A), (None, L), (None, None)]:
         assert scorer.total(plan) == pytest.approx(slow_score(grams, plan), rel=1e-9)
 
@@ -210,16 +212,16 @@ def test_kernel_score_equals_plain_loops(classes):
 def test_kernel_ignores_a_candidates_scale():
     grams = make_grams(layers=2)
     kernels = {key: gram * (1000.0 if key[1] is P else 1.0) for key, gram in grams.kernels.items()}
-    scaled = KernelScorer(replace(grams, kernels=kernels), 2, KINDS)
+    scaled = KernelScorer(replace(grams, kernels=kernels), 2)
     for plan in product(KINDS, repeat=2):
-        expected = KernelScorer(grams, 2, KINDS).total(plan)
+        expected = KernelScorer(grams, 2).total(plan)
         assert scaled.total(plan) == pytest.approx(expected, rel=1e-5)
 
 
 def test_kernel_plan_is_the_best_of_all():
     table, grams = make_table(), make_grams()
     plan = criterion_plan("kernel")
-    scorer = KernelScorer(grams, 4, KINDS)
+    scorer = KernelScorer(grams, 4)
     assert scorer.total(plan.layers) == max(scorer.total(p) for p in product(KINDS, repeat=4))
     for layer, why in enumerate(plan.reason.scores):
         before, after = plan.layers[:layer], plan.layers[layer + 1 :]
@@ -330,9 +332,12 @@ def test_broken_plans_are_errors(tmp_path):
     path = tmp_path / "plan.json"
     good = criterion_plan("trace").to_json()
     for change, message in [
-        ({"version": 2}, "version is 2; allowed: 1"),
+        ({"version": 3}, "version is 3; allowed: 1, 2"),
         ({"layers": ["lora"]}, "layers has 1 entries; allowed: one for each of the encoder's 4"),
-        ({"layers": ["lora", "lora", "lora", "loral"]}, "layers.3 is 'loral' .did you mean 'lora'"),
+        (
+            {"layers": ["lora", "lora", "lora", "loral"]},
+            "layers.3: kind is 'loral' .did you mean 'lora'",
+        ),
         ({"full": True}, "full is true with modules"),
         ({"modules": {"lora": {"rank": 0}}}, "modules.lora.rank is 0"),
         ({"kept": None}, "kept is None; allowed: an integer"),
@@ -340,3 +345,32 @@ def test_broken_plans_are_errors(tmp_path):
         path.write_text(json.dumps(good | change))
         with pytest.raises(PlanError, match=message):
             Plan.load(path)
+
+
+@pytest.mark.parametrize("limit", [None, 700, 420])
+def test_several_at_a_layer_equal_brute_force(limit):
+    table, grams = make_table(layers=3, seed=2), make_grams(layers=3)
+    words = [*KINDS, "prefix+adapter", "prefix+lora", "adapter+lora", None]
+    options = SelectOptions(
+        criterion="mean", allow_none=True, per_layer=2, fallback=None,
+        budget=None if limit is None else (limit + 0.5) / 10_000,
+    )  # fmt: skip
+    plans = list(product(words, repeat=3))
+    costs = {row.key: row.parameters for row in table.rows}
+    scores = score_rows("mean", table, RATES)
+
+    def total(plan, of):
+        return sum(of[i, k] for i, word in enumerate(plan) if word for k in word.split("+"))
+
+    def best(score):
+        fitting = [p for p in plans if limit is None or total(p, costs) <= limit]
+        return max(fitting, key=score)
+
+    plan = select_plan(table, grams, "m", ByCriterion(), options, GIVEN, PILOT)
+    assert plan.layers == best(lambda p: total(p, scores))
+    assert plan.kept == total(plan.layers, costs)
+    assert any("+" in (word or "") for word in plan.layers)
+    kernel = replace(options, criterion="kernel")
+    plan = select_plan(table, grams, "m", ByCriterion(), kernel, GIVEN, PILOT)
+    scorer = KernelScorer(grams, 3, per_layer=2)
+    assert scorer.total(plan.layers) == scorer.total(best(scorer.total))

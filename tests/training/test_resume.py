@@ -12,13 +12,8 @@ from safetensors import safe_open
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.options import (
-    AdapterOptions,
-    HeadOptions,
-    LoraOptions,
-    ModuleOptions,
-    TrainOptions,
-)
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
+from fishpal.params.options import HeadOptions, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key

@@ -25,14 +25,8 @@ from fishpal.models.planned import plan_model
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.trained import load, save
 from fishpal.modules.attach import build_modules
-from fishpal.params.options import (
-    HeadOptions,
-    LearningRates,
-    LoraOptions,
-    ModuleOptions,
-    PrefixOptions,
-    TrainOptions,
-)
+from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
@@ -248,6 +242,21 @@ def test_full_and_head_only_folders(tiny_encoder, tmp_path):
         assert counts["total"] == head + body
         assert counts["kept"] == (head + body if full else head)
         assert (tmp_path / name / "encoder.safetensors").exists() == full
+
+
+def test_several_at_a_layer_train_and_load(tiny_encoder, tmp_path):
+    """With sizes and rates of their own."""
+    encoder = tiny_encoder()
+    plan = plan_for(encoder, "prefix+adapter-3+lora", "lora-4", None)
+    plan = replace(plan, rates={"lora-4": 0.03})
+    model, _ = trained(encoder, plan)
+    assert {group["lr"] for group in parameter_groups(model, plan, 0.0)} == {0.01, 0.03}
+    found = {(m.layer, m.kind): m.kept() for m in model.candidates()}
+    assert set(found) == {(0, L), (0, P), (0, A), (1, L)}
+    assert [len(found[i, L]["query_a"]) for i in (0, 1)] == [SMALL.lora.rank, 4]
+    save_to(model, plan, tmp_path / "trained")
+    restored = load(tiny_encoder(), tmp_path / "trained")
+    assert np.array_equal(logits_of(restored), logits_of(model))
 
 
 def test_folders_of_something_else_are_errors(tiny_encoder, encoder_folders, tmp_path):

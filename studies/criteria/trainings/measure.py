@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fishpal.common.kinds import ModuleKind
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.head import start_head
 from fishpal.params.load import Params
@@ -33,7 +34,8 @@ def choose(table: FisherTable, grams: Grams, params: Params, options: SelectOpti
     """The plan of the highest score by `options.criterion` within its limits, noise or not."""
     rates, pilot = params.train.learning_rate, Pilot(1, "updates", 0.0)
     options = replace(options, fallback=None)
-    return select_plan(table, grams, "chosen", ByCriterion(), options, rates, pilot).layers
+    plan = select_plan(table, grams, "chosen", ByCriterion(), options, rates, pilot)
+    return tuple(None if kind is None else ModuleKind(kind) for kind in plan.layers)
 
 
 def measured_parts(params: Params, task: str, size: int) -> dict[str, Any]:

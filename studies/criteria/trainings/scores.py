@@ -47,7 +47,7 @@ def scorers(table: FisherTable, grams: Grams, rates: LearningRates) -> dict[str,
         name.value: additive(score_rows(name, table, rates)) for name in ROW_CRITERIA
     }
     if grams.kernels:
-        found[CriterionName.KERNEL] = KernelScorer(grams, table.encoder.layers, table.kinds).total
+        found[CriterionName.KERNEL] = KernelScorer(grams, table.encoder.layers).total
     return found
 
 
