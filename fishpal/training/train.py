@@ -70,7 +70,7 @@ def train(
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            run.step([fit[i] for i in batch])
+            run.step([fit[i] for i in batch], batch)
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
