@@ -34,7 +34,7 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
     except DataError as error:
         raise PlanError(f"{trained}: {error}") from error
     predictions.save(ARTIFACTS.predictions(*cell))
-    CellMetrics(scores, card.parameters).save(ARTIFACTS.metrics(*cell))
+    CellMetrics(scores, card.parameters, card.precision).save(ARTIFACTS.metrics(*cell))
 
 
 if __name__ == "__main__":

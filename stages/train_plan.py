@@ -49,8 +49,8 @@ def _train(params: Params, plan: Plan, cell: Cell, key: str) -> None:
         checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
         result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)
     Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))
-    trained = ARTIFACTS.trained(*cell)
-    save(model, plan, trained, task=task.facts, seed=seed, best=result.best_update)
+    trained, best, precision = ARTIFACTS.trained(*cell), result.best_update, result.precision
+    save(model, plan, trained, task=task.facts, seed=seed, best=best, precision=precision)
     checkpoint.remove()
 
 

@@ -12,6 +12,7 @@ from fishpal.common.progress import tqdm
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
+from fishpal.models.frozen import BATCH_SIZE, FrozenOutputs
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import TaskFacts
 
@@ -21,11 +22,15 @@ def predict(
     model: Classifier,
     examples: Sequence[Example],
     task: TaskFacts,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     *,
     progress: bool = False,
+    frozen: FrozenOutputs | None = None,
 ) -> NDArray[np.float32]:
-    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device."""
+    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device.
+
+    `frozen` are these examples' outputs of the model's frozen layers.
+    """
     check_examples(examples, task, model.source.limits, "examples")
     model.eval()
     device = model.head.weight.device
@@ -34,7 +39,8 @@ def predict(
     for index in tqdm(batches, desc="predict", disable=None if progress else True):
         batch = collate([examples[i] for i in index], task.pad_id)
         inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
-        logits[index] = model(**inputs).float().cpu().numpy()
+        found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
+        logits[index] = found.float().cpu().numpy()
     return logits
 
 

@@ -109,6 +109,9 @@ class TrainOptions(Strict):
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs).
+    `reuse_frozen` keeps the outputs of layers below the lowest module where that is exact: those
+    for the selection part always, for fit where the encoder draws no dropout.
     """
 
     learning_rate: RateOptions = field(default_factory=RateOptions)
@@ -125,6 +128,8 @@ class TrainOptions(Strict):
     evaluations_per_epoch: Positive = 1
     patience: Count | None = None
     train_head: bool = True
+    encoder_dropout: bool = True
+    reuse_frozen: Literal["auto", "never"] = "auto"
     device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True

@@ -45,10 +45,14 @@ def data_line(results: TaskResults) -> str:
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if number:
         dropped.append(f"{number:,} (of fit, since they stand in selection)")
+    cells = [cell for method in results.methods for cell in method.cells]
+    precisions = sorted({cell.metrics.precision for cell in cells})
+    trained = "" if precisions == ["float32"] else f" Trained in {' and '.join(precisions)}."
     return (
         f"Source: {describe_source(task.source)}. Text {text}, label {escape(task.columns.label)}:"
         f" {'classes ' + ', '.join(labels) if labels else 'a regression'}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
+        f"{trained}"
     )
 
 

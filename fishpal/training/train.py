@@ -13,14 +13,13 @@ from fishpal.common.errors import AttachError, DataError, ParamsError
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
+from fishpal.models.precision import pick_precision
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
-from fishpal.training.run import Training, TrainingRun
-
-PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+from fishpal.training.run import ACCELERATE, Training, TrainingRun
 
 
 def train(
@@ -70,7 +69,7 @@ def train(
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            run.step([fit[i] for i in batch])
+            run.step([fit[i] for i in batch], batch)
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
@@ -106,19 +105,9 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
         torch.use_deterministic_algorithms(True)
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
-
-
-def _precision(options: TrainOptions, device: torch.device) -> str:
-    """accelerate's name; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU."""
-    if options.precision == "float16" and device.type == "cpu":
-        allowed = "auto, bfloat16, float32"
-        raise ParamsError(f"train.precision is float16 on a CPU; allowed there: {allowed}")
-    if options.precision != "auto":
-        return PRECISIONS[options.precision]
-    if device.type == "cpu":
-        return "no"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    precision = pick_precision(options.precision, device, "train.precision")
+    name = next(name for name, ours in ACCELERATE.items() if ours == precision)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=name)
 
 
 def _evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
