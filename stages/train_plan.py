@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fishpal.encoders.encoder import load_encoder
+from fishpal.models.classifier import pick_device
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
+from fishpal.models.processes import Processes
 from fishpal.models.trained import save
 from fishpal.params.load import Params
 from fishpal.records.plan import Plan
@@ -25,21 +27,24 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     check_cell(params, name, method)
     cell = (name, method, parse_seed(given))
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
-    options = {k: v for k, v in asdict(params.train).items() if k not in IN_PLAN}
+    processes = Processes.started(pick_device(params.train.device))
+    shared = replace(params.train, processes=processes.count)
+    options = {k: v for k, v in asdict(shared).items() if k not in IN_PLAN}
     parts = [plan.trained_by(), options, asdict(params.head), cell[2]]
     tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
     key = training_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
     outputs, note = Outputs(ARTIFACTS.trained(*cell), files), ARTIFACTS.finished(key)
     twin = Finished.find(note)
-    if twin is None:
-        _train(params, plan, cell, key)
-        Finished.of(outputs).save(note)
-    else:
+    if not processes.as_main(twin is not None):
+        _train(params, plan, cell, key, processes.main)
+        if processes.main:
+            Finished.of(outputs).save(note)
+    elif twin and processes.main:
         twin.take_over(plan, outputs)
 
 
-def _train(params: Params, plan: Plan, cell: Cell, key: str) -> None:
+def _train(params: Params, plan: Plan, cell: Cell, key: str, writes: bool) -> None:
     name, _, seed = cell
     with seconds_to(ARTIFACTS.seconds("train", *cell)):
         encoder = load_encoder(ARTIFACTS.encoder)
@@ -48,6 +53,8 @@ def _train(params: Params, plan: Plan, cell: Cell, key: str) -> None:
         model = plan_model(encoder, head, plan, seed, params.train.train_head)
         checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
         result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)
+    if not writes:
+        return
     Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))
     trained = ARTIFACTS.trained(*cell)
     save(model, plan, trained, task=task.facts, seed=seed, best=result.best_update)
@@ -55,4 +62,4 @@ def _train(params: Params, plan: Plan, cell: Cell, key: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "task", "method", "seed")
+    run(main, "task", "method", "seed", processes=lambda params: params.train.processes)

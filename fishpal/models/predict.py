@@ -12,6 +12,7 @@ from fishpal.common.progress import tqdm
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
+from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import TaskFacts
 
@@ -24,18 +25,22 @@ def predict(
     batch_size: int = 64,
     *,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> NDArray[np.float32]:
-    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device."""
+    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device.
+
+    The `processes` share the batches, and each returns all logits.
+    """
     check_examples(examples, task, model.source.limits, "examples")
     model.eval()
     device = model.head.weight.device
-    logits = np.empty((len(examples), task.outputs), dtype=np.float32)
-    batches = by_length(examples, batch_size)
+    logits = np.zeros((len(examples), task.outputs), dtype=np.float32)
+    batches = processes.share(by_length(examples, batch_size))
     for index in tqdm(batches, desc="predict", disable=None if progress else True):
         batch = collate([examples[i] for i in index], task.pad_id)
         inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
         logits[index] = model(**inputs).float().cpu().numpy()
-    return logits
+    return processes.sum(torch.from_numpy(logits)).numpy()
 
 
 def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> float:

@@ -177,7 +177,8 @@ class TrainOptions(Strict):
     `updates` is the length of every method's training; `auto`: found once a task by a pilot
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
-    `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs. `processes` share
+    every batch.
     """
 
     learning_rate: RateOptions = field(default_factory=RateOptions)
@@ -196,11 +197,14 @@ class TrainOptions(Strict):
     device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
+    processes: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         both = self.epochs is not None and self.updates != "auto"
         check(not both, "epochs", self.epochs, f"null where updates is {self.updates}")
+        allowed = f"one a row of a batch at most, batch_size {self.batch_size}"
+        check(self.processes <= self.batch_size, "processes", self.processes, allowed)
 
 
 @dataclass(frozen=True)
@@ -224,6 +228,7 @@ class SelectOptions(Strict):
 class EvaluateOptions(Strict):
     batch_size: Count = 64
     device: Device = "auto"
+    processes: Count = 1
 
 
 @dataclass(frozen=True)

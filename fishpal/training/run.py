@@ -14,6 +14,7 @@ from fishpal.common.validate import Strict, decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.predict import mean_loss, predict
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.plan import Plan
@@ -82,6 +83,7 @@ class TrainingRun:
     ) -> None:
         self.model, self.selection, self.task = model, task.selection, task.facts
         self.max_grad_norm, self.accelerator = options.max_grad_norm, accelerator
+        self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
         warmup = math.ceil(options.warmup * total)
@@ -92,27 +94,30 @@ class TrainingRun:
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
 
     def step(self, examples: list[Example]) -> None:
-        """One update."""
+        """One update on a batch, which all processes have in common."""
         self.model.train()
-        batch = collate(examples, self.task.pad_id)
+        mine = self.processes.share(examples)
+        # A process without a share takes an example for nothing, so that all have gradients.
+        batch = collate(mine or examples[:1], self.task.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         labels = batch.pop("labels")
         with self.accelerator.autocast():
-            loss = task_loss(self.model(**batch), labels)
+            loss = task_loss(self.model(**batch), labels) * (len(mine) / len(examples))
         self.accelerator.backward(loss)
         trained = [parameter for _, parameter in self._trained()]
+        loss = self.processes.sum_gradients(trained, loss.detach())
         self.accelerator.clip_grad_norm_(trained, self.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self.losses.append(loss.detach())
+        self.losses.append(loss)
 
     def evaluate(self, update: int, epoch: float) -> None:
         """Add a point to the curve, and keep the weights where they are the best so far."""
         fit_loss = torch.stack(self.losses).mean().item() if self.losses else None
         self.losses.clear()
         with self.accelerator.autocast():
-            logits = predict(self.model, self.selection, self.task)
+            logits = predict(self.model, self.selection, self.task, processes=self.processes)
         loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"

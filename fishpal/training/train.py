@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from fishpal.common.errors import AttachError, DataError, ParamsError
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
@@ -42,6 +44,8 @@ def train(
     Args:
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
+        options: of all processes together, where torchrun started several: they share every
+            batch and every look at the selection part, and end with the same weights.
         checkpoint: where the state is kept now and then. A training that finds its own state
             there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
 
@@ -53,6 +57,7 @@ def train(
     """
     _check_ready(model, task)
     accelerator = start_accelerator(options, seed)
+    options = replace(options, processes=accelerator.num_processes)  # which checks them
     model.to(accelerator.device)
     fit, rng = task.fit, np.random.default_rng(seed)
     per_epoch = math.ceil(len(fit) / options.batch_size)
@@ -60,23 +65,26 @@ def train(
     if total is None:
         raise ParamsError("train.updates is auto, and the plan has none; allowed: a number")
     run = TrainingRun(model, plan, task, options, accelerator, total)
+    processes = run.processes
     found = checkpoint.load() if checkpoint else None
     done = run.resume(*found) if found else 0
     if not found:
         run.evaluate(0, 0.0)
     checks = _evaluation_updates(total, per_epoch, options)
     batches = endless_batches(lengths(fit), options.batch_size, rng)
-    with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
+    silent = None if progress and processes.main else True
+    with tqdm(total=total, initial=done, desc="train", disable=silent) as bar:
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
+            processes.seed(seed, update)
             run.step([fit[i] for i in batch])
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
                 if run.stale(options.patience):
                     break
-            if checkpoint and checkpoint.due():
+            if checkpoint and processes.main and checkpoint.due():
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
@@ -104,6 +112,7 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     if options.deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
+    Processes.started(device)
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
     return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
