@@ -25,6 +25,7 @@ from fishpal.records.results import Seconds
 ARTIFACTS = Artifacts()
 PYTHONS_FORMAT = warnings.formatwarning
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LAUNCHER = "FISHPAL_LAUNCHER"  # the process that `launch` started this one from
 MEETING = timedelta(seconds=5)  # for a store that is there already, or never will be
 
 
@@ -74,6 +75,7 @@ def launch(stage: Callable[..., None], count: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    os.environ[LAUNCHER] = str(os.getpid())
     logging.disable(logging.ERROR)  # it says in fifty lines what is one below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     module = stage.__globals__["__spec__"].name
@@ -115,7 +117,7 @@ def _speaks() -> bool:
     try:
         store, *_ = next(rendezvous("env://", timeout=MEETING))
         return bool(store.add("fishpal/errors", 1) == 1)
-    except RuntimeError:  # the store went with the process that kept it
+    except (RuntimeError, ValueError):  # the store went with its process, or there is none
         return True
 
 
@@ -166,3 +168,5 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid()):
+        sys.exit(128 + signal.SIGTERM)  # it died while this process was starting

@@ -41,8 +41,7 @@ def evaluate(
     for name, split in splits:
         labels = np.array([example.label for example in split])
         standard = [task.standardise(label) for label in labels.tolist()]
-        shown = progress and processes.main
-        logits = predict(model, split, task, batch_size, progress=shown, processes=processes)
+        logits = predict(model, split, task, batch_size, progress=progress, processes=processes)
         if not np.isfinite(logits).all():
             raise DataError(f"logits of {name} are not finite; allowed: finite weights")
         predicted = decide(logits, task)

@@ -49,8 +49,7 @@ class Measuring:
         """Every candidate's sums: one group after the other."""
         passes = 1 if self.options.gram else 2
         processes = Processes.started(self.model.head.weight.device)
-        steps = passes * len(groups) * len(self.sample.batches)
-        silent = None if progress and processes.main else True
+        steps, silent = passes * len(groups) * len(self.sample.batches), None if progress else True
         with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
             torch.manual_seed(self.options.seed)  # of dropout, where it is left on
             found = [self._group(candidates, processes, bar) for candidates in groups]

@@ -40,7 +40,7 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """The one process that writes, and shows a progress bar."""
+        """The one process that writes."""
         return self.rank == 0
 
     def share(self, items: list[T]) -> list[T]:
@@ -84,9 +84,9 @@ class Processes:
 
         No state of a stream has to be kept then. A process that is alone goes on with its stream.
         """
-        if self.count > 1:
+        if self.count > 1 and parts:
             words = np.random.SeedSequence((*parts, self.rank)).generate_state(1, np.uint64)
-            torch.manual_seed(int(words[0]))
+            torch.manual_seed(int(words[0] >> 1))  # it takes 63 bits
 
 
 ALONE = Processes()

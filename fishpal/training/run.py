@@ -93,9 +93,13 @@ class TrainingRun:
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
 
-    def step(self, examples: list[Example]) -> None:
-        """One update on a batch, which all processes have in common."""
+    def step(self, examples: list[Example], *drawn: int) -> None:
+        """One update on a batch, which all processes have in common.
+
+        Dropout depends on `drawn` and the process, where there are several.
+        """
         self.model.train()
+        self.processes.seed(*drawn)
         mine = self.processes.share(examples)
         # A process without a share takes an example for nothing, so that all have gradients.
         batch = collate(mine or examples[:1], self.task.pad_id)

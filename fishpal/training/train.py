@@ -57,7 +57,6 @@ def train(
     """
     _check_ready(model, task)
     accelerator = start_accelerator(options, seed)
-    options = replace(options, processes=accelerator.num_processes)  # which checks them
     model.to(accelerator.device)
     fit, rng = task.fit, np.random.default_rng(seed)
     per_epoch = math.ceil(len(fit) / options.batch_size)
@@ -65,26 +64,23 @@ def train(
     if total is None:
         raise ParamsError("train.updates is auto, and the plan has none; allowed: a number")
     run = TrainingRun(model, plan, task, options, accelerator, total)
-    processes = run.processes
     found = checkpoint.load() if checkpoint else None
     done = run.resume(*found) if found else 0
     if not found:
         run.evaluate(0, 0.0)
     checks = _evaluation_updates(total, per_epoch, options)
     batches = endless_batches(lengths(fit), options.batch_size, rng)
-    silent = None if progress and processes.main else True
-    with tqdm(total=total, initial=done, desc="train", disable=silent) as bar:
+    with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            processes.seed(seed, update)
-            run.step([fit[i] for i in batch])
+            run.step([fit[i] for i in batch], seed, update)
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
                 if run.stale(options.patience):
                     break
-            if checkpoint and processes.main and checkpoint.due():
+            if checkpoint and run.processes.main and checkpoint.due():
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
@@ -112,7 +108,7 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     if options.deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
-    Processes.started(device)
+    replace(options, processes=Processes.started(device).count)  # which checks them
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
     return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
