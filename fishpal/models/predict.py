@@ -13,6 +13,7 @@ from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.frozen import BATCH_SIZE, FrozenOutputs
+from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import TaskFacts
 
@@ -26,22 +27,24 @@ def predict(
     *,
     progress: bool = False,
     frozen: FrozenOutputs | None = None,
+    processes: Processes = ALONE,
 ) -> NDArray[np.float32]:
     """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device.
 
-    `frozen` are these examples' outputs of the model's frozen layers.
+    `frozen` are these examples' outputs of the model's frozen layers. The `processes` share the
+    batches, and each returns all logits.
     """
     check_examples(examples, task, model.source.limits, "examples")
     model.eval()
     device = model.head.weight.device
-    logits = np.empty((len(examples), task.outputs), dtype=np.float32)
-    batches = by_length(examples, batch_size)
+    logits = np.zeros((len(examples), task.outputs), dtype=np.float32)
+    batches = processes.share(by_length(examples, batch_size))
     for index in tqdm(batches, desc="predict", disable=None if progress else True):
         batch = collate([examples[i] for i in index], task.pad_id)
         inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
         found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
         logits[index] = found.float().cpu().numpy()
-    return logits
+    return processes.sum(torch.from_numpy(logits)).numpy()
 
 
 def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> float:

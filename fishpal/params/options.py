@@ -111,7 +111,8 @@ class TrainOptions(Strict):
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
     `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs).
     `reuse_frozen` keeps the outputs of layers below the lowest module where that is exact: those
-    for the selection part always, for fit where the encoder draws no dropout.
+    for the selection part always, for fit where the encoder draws no dropout. `processes` share
+    every batch.
     """
 
     learning_rate: RateOptions = field(default_factory=RateOptions)
@@ -133,11 +134,14 @@ class TrainOptions(Strict):
     device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
+    processes: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         both = self.epochs is not None and self.updates != "auto"
         check(not both, "epochs", self.epochs, f"null where updates is {self.updates}")
+        allowed = f"one a row of a batch at most, batch_size {self.batch_size}"
+        check(self.processes <= self.batch_size, "processes", self.processes, allowed)
 
 
 @dataclass(frozen=True)
@@ -163,3 +167,4 @@ class SelectOptions(Strict):
 class EvaluateOptions(Strict):
     batch_size: Count = 64
     device: Device = "auto"
+    processes: Count = 1

@@ -1,6 +1,7 @@
 """The moving parts of one training: updates, looks at the selection part, and its whole state."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.frozen import FrozenOutputs, draws_numbers, frozen_layers, frozen_outputs
 from fishpal.models.precision import Passes
 from fishpal.models.predict import mean_loss, predict
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.facts import Precision
@@ -88,6 +90,7 @@ class TrainingRun:
     ) -> None:
         self.model, self.selection, self.task = model, task.selection, task.facts
         self.options, self.accelerator = options, accelerator
+        self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
         warmup = math.ceil(options.warmup * total)
@@ -114,30 +117,43 @@ class TrainingRun:
             if repeats and not drawn:
                 self.kept_fit = frozen_outputs(model, task.fit, pad_id, "fit")
 
-    def step(self, examples: list[Example], rows: list[int] | None = None) -> None:
-        """One update on these examples; `rows` of the fit part, where its outputs are kept."""
+    def step(
+        self, examples: list[Example], rows: Sequence[int] = (), drawn: tuple[int, ...] = ()
+    ) -> None:
+        """One update on a batch, which all processes have in common.
+
+        Args:
+            rows: of the fit part, where its outputs are kept.
+            drawn: what dropout depends on, beside the process, where there are several.
+        """
         self.model.train()
         self.model.encoder.train(self.options.encoder_dropout)
-        batch = collate(examples, self.task.pad_id)
+        self.processes.seed(*drawn)
+        mine = self.processes.share(examples)
+        # A process without a share takes an example for nothing, so that all have gradients.
+        batch = collate(mine or examples[:1], self.task.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
         labels, kept = batch.pop("labels"), self.kept_fit if rows else None
         with self.passes():
-            logits = self.model(**batch) if kept is None else kept.logits(batch, rows or [])
-            loss = task_loss(logits, labels)
+            own = self.processes.share(list(rows)) or list(rows[:1])
+            logits = self.model(**batch) if kept is None else kept.logits(batch, own)
+            loss = task_loss(logits, labels) * (len(mine) / len(examples))
         self.accelerator.backward(loss)
         trained = [parameter for _, parameter in self._trained()]
+        loss = self.processes.sum_gradients(trained, loss.detach())
         self.accelerator.clip_grad_norm_(trained, self.options.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self.losses.append(loss.detach())
+        self.losses.append(loss)
 
     def evaluate(self, update: int, epoch: float) -> None:
         """Add a point to the curve, and keep the weights where they are the best so far."""
         fit_loss = torch.stack(self.losses).mean().item() if self.losses else None
         self.losses.clear()
+        kept, shared = self.kept_selection, self.processes
         with self.passes():
-            logits = predict(self.model, self.selection, self.task, frozen=self.kept_selection)
+            logits = predict(self.model, self.selection, self.task, frozen=kept, processes=shared)
         loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.precision import pick_precision
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
@@ -41,6 +43,8 @@ def train(
     Args:
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
+        options: of all processes together, where torchrun started several: they share every
+            batch and every look at the selection part, and end with the same weights.
         checkpoint: where the state is kept now and then. A training that finds its own state
             there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
 
@@ -69,13 +73,13 @@ def train(
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            run.step([fit[i] for i in batch], batch)
+            run.step([fit[i] for i in batch], batch, (seed, update))
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
                 if run.stale(options.patience):
                     break
-            if checkpoint and checkpoint.due():
+            if checkpoint and run.processes.main and checkpoint.due():
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
@@ -103,6 +107,7 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     if options.deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
+    replace(options, processes=Processes.started(device).count)  # which checks them
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
     precision = pick_precision(options.precision, device, "train.precision")
