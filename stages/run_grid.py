@@ -5,6 +5,7 @@ python -m stages.run_grid [--workers 2] [--scheduler tcp://host:port] [--gpus] [
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -17,7 +18,6 @@ from stages.grid.cells import Grid
 from stages.grid.cluster import connect
 from stages.grid.compute import compute
 from stages.grid.seed import alone, write_seed
-from stages.runner import one_line_errors
 
 
 def main(given: Namespace) -> None:
@@ -45,6 +45,16 @@ def main(given: Namespace) -> None:
     sys.stderr.write(f"{len(grid.cells)} cells are done; `dvc repro` writes the report\n")
 
 
+def _terminate(signum: int, frame: object) -> None:
+    """Unwind on SIGTERM, so that workers go."""
+    raise SystemExit(128 + signum)
+
+
 if __name__ == "__main__":
-    with one_line_errors():
+    signal.signal(signal.SIGTERM, _terminate)  # not with its parent: a shell may leave it behind
+    try:
         main(parse(sys.argv[1:]))
+    except FishpalError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

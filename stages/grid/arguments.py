@@ -42,16 +42,16 @@ def parse(words: Sequence[str]) -> Namespace:
         value = getattr(given, name)
         if value is not None and value < least:
             raise FishpalError(f"--{name} is {value}; allowed: {least} or more")
-    tls = (given.tls_ca, given.tls_cert, given.tls_key)
-    missing = [path for path in tls if path is None or not path.is_file()]
-    if missing and any(tls):
-        raise FishpalError(f"--tls-ca, --tls-cert, --tls-key: {missing[0]}; allowed: three files")
     given.shared = given.shared.absolute()
     return given
 
 
 def options_of(given: Namespace) -> Options:
-    tls = (given.tls_ca, given.tls_cert, given.tls_key)
+    files = {f"--tls-{name}": getattr(given, f"tls_{name}") for name in ("ca", "cert", "key")}
+    tls = tuple(path for path in files.values() if path)
+    for name, path in files.items():
+        if tls and not (path and path.is_file()):
+            raise FishpalError(f"{name} is '{path}'; allowed: a file, as for the other two")
     return Options(given.workers, given.scheduler, tls, given.gpus, given.losses)
 
 

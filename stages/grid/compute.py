@@ -15,7 +15,7 @@ from fishpal.common.progress import tqdm
 from stages.grid.cluster import GPU
 from stages.grid.words import last_line
 
-SECONDS = 30.0  # after which to look whether there are workers at all
+SECONDS = 10.0  # after which to look whether there are workers at all
 
 
 def compute(
@@ -41,7 +41,7 @@ def compute(
     failed = []
     with tqdm(total=len(left), desc="cells", unit="cell", disable=None) as bar:
         while left:
-            done = _next(client, left)
+            done = _next(client, left, gpus)
             for future in done:
                 left.remove(future)
                 cell = named[future.key]
@@ -54,8 +54,8 @@ def compute(
     return failed
 
 
-def _next(client: Any, futures: list[Any]) -> list[Any]:
-    """Those that have ended; waits for one."""
+def _next(client: Any, futures: list[Any], gpus: bool) -> list[Any]:
+    """Those that have ended; waits for one, and says so where nothing could end."""
     from distributed import CancelledError, wait
 
     warned = False
@@ -63,8 +63,10 @@ def _next(client: Any, futures: list[Any]) -> list[Any]:
         try:
             return list(wait(futures, timeout=SECONDS, return_when="FIRST_COMPLETED").done)
         except TimeoutError:
-            if not warned and not client.scheduler_info(n_workers=-1)["workers"]:
-                sys.stderr.write("warning: no workers are left; waiting for one\n")
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            if not warned and not any(not gpus or GPU in w["resources"] for w in workers):
+                allowed = f"dask worker … --resources {GPU}=1" if gpus else "dask worker …"
+                sys.stderr.write(f"warning: waiting for a worker, as of `{allowed}`\n")
                 warned = True
         except CancelledError as error:
             again = "run this again: what is done stays in the cache"

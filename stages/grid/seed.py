@@ -23,6 +23,7 @@ from fishpal.common.files import replacing
 IDENTITY = {"GIT_AUTHOR_NAME": "fishpal", "GIT_AUTHOR_EMAIL": "fishpal@localhost",
             "GIT_AUTHOR_DATE": "@0 +0000"}  # fmt: skip
 IDENTITY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in IDENTITY.items()}
+OWN = ("--git-dir=.git", "--work-tree=.")  # else git takes a damaged clone for part of the project
 LISTED = ("ls-files", "--cached", "--others", "--exclude-standard", "-z")
 
 
@@ -61,9 +62,9 @@ def write_seed(root: Path, seed: Path) -> None:
 def update_clone(seed: Path, clone: Path) -> None:
     """Make `clone` hold the seed's commit; what git ignores stays, so that little is restored."""
     try:
-        git(clone, "fetch", "--quiet", str(seed), "HEAD")
-        git(clone, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
-        git(clone, "clean", "--quiet", "--force", "-d")
+        git(clone, *OWN, "fetch", "--quiet", str(seed), "HEAD")
+        git(clone, *OWN, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD")
+        git(clone, *OWN, "clean", "--quiet", "--force", "-d")
     except FishpalError:  # none yet, or one that a full disk or a kill has left damaged
         shutil.rmtree(clone, ignore_errors=True)
         with replacing(clone) as draft:
@@ -79,9 +80,9 @@ def git(folder: Path, *command: str) -> str:
         ).stdout  # fmt: skip
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or ["no words"])[-1]
-        raise FishpalError(f"{folder}: git {command[0]}: {said}") from error
+        raise FishpalError(f"{folder}: git: {said}") from error
     except OSError as error:
-        raise FishpalError(f"{folder}: git {command[0]}: {error.strerror}") from error
+        raise FishpalError(f"{folder}: git: {error.strerror}") from error
 
 
 def _is_under_git(root: Path) -> bool:
