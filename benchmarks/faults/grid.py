@@ -292,7 +292,10 @@ def main() -> None:
             bench = Bench(folder, shared, make_template(folder), random.Random(given.seed))
             number = 0
             with tqdm(total=given.faults, desc="faults", disable=None) as bar:
-                while bar.n < given.faults and time.monotonic() - begin < given.minutes * 60:
+                while (
+                    bench.part.faults < given.faults
+                    and time.monotonic() - begin < given.minutes * 60
+                ):
                     chain(bench, number, bar)
                     number += 1
                     minutes = (time.monotonic() - begin) / 60

@@ -58,7 +58,8 @@ def connect(options: Options) -> Iterator[Any]:
         LocalCluster(
             n_workers=options.workers, threads_per_worker=1, memory_limit=None,
             resources={GPU: 1} if options.gpus else None, security=Security.temporary(),
-            dashboard_address=None, silence_logs=logging.ERROR,
+            dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip

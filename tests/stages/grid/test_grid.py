@@ -22,6 +22,11 @@ from stages.grid.words import last_line
 
 CELLS = [f"evaluate@toy-{method}-{seed}" for method in ("lora", "adapter") for seed in (0, 1)]
 
+PLANTED = """\
+    if (method, params.train.learning_rate.adapter) == ("adapter", 0.05):
+        sys.exit("error: planted")
+"""
+
 
 def run_grid(clone: Clone, *words: str) -> tuple[int, str]:
     """Its exit code and words; workers' stages run in forks of the warm process."""
@@ -38,9 +43,17 @@ def test_a_grid_of_four_cells_on_two_workers(tmp_path):
 
     def four_cells(params):
         params["grid"] = {"tasks": ["toy"], "methods": ["lora", "adapter"], "seeds": [0, 1]}
-        params["train"]["learning_rate"]["adapter"] = 1e30  # its cells fail, an edit mends them
+        params["train"]["learning_rate"]["adapter"] = 0.05
 
     clone.edit(four_cells)
+    stage = clone.root / "stages" / "train_plan.py"  # uncommitted code travels, too
+    start = "    check_cell(params, name, method)\n"
+    assert start in stage.read_text()
+    stage.write_text(
+        stage.read_text()
+        .replace(start, start + PLANTED)
+        .replace("import asdict", "import asdict\nimport sys")
+    )
     code, said = run_grid(clone, "--dry")
     on_workers = [line for line in said.splitlines() if line.startswith("on a worker: dvc repro ")]
     assert code == 0 and [line.split()[-1] for line in on_workers] == CELLS
@@ -51,7 +64,7 @@ def test_a_grid_of_four_cells_on_two_workers(tmp_path):
     assert code == 1 and lines[-1] == "error: 2 of 4 cells failed, as said above"
     for cell in CELLS:
         (line,) = [line for line in lines if line.startswith(f"{cell}: ")]
-        assert line.startswith(f"{cell}: {'done' if 'lora' in cell else 'error: task toy: '}")
+        assert line.startswith(f"{cell}: {'done' if 'lora' in cell else 'error: planted'}")
     assert "Traceback" not in said and not {"train", "evaluate"} & {
         line.split("'")[1].split("@")[0] for line in lines if line.startswith("Running stage")
     }
