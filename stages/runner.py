@@ -122,15 +122,16 @@ def _speaks() -> bool:
 
 
 @contextmanager
-def seconds_to(path: Path) -> Iterator[None]:
-    """Write the block's wall-clock seconds to an output of their own.
+def seconds_to(path: Path) -> Iterator[dict[str, str]]:
+    """Write the block's wall-clock seconds to an output of their own, with what it notes.
 
     Kept out of the stage's other outputs, which have to be the same bytes on every run.
     """
     start = time.perf_counter()
-    yield
+    note: dict[str, str] = {}
+    yield note
     if is_main():
-        Seconds(round(time.perf_counter() - start, 3)).save(path)
+        Seconds(round(time.perf_counter() - start, 3), **note).save(path)
 
 
 def check_cell(params: Params, task: str, method: str) -> None:

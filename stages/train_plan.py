@@ -16,7 +16,7 @@ from fishpal.records.results import Curve
 from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key
 from fishpal.training.finished import Finished, Outputs
-from fishpal.training.train import train
+from fishpal.training.train import device_name, train
 from stages.runner import ARTIFACTS, check_cell, is_main, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
@@ -42,10 +42,11 @@ def main(params: Params, name: str, method: str, given: str) -> None:
 
 def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -> None:
     name, _, seed = cell
-    with seconds_to(ARTIFACTS.seconds("train", *cell)):
+    with seconds_to(ARTIFACTS.seconds("train", *cell)) as note:
         encoder = load_encoder(ARTIFACTS.encoder)
         task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits)
         head = start_head(encoder, task, params.head)
+        note["device"] = device_name(params.train.device)
         model = plan_model(encoder, head, plan, seed, params.train.train_head)
         checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
         result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)

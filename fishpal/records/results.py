@@ -46,9 +46,10 @@ class CellMetrics(JsonRecord):
 
 @dataclass(frozen=True)
 class Seconds(JsonRecord):
-    """`artifacts/seconds/…`: wall clock of a stage."""
+    """`artifacts/seconds/…`: wall clock of a stage, and of a training the machine's kind."""
 
     seconds: float
+    device: str | None = None
 
 
 @dataclass(frozen=True)

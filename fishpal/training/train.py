@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,13 @@ def fixed_updates(options: TrainOptions, examples: int) -> int | None:
     if options.epochs is not None:
         return options.epochs * math.ceil(examples / options.batch_size)
     return None if options.updates == "auto" else options.updates
+
+
+def device_name(device: str) -> str:
+    """The kind of machine that a training on this device runs on, as the report says it."""
+    if pick_device(device).type == "cuda":
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()} CPU"
 
 
 def _check_ready(model: Classifier, task: TokenisedTask) -> None:
