@@ -163,7 +163,7 @@ def _kernel_scorer(table: FisherTable, grams: Grams | None) -> KernelScorer:
     expected = {(row.layer, row.kind) for row in table.rows}
     if grams is None or set(grams.kernels) != expected:
         what = "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
-        allowed = "fisher.gram true, or another criterion"
+        allowed = "fisher.gram true and fewer examples or classes, or another criterion"
         raise PlanError(f"{what} {table.task} has none; allowed: {allowed}")
     return KernelScorer(grams, table.encoder.layers, table.kinds)
 
