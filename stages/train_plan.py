@@ -14,13 +14,12 @@ from fishpal.params.load import Params
 from fishpal.records.plan import Plan
 from fishpal.records.results import Curve
 from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
-from fishpal.training.checkpoint import Checkpoint, training_key
+from fishpal.training.checkpoint import Checkpoint, decisive, training_key
 from fishpal.training.finished import Finished, Outputs
 from fishpal.training.train import device_name, train
 from stages.runner import ARTIFACTS, check_cell, is_main, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
-IN_PLAN = ("learning_rate", "updates", "max_updates", "epochs", "pilot")  # of `train`: as numbers
 
 
 def main(params: Params, name: str, method: str, given: str) -> None:
@@ -28,8 +27,7 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     cell = (name, method, parse_seed(given))
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
     processes = Processes.started(pick_device(params.train.device))
-    options = {k: v for k, v in asdict(params.train).items() if k not in (*IN_PLAN, "processes")}
-    parts = [plan.trained_by(), options, asdict(params.head), cell[2], processes.count]
+    parts = [*decisive(plan, params.train), asdict(params.head), cell[2], processes.count]
     tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
     key = training_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))

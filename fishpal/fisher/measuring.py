@@ -5,15 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fishpal.common.kinds import Estimator
 from fishpal.common.progress import tqdm
-from fishpal.fisher.accumulate import (
-    Accumulator,
-    Scores,
-    accumulate_jacobian,
-    accumulate_scores,
-    score_vector,
-)
+from fishpal.fisher.accumulate import Accumulator, accumulate, combined
+from fishpal.fisher.estimators import Scores, score_vector
 from fishpal.fisher.gradients import LogitGradients, logit_gradients
 from fishpal.fisher.sample import Sample
 from fishpal.models.batching import collate
@@ -109,18 +103,16 @@ class Measuring:
         options, half = self.options, self.sample.half[index]
         found, scores = self._pass(index)
         half = half.to(found.logits.device)
-        if options.gram or options.estimator == Estimator.EXACT:
+        terms = scores.terms(options.estimator)
+        if options.gram:
             columns = [column.expand_as(found.logits) for column in scores.basis.T]
             jacobian = list(found.gradients(columns))
-            accumulate_jacobian(accumulators, jacobian, scores, options.estimator, half)
-            if options.gram:
-                for position, accumulator in enumerate(accumulators):
-                    accumulator.add_rows(torch.tensor(index), jacobian, position)
+            passes = combined(jacobian, [vector @ scores.basis for vector, _ in terms])
+            for position, accumulator in enumerate(accumulators):
+                accumulator.add_rows(torch.tensor(index), jacobian, position)
         else:
-            sampled = options.estimator == Estimator.SAMPLED
-            vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
-            passes = found.gradients(vectors)
-            accumulate_scores(accumulators, passes, options.estimator, half)
+            passes = found.gradients([vector for vector, _ in terms])
+        accumulate(accumulators, passes, terms, half)
 
     def _project(
         self, accumulators: list[Accumulator], signs: list[Tensor], index: list[int]
