@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.toy.encoder import tiny_folder
 from fishpal.common.errors import ParamsError, ProcessError
 from fishpal.encoders.encoder import load_encoder
-from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
 from fishpal.training.checkpoint import Checkpoint
 from tests.conftest import random_examples
 from tests.together import together

@@ -1,0 +1,201 @@
+"""Trainings and measurements of the study, kept line by line: a run goes on where it was."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from fishpal.api.encoder import TextEncoder, load_encoder
+from fishpal.api.steps import Measurement, fit, measure
+from fishpal.api.task import Task
+from fishpal.common.errors import EncoderError, TrainingError
+from fishpal.common.files import read_json, write_json
+from fishpal.common.kinds import ModuleKind
+from fishpal.models.predict import mean_loss, predict
+from fishpal.params.options import FisherOptions, LearningRates, TrainOptions
+from fishpal.records.plan import Plan, Reason
+from fishpal.selection.rates import resolve_rates
+from studies.rates.critical import critical_rate
+from studies.rates.settings import ROOM, Case, Settings, load_settings
+
+RESULTS = ROOM / "results"
+KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
+WHOLE = Path("artifacts/encoder")  # of the project: `dvc repro encoder`
+
+
+@dataclass(frozen=True)
+class Store:
+    """Lines of one file, each known by some of its columns."""
+
+    path: Path
+    columns: tuple[str, ...]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All that is there."""
+        text = self.path.read_text("utf-8") if self.path.is_file() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def has(self, **columns: Any) -> bool:
+        """Whether there is a line of these columns."""
+        return any(all(line[k] == v for k, v in columns.items()) for line in self.lines())
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append a line."""
+        self.path.parent.mkdir(exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+MEASURED = Store(RESULTS / "measured.jsonl", ("task", "encoder", "size", "updates"))
+TRAINED = Store(RESULTS / "trained.jsonl", (*MEASURED.columns, "kind", "rate", "seed"))
+
+
+@cache
+def encoder_of(layers: int) -> TextEncoder:
+    """The project's encoder, or its lower layers alone, as a model of their own."""
+    whole = load_encoder(WHOLE)
+    if layers == whole.facts.layers:
+        return whole
+    folder = RESULTS.parent / "artifacts" / f"lower_{layers}"
+    if not folder.is_dir():
+        shutil.copytree(WHOLE, folder)
+        config = read_json(folder / "config.json")
+        write_json(folder / "config.json", config | {"num_hidden_layers": layers})
+        (weights,) = folder.glob("*.safetensors")
+        dropped = {f"encoder.layer.{n}." for n in range(layers, whole.facts.layers)}
+        tensors = load_file(weights)
+        left = {n: t for n, t in tensors.items() if not any(n.startswith(d) for d in dropped)}
+        if len(left) == len(tensors):
+            raise EncoderError(f"{weights}: has no tensor of {sorted(dropped)[0]}; allowed: BERT")
+        save_file(left, weights, {"format": "pt"})
+    return load_encoder(folder)
+
+
+@cache
+def task_of(name: str) -> tuple[Task, Task]:
+    """Train and evaluation rows, the first of each file."""
+    settings = load_settings()
+    source, rows = settings.tasks[name], settings.rows
+    frames = [pd.read_json(ROOM / path, lines=True) for path in (source.train, source.test)]
+    named: dict[str, Any] = {"regression": source.regression, "name": name}
+    classes = None if source.regression else sorted(frames[0][source.label].unique().tolist())
+    named |= {} if classes is None else {"classes": classes}
+    make = lambda frame, **sizes: Task.from_frame(  # noqa: E731
+        frame, list(source.text), source.label, **named, **sizes
+    )
+    evaluation = make(frames[1].head(rows.evaluation))
+    return make(frames[0], fit=rows.fit, selection=rows.selection), evaluation
+
+
+def training(settings: Settings, case: Case) -> TrainOptions:
+    """The project's, of a fixed length."""
+    per_epoch = -(-settings.rows.fit // settings.batch_size)
+    return TrainOptions(
+        updates=case.updates,
+        pilot=False,
+        batch_size=settings.batch_size,
+        evaluations_per_epoch=settings.looks * per_epoch / case.updates,
+    )
+
+
+def measured(settings: Settings, case: Case) -> dict[str, Any]:
+    """The auto and the critical rates of a case, measured now or before."""
+    if not MEASURED.has(**asdict(case)):
+        encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
+        start = time.process_time()
+        found: Measurement = measure(
+            encoder,
+            task,
+            FisherOptions(kinds=KINDS, device="cpu"),
+            settings.modules(case.size),
+            training=training(settings, case),
+        )
+        auto = resolve_rates(found.rates, found.table, found.grams, case.updates)
+        seconds = time.process_time() - start
+        plans = {kind: uniform(settings, case, kind, 1.0) for kind in KINDS}
+        critical = {k: critical_rate(encoder, task, plan) for k, plan in plans.items()}
+        line = asdict(case) | {
+            "auto": {k: getattr(auto.rates, k) for k in KINDS},
+            "reasons": {k: asdict(auto.reasons[k]) for k in KINDS},
+            "critical": critical,
+            "seconds": round(seconds, 2),
+        }
+        MEASURED.add(line)
+    return next(line for line in MEASURED.lines() if asdict(case).items() <= line.items())
+
+
+def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
+    """One kind at every layer, at a rate."""
+    facts = encoder_of(settings.encoders[case.encoder]).facts
+    return Plan(
+        case.task,
+        "uniform",
+        facts,
+        (kind,) * facts.layers,
+        Reason("uniform"),
+        modules=settings.modules(case.size),
+        learning_rate=LearningRates(**{kind: rate}),
+    )
+
+
+def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> None:
+    """Train one cell and keep its line; divergence is a result."""
+    columns = asdict(case) | {"kind": kind.value, "rate": rate, "seed": settings.seed}
+    if TRAINED.has(**columns):
+        return
+    encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
+    start = time.process_time()
+    plan = uniform(settings, case, kind, rate)
+    try:
+        model = fit(encoder, task, plan, settings.seed, training(settings, case))
+    except TrainingError:
+        TRAINED.add(columns | {"diverged": True})
+        return
+    assert model.training is not None
+    facts = task.tokenised(encoder).facts
+    examples = evaluation.examples(encoder, standardise=None if facts.labels else facts.standardise)
+    logits = predict(model.module, examples, facts)
+    labels = [example.label for example in examples]
+    TRAINED.add(
+        columns
+        | {
+            "diverged": False,
+            "curve": [[p.update, round(p.selection_loss, 6)] for p in model.training.curve],
+            "selection_loss": round(model.training.best_loss, 6),
+            "loss": round(mean_loss(logits, labels), 6),
+            "score": round(score(logits, labels, facts.labels is None), 6),
+            "seconds": round(time.process_time() - start, 1),
+        }
+    )
+
+
+def score(logits: Any, labels: list[float], regression: bool) -> float:
+    """Pearson's r, or accuracy."""
+    if regression:
+        return float(np.corrcoef(logits[:, 0], labels)[0, 1])
+    return float((logits.argmax(-1) == np.array(labels)).mean())
+
+
+def rates_to_try(settings: Settings, found: dict[str, Any], kind: ModuleKind) -> Iterator[float]:
+    """The sweep's, the thesis's and auto's; each once, a rate within 5 % of one before is it."""
+    usual = found["reasons"][kind]["usual"]
+    tried: list[float] = []
+    for rate in [usual * f for f in settings.factors] + [
+        settings.thesis[kind],
+        found["auto"][kind],
+    ]:
+        if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
+            tried.append(float(f"{rate:.3g}"))
+            yield tried[-1]
+
+
+torch.set_num_threads(1)  # so that the number of cores changes no digit

@@ -1,0 +1,87 @@
+"""The tables of reports/rates.md that the study makes, and its picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.reporting.markdown import table
+from studies.rates.rivals import RIVALS, Found, findings, halving_cost
+from studies.rates.settings import Settings
+
+REPORT = Path("reports/rates.md")
+PICTURE = Path("docs/pictures/rates.svg")
+BEGIN, END = "<!-- made by studies/rates -->", "<!-- end -->"
+
+
+def write_report(settings: Settings) -> None:
+    """Replace what stands between the marks in the report, and draw the picture."""
+    found = list(findings(settings))
+    text = REPORT.read_text("utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    body = "\n\n".join([summary(settings, found), per_case(found)])
+    REPORT.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    draw(found)
+
+
+def regrets(found: Sequence[Found], rival: str) -> NDArray[np.float64]:
+    """Evaluation loss of one rival above the sweep's, a case and kind each."""
+    sweep = {(f.case, f.kind): f.loss for f in found if f.rival == "sweep"}
+    return np.array([f.loss - sweep[f.case, f.kind] for f in found if f.rival == rival])
+
+
+def summary(settings: Settings, found: Sequence[Found]) -> str:
+    """A row a rival: its regret over all cases and kinds, and what it costs."""
+    cost = {
+        "auto": "the Fisher table",
+        "fixed": "nothing",
+        "thesis": "nothing",
+        "line search": "10 forward passes",
+        "halving": f"{halving_cost(len(settings.factors)):g} trainings a kind",
+        "sweep": f"{len(settings.factors)} trainings a kind",
+    }
+    sweep = {(f.case, f.kind): f.score for f in found if f.rival == "sweep"}
+    rows = []
+    for rival in RIVALS:
+        values = regrets(found, rival)
+        points = [f.score - sweep[f.case, f.kind] for f in found if f.rival == rival]
+        rows.append(
+            [
+                rival,
+                f"{np.median(values):+.3f}",
+                f"{np.quantile(values, 0.9):+.3f}",
+                f"{values.max():+.3f}",
+                f"{100 * np.median(points):+.1f}",
+                cost[rival],
+            ]
+        )
+    header = ["rate by", "median", "9 of 10 below", "worst", "median score, points", "cost"]
+    return table(header, rows)
+
+
+def per_case(found: Sequence[Found]) -> str:
+    """A row a case and kind: rate and evaluation loss of every rival."""
+    rows = []
+    for case, kind in dict.fromkeys((f.case, f.kind) for f in found):
+        own = {f.rival: f for f in found if (f.case, f.kind) == (case, kind)}
+        cells = [f"{own[r].rate:.2g}: {own[r].loss:.3f}" for r in RIVALS]
+        place = f"{case.task}, {case.encoder.replace('_', ' ')}, {case.size}, {case.updates}"
+        rows.append([place, kind, *cells])
+    return table(["case", "kind", *RIVALS], rows)
+
+
+def draw(found: Sequence[Found]) -> None:
+    """Regret by rival, a dot a case and kind."""
+    with plt.rc_context({"svg.hashsalt": "fishpal", "svg.fonttype": "none"}):
+        figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+        for row, rival in enumerate(reversed(RIVALS)):
+            values = regrets(found, rival)
+            axes.plot(values, np.full(len(values), row), "o", alpha=0.6, color="#0b62a4")
+        axes.set_yticks(range(len(RIVALS)), reversed(RIVALS))
+        axes.axvline(0, color="#888888", linewidth=0.8)
+        axes.set_xlabel("evaluation loss above the sweep's best")
+        figure.savefig(PICTURE, metadata={"Date": None})
+        plt.close(figure)
