@@ -63,6 +63,7 @@ def test_a_grid_on_two_workers_one_cell_fails(tmp_path):
         stage.replace("evaluate", name) for stage in CELLS[1:] for name in ("train", "evaluate")
     }
     assert clone.repro() == alone | {"report"}, "the other cell comes from the run cache"
+    assert "Trained on " in (clone.root / "reports" / "results.md").read_text()
     found = outputs(clone.root)
     clone.dvc("repro", "--force", "--single-item", "train@toy-lora-0")
     assert outputs(clone.root) == found, "a worker's bytes are those of the main clone"
