@@ -39,8 +39,8 @@ SCHEDULER, TWO = "kill the scheduler", "two grids at once on one cache"
 FULL, READ_ONLY, SLOW = "full shared folder", "read-only shared folder", "slow shared folder"
 KINDS = (WORKER, CELL, MAIN, SCHEDULER, FULL, READ_ONLY, SLOW, TWO)
 MEGABYTES = 300  # of the shared folder; clones and cache take about 60
-MOST = 8  # faults until a grid is left alone to complete
-LATEST = 8.0  # seconds after a cell has begun until which a fault may come
+MOST = 10  # faults until a grid is left alone to complete
+LATEST = 4.0  # seconds after a cell has begun until which a fault may come
 PATIENCE = 900.0  # seconds until a grid counts as hanging
 INTRODUCTION = """\
 Cells of a stand-in pipeline (its stages compute next to nothing, `benchmarks/faults/stand_in.py`)
@@ -155,7 +155,7 @@ def strike(bench: Bench, run: Run, cluster: Cluster | None) -> str:
     own = [SCHEDULER] if cluster else [MAIN]
     disk = [FULL, READ_ONLY, SLOW] if bench.shared.mounted else []
     kind = bench.rng.choice([WORKER, WORKER, CELL, *own, *disk])
-    seconds = bench.rng.uniform(1, 6)
+    seconds = bench.rng.uniform(1, 4)
     try:
         cell = bench.rng.choice(run.cells())
         if kind == WORKER:

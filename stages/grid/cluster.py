@@ -13,6 +13,7 @@ from fishpal.common.errors import FishpalError
 
 GPU = "GPU"  # dask's usual name of the resource
 SECONDS = 10.0  # to reach a scheduler
+SETTINGS = {"distributed.scheduler.worker-saturation": 1.0}  # a lost worker takes one cell with it
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,32 @@ def connect(options: Options) -> Iterator[Any]:
         from distributed import Client, LocalCluster, Security
     except ImportError as error:
         raise FishpalError(f"{error.name}: missing; pip install 'fishpal[grid]'") from error
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    settings = {
-        "distributed.scheduler.allowed-failures": options.losses,
-        "distributed.scheduler.worker-saturation": 1.0,  # a lost worker takes one cell with it
-    }
-    if options.scheduler:
-        with _reach(options, Client, Security) as client:
-            yield client
-        return
-    # Whoever reaches a scheduler can run commands as its user: TLS keeps other users away.
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=options.workers, threads_per_worker=1, memory_limit=None,
-            resources={GPU: 1} if options.gpus else None, security=Security.temporary(),
-            dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):  # fmt: skip
-        yield client
+    logging.disable(logging.ERROR)  # dask tells of a lost worker or scheduler in tracebacks
+    try:
+        if options.scheduler:
+            with _reach(options, Client, Security) as client:
+                yield client
+        else:
+            with (
+                dask.config.set(
+                    SETTINGS | {"distributed.scheduler.allowed-failures": options.losses}
+                ),
+                _start(options, LocalCluster, Security) as cluster,
+                Client(cluster) as client,
+            ):
+                yield client
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _start(options: Options, local_cluster: Any, security: Any) -> Any:
+    """A cluster of this machine; TLS keeps other users away, who could run commands as this one."""
+    return local_cluster(
+        n_workers=options.workers, threads_per_worker=1, memory_limit=None,
+        resources={GPU: 1} if options.gpus else None, security=security.temporary(),
+        dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        silence_logs=logging.CRITICAL,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def _reach(options: Options, client: Any, security: Any) -> Iterator[Any]:
         files = dict(zip(names, map(str, options.tls), strict=True))
         given = security(require_encryption=True, **files)
     try:
-        found = client(address, security=given, timeout=SECONDS, set_as_default=False)
+        found = client(address, security=given, timeout=SECONDS)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         allowed = "a scheduler that can be reached, as tcp://host:port, tls:// with the TLS files"
