@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -236,7 +237,7 @@ def fisher_lines(bench: Bench) -> list[list[str]]:
     found = {name: timed(bench, each) for name, each in work.items()}
     lines = [[WAYS[name], "float32", *_figures(*found[name], found["engine"][0])] for name in found]
     for precision in precisions(bench):
-        again = timed(bench, lambda p=precision: bench.table(bench.device, p))
+        again = timed(bench, partial(bench.table, bench.device, precision))
         lines.append([WAYS["engine"], precision, *_figures(*again, found["engine"][0])])
     return lines
 
@@ -244,9 +245,10 @@ def fisher_lines(bench: Bench) -> list[list[str]]:
 def training_lines(bench: Bench) -> list[list[str]]:
     """The same of training."""
     lines = []
-    for precision in ("float32", *precisions(bench)):
-        own = timed(bench, lambda p=precision: bench.trained(p))
-        rival = timed(bench, lambda p=precision: bench.rival(p, bench.updates))
+    every: list[Precision] = ["float32", *precisions(bench)]
+    for precision in every:
+        own = timed(bench, partial(bench.trained, precision))
+        rival = timed(bench, partial(bench.rival, precision, bench.updates))
         lines.append(["fishpal", precision, *_figures(*own, own[0])])
         lines.append(["Trainer + peft", precision, *_figures(*rival, own[0])])
     return lines

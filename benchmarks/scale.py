@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,10 @@ def tokens(rows: int, root: Path) -> TokenisedTask:
     """So many rows of fit, in thousands of the same ones, and one of selection."""
     (root / "tokens/train").mkdir(parents=True)
     TaskFacts("toy", ("a", "b"), 0).save(root / "tokens" / TASK)
-    words = {"input_ids": [[7] * (3 + n % 12) for n in range(1000)], "label": [0, 1] * 500}
+    words: dict[str, list[Any]] = {
+        "input_ids": [[7] * (3 + n % 12) for n in range(1000)],
+        "label": [0, 1] * 500,
+    }
     write_split(root / "tokens" / FIT, itertools.repeat(words, rows // 1000), floats=False)
     write_split(root / "tokens" / SELECTION, iter([words]), floats=False)
     return TokenisedTask.load(root / "tokens", ANY)
@@ -194,7 +198,8 @@ def choose(candidates: int, _: Path, budget: float | None) -> Work:
     measured: Any = measuring(2, layers=layers, kinds=FIVE, gram=False)()
     rates, pilot = RateOptions(**vars(LearningRates())), Pilot(8, "updates", 0.5)
     options = SelectOptions(budget=budget, fallback=None)
-    return lambda: select_plan(*measured, "m", ByCriterion(), options, rates, pilot)
+    table, grams = measured
+    return lambda: select_plan(table, grams, "m", ByCriterion(), options, rates, pilot)
 
 
 def of_examples(examples: int, _: Path, gram: bool) -> Work:
@@ -221,9 +226,10 @@ def dvc(cells: int, root: Path, verb: str) -> Work:
 
 
 def report(cells: int, root: Path, figures: bool) -> Work:
-    from tests.reporting.artifact_tree import make_run  # what the report's own tests read
-
-    params, folder = make_run(root, tasks=names_of(cells // CELLS), methods=METHODS, seeds=SEEDS)
+    tree: Any = import_module("tests.reporting.artifact_tree")  # what the report's own tests read
+    params, folder = tree.make_run(
+        root, tasks=names_of(cells // CELLS), methods=METHODS, seeds=SEEDS
+    )
 
     def read() -> list[TaskReport]:
         return [TaskReport.of(each, params.report) for each in read_results(params, folder)]
@@ -261,13 +267,16 @@ SERIES = {
         "measuring, kernels kept", "examples", EXAMPLES, partial(of_examples, gram=True), "2"
     ),
     "empirical": Series(
-        "measuring, `empirical`", "classes", CLASSES, partial(of_classes, estimator="empirical")
+        "measuring, `empirical`",
+        "classes",
+        CLASSES,
+        partial(of_classes, estimator=Estimator.EMPIRICAL),
     ),
     "sampled": Series(
-        "measuring, `sampled`", "classes", CLASSES, partial(of_classes, estimator="sampled")
+        "measuring, `sampled`", "classes", CLASSES, partial(of_classes, estimator=Estimator.SAMPLED)
     ),
     "exact": Series(
-        "measuring, `exact`", "classes", CLASSES, partial(of_classes, estimator="exact")
+        "measuring, `exact`", "classes", CLASSES, partial(of_classes, estimator=Estimator.EXACT)
     ),
     "report": Series("report: text and page", "cells", GRID, partial(report, figures=False)),
     "figures": Series("report: figures", "cells", GRID[:2], partial(report, figures=True)),
@@ -362,8 +371,8 @@ def crossing(plain: Sequence[Figure], kernels: Sequence[Figure]) -> str:
 
 
 def text(found: dict[str, list[Figure]]) -> str:
-    header = ("what", "grows with", "CPU seconds", "exponent (fit over)", "must be")
-    header += ("MiB at most", "exponent of MiB")
+    header = ["what", "grows with", "CPU seconds", "exponent (fit over)", "must be"]
+    header += ["MiB at most", "exponent of MiB"]
     parts = [
         "# Growth",
         "CPU time (user and system) of one thread and peak resident memory above the start's, each"
