@@ -45,7 +45,7 @@ def computed_grid(root: Path, tasks: int) -> Path:
             stage.save(run_cache=False)
             stage.commit()
         # at once: DVC itself writes the whole file for every stage
-        lock = {stage.addressing: to_single_stage_lockfile(stage) for stage in stages}
+        lock = {stage.name: dict(to_single_stage_lockfile(stage)) for stage in stages}
     with (root / "dvc.lock").open("w", encoding="utf-8") as file:
         YAML12.dump({"schema": "2.0", "stages": lock}, file)
     return root
