@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # DVC pickles its index; by default under /var/tmp, where others may write (reports/security.md).
 export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site_cache
 
-.PHONY: report report-alone test lint benchmark faults study study-alone venv clean
+.PHONY: report report-alone test lint benchmark scale gpu faults study study-alone venv clean
 
 report:
 	@$(ALONE) report-alone
@@ -35,6 +35,12 @@ lint: venv
 benchmark: venv
 	$(BIN)/python -m benchmarks.fisher
 	$(BIN)/python -m benchmarks.grid
+
+scale: venv
+	$(BIN)/python -m benchmarks.scale
+
+gpu: venv
+	$(BIN)/python -m benchmarks.gpu
 
 faults: venv
 	$(BIN)/python -m benchmarks.faults.__main__

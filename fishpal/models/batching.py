@@ -58,10 +58,11 @@ def shuffled_by_length(
     be smaller. A chunk is 50 batches, but a quarter of a small part (as transformers groups):
     sorted as a whole, its texts would meet the same neighbours in every epoch.
     """
-    order = rng.permutation(len(sizes))
+    order, negated = rng.permutation(len(sizes)), -np.asarray(sizes)
     chunk = max(1, min(50, len(sizes) // (4 * batch_size))) * batch_size
     batches: list[list[int]] = []
     for start in range(0, len(order), chunk):
-        part = sorted(order[start : start + chunk].tolist(), key=lambda i: -sizes[i])
+        part = order[start : start + chunk]
+        part = part[np.argsort(negated[part], kind="stable")].tolist()
         batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]

@@ -57,7 +57,8 @@ class Space:
                     entry = (loss - gain, (*ranks, rank))
                     if total not in grown or entry < grown[total]:
                         grown[total] = entry
-            states = grown
+            # without a limit what was spent is of no account: one state, not every sum of sizes
+            states = {0: min(grown.values())} if self.limit is None else grown
         if not states:
             raise self._too_small()
         _, ranks = min(states.values())

@@ -102,7 +102,7 @@ def make_plan(task, method):
 def make_predictions(task, method, seed, split):
     """Labels (n,), the same for every cell, and predictions (n,)."""
     n = {"matched": 90, "mismatched": 60, "test": 40}[split]
-    number = 0 if task in TASKS else SEVEN.index(task)
+    number = 0 if task in TASKS else (*SEVEN, task).index(task)
     truth = np.random.default_rng([n, 1, number] if number else [n, 1])
     noise = np.random.default_rng([n, seed, list(KEPT).index(method)])
     if is_regression(task):
