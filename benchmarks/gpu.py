@@ -35,7 +35,8 @@ from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import Head, start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions, TrainOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import FisherOptions, HeadOptions, TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from fishpal.records.fisher_table import FisherTable

@@ -46,12 +46,11 @@ from fishpal.models.batching import collate, endless_batches
 from fishpal.models.head import start_head
 from fishpal.params.catalog import Sizes
 from fishpal.params.methods import ByCriterion
+from fishpal.params.module_options import AdapterOptions, ModuleOptions
 from fishpal.params.options import (
-    AdapterOptions,
     FisherOptions,
     HeadOptions,
     LearningRates,
-    ModuleOptions,
     RateOptions,
     SelectOptions,
 )

@@ -73,9 +73,9 @@ class Clone:
             checks, cwd=self.root, env=self.env, capture_output=True, text=True, check=True
         ).stderr
 
-    def repro(self) -> set[str]:
-        """Reproduce; the stages that really ran."""
-        return set(re.findall(r"Running stage '([^']+)'", self.dvc("repro")))
+    def repro(self, *targets: str) -> set[str]:
+        """Reproduce all, or up to the targets; the stages that really ran."""
+        return set(re.findall(r"Running stage '([^']+)'", self.dvc("repro", *targets)))
 
     @contextmanager
     def changed(self, change: Change) -> Iterator[set[str]]:

@@ -29,18 +29,24 @@ from typing import Any
 
 from stages.runner import die_with_parent
 
-PACKAGES = ("transformers.models.bert.modeling_bert", "pydantic", "ruamel.yaml", "pandas",
-            "pyarrow.parquet", "matplotlib.figure", "sklearn.linear_model", "safetensors.torch",
-            "datasets", "evaluate", "scipy.stats",
-            "dvc.cli.parser", "dvc.repo.reproduce", "dvc.repo.status", "dvc.stage.run",
-            "dvc.rwlock", "dvc.fs.dvc", "dvc_data.index")  # fmt: skip
+PACKAGES = ("transformers.models.bert.modeling_bert", "transformers.optimization",
+            "pydantic.dataclasses", "transformers.trainer_pt_utils", "ruamel.yaml", "pandas",
+            "pyarrow.parquet", "matplotlib.figure", "matplotlib.backends.backend_agg",
+            "matplotlib.backends.backend_svg", "sklearn.linear_model", "safetensors.torch",
+            "safetensors.numpy", "datasets", "evaluate", "scipy.stats", "dvc.cli.parser",
+            "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.index", "dvc.repo.artifacts",
+            "dvc.repo.datasets", "dvc.repo.metrics", "dvc.repo.params", "dvc.repo.plots",
+            "dvc.repo.stage", "dvc.repo.open_repo", "dvc.cachemgr", "dvc.data_cloud", "dvc.scm",
+            "dvc.stage.run", "dvc.rwlock", "dvc.fs.dvc", "dvc.utils.strictyaml", "scmrepo.git",
+            "dvc_data.index", "dvc_data.hashfile.status", "networkx")  # fmt: skip
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 if sys.argv[1:2] != ["-m"] or sys.argv[2].split(".")[0] not in ("dvc", "stages", "studies"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 line = socket.socket(socket.AF_UNIX)
 line.connect({address!r})
-call = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
+cores = sorted(os.sched_getaffinity(0))
+call = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ), cores]).encode()
 socket.send_fds(line, [len(call).to_bytes(4, "big")], [0, 1, 2])
 line.sendall(call)
 sys.exit(int(line.recv(8) or 137))  # nothing comes where the stage was killed
@@ -64,10 +70,17 @@ def warm_bin() -> Path:
     return folder
 
 
+def compile_patterns() -> None:
+    """Loading a model compiles a thousand patterns of renamed weights first; forks inherit them."""
+    importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("")
+
+
 def serve(address: str) -> None:
     """Import the packages, then fork for every call until killed; returns in the forked child."""
     for name in PACKAGES:
         importlib.import_module(name)
+    compile_patterns()
+    sys.dont_write_bytecode = False  # whatever the tests' environment says: clones run often
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -92,9 +105,10 @@ def serve(address: str) -> None:
     os._exit(0)  # taking all the packages down would take seconds
 
 
-def run(argv: list[str], folder: str, env: dict[str, str]) -> int:
+def run(argv: list[str], folder: str, env: dict[str, str], cores: list[int]) -> int:
     """Run a module as `python -m` does; its exit code."""
     os.chdir(folder)
+    os.sched_setaffinity(0, cores)
     os.environ.clear()
     os.environ.update(env)
     paths = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,7 @@ def file_of(module: str) -> Path | None:
     return None
 
 
+@cache
 def imports_of(path: Path) -> set[Path]:
     """The project's files that a file imports when it runs, at the top or within functions."""
     found: set[Path] = set()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.toy.project import ROOT, edit_yaml, write_project
+from benchmarks.toy.warm import warm_bin
 from fishpal.params.sections import FolderEncoder
 from stages.hash_source import hash_files
 
@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 def check(place: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"stages.checks{name}"], cwd=place,
+        [warm_bin() / "python", "-m", f"stages.checks{name}"], cwd=place,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
 
