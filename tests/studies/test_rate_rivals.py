@@ -1,0 +1,67 @@
+"""The rates study's rivals, against results worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from torch.nn.functional import cross_entropy
+
+from fishpal.api.steps import start
+from fishpal.models.batching import collate
+from studies.rates.critical import EXAMPLES, FIRST, LAST, critical_rate
+from studies.rates.rivals import RIVALS, between, findings, halved, halving_cost
+from studies.rates.settings import load_settings
+from tests.api import conftest as api
+
+encoder_folder, encoder, task = api.encoder_folder, api.encoder, api.task
+
+
+def line(rate, *losses):
+    curve = [[update, loss] for update, loss in zip((0, 32, 64, 128), losses, strict=True)]
+    return {"rate": rate, "curve": curve, "loss": losses[-1], "score": 1 - losses[-1]}
+
+
+def test_halving_stops_what_is_behind_at_a_quarter_and_at_a_half():
+    late = line(1e-3, 0.7, 0.69, 0.3, 0.1)  # the best in the end, the last at a quarter
+    early = line(1e-1, 0.7, 0.4, 0.5, 0.6)
+    steady = line(1e-2, 0.7, 0.5, 0.35, 0.2)
+    assert halved([late, early, steady]) is steady
+    assert halving_cost(5) == 5 * 0.25 + 2 * 0.25 + 0.5
+
+
+def test_between_is_linear_in_the_logarithm():
+    swept = [line(1e-3, 0.7, 0.7, 0.7, 0.6), line(1e-1, 0.7, 0.7, 0.7, 0.2)]
+    assert between(swept, 1e-2)["loss"] == pytest.approx(0.4)
+    assert between(swept, 1.0)["score"] == pytest.approx(0.8)
+
+
+def test_every_stored_case_has_every_rival():
+    found = list(findings(load_settings()))
+    assert found
+    for case, kind in {(each.case, each.kind) for each in found}:
+        own = [each.rival for each in found if (each.case, each.kind) == (case, kind)]
+        assert tuple(own) == RIVALS
+
+
+def test_the_critical_rate_is_where_the_first_step_stops_helping(encoder, task):
+    plan = replace(api.plan_of(encoder, "adapter"), task=task.name)
+    tokens = task.tokenised(encoder)
+    batch = collate(list(tokens.fit)[:EXAMPLES], tokens.facts.pad_id)
+    labels = batch.pop("labels")
+
+    def loss_after(rate):
+        """Of one sign step, by hand."""
+        module = start(encoder, task, plan).module.eval()
+        loss = cross_entropy(module(**batch), labels)
+        if rate:
+            loss.backward()
+            for each in module.candidates():
+                for p in each.parameters():
+                    p.data -= rate * p.grad.sign()
+            loss = cross_entropy(module(**batch), labels)
+        return loss.item()
+
+    found = critical_rate(encoder, task, plan, passes=16)
+    assert FIRST < found < LAST
+    assert loss_after(found / 1.01) <= loss_after(0) <= loss_after(found * 1.01)
