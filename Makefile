@@ -34,6 +34,7 @@ lint: venv
 
 benchmark: venv
 	$(BIN)/python -m benchmarks.fisher
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.grid
 
 scale: venv

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 import torch
 from tqdm import tqdm
 
-from fishpal.common.files import write_text
+from benchmarks.report import write_part
 from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import measure_fisher
 from fishpal.fisher.sample import draw_sample
@@ -160,8 +160,6 @@ def table(found: dict[str, list[dict[str, object]]], task: str, examples: int) -
     worst = max(abs(engine[key] / loop[key] - 1) for key in loop)
     rounds = len(seconds["engine"])
     lines = [
-        "# Benchmarks of the Fisher engine",
-        "",
         f"{examples} examples of `{task}`, all three kinds at every layer of the embedded encoder,"
         f" batches of {FisherOptions().batch_size}; {os.cpu_count()} CPU cores"
         f" ({platform.machine()}), torch {torch.__version__}; median of {rounds} rounds (range),"
@@ -201,7 +199,7 @@ def main() -> None:
         child(given.rival, given.task, given.examples)
         return
     found = measure(given.task, given.examples, given.rounds)
-    write_text("reports/benchmarks.md", table(found, given.task, given.examples))
+    write_part("Benchmarks of the Fisher engine", table(found, given.task, given.examples))
 
 
 if __name__ == "__main__":
