@@ -53,6 +53,9 @@ def fetch_snapshot(name: str, revision: str | None, files: Sequence[str] = ENCOD
         folder = huggingface_hub.snapshot_download(
             name, revision=revision, allow_patterns=list(files)
         )
+    if not Path(folder).is_dir():  # the files went where the answers said that they belong
+        given = ", ".join(sorted(path.name for path in Path(folder).parent.iterdir()))
+        raise SourceError(f"hub model {name}: the hub gave revision {given}; allowed: {revision}")
     return Path(folder)
 
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from fishpal.common.errors import SourceError, brief
+
+REFUSED = (401, 403, 404)  # RFC 9110: for the asker to mend, not for time
+BUSY = (429, 500, 502, 503, 504)  # what the hub's libraries have tried again by themselves
 
 
 @contextmanager
@@ -11,22 +16,57 @@ def hub_access(where: str, instead: str) -> Iterator[None]:
     """Let the block fetch from the hub; what fails is one `SourceError` that names another source.
 
     Left alone, the hub's libraries send each request six times, over 24 s, before they open their
-    cache. So the hub is asked once here, and where it is silent they are told to be offline.
+    cache. So the hub is asked once here, and where it is silent they are told to be offline. For a
+    listing they would wait for ever: here as long as for a file, `HF_HUB_DOWNLOAD_TIMEOUT`.
     """
     from huggingface_hub import constants, get_session  # here: slow to import
 
     offline, reason = constants.HF_HUB_OFFLINE, ""
+    hooks = (session := get_session()).event_hooks["request"]
+    hooks.append(limit := partial(_limit_wait, constants.HF_HUB_DOWNLOAD_TIMEOUT))
     try:
         if not offline:
-            get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            session.head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     except Exception as error:  # of the HTTP library, which is another in each major version
         constants.HF_HUB_OFFLINE, reason = True, f"{type(error).__name__}: {error}"
     try:
         yield
+    except SourceError:
+        raise
     except Exception as error:  # the libraries leak dozens of types, down to those of parsers
-        said = (reason or f"{type(error).__name__}: {error}").partition("\n")[0]
-        allowed = f"a network, or a filled cache with HF_HUB_OFFLINE=1; or source.type {instead}"
+        cause, remedy = _cause(error)
+        said = (reason or f"{type(cause).__name__}: {cause}").partition("\n")[0]
+        allowed = f"{remedy}; or source.type {instead}"
         where += f": cannot be fetched ({brief(said, 160)})"
         raise SourceError(f"{where}; allowed: {allowed}") from error
     finally:
         constants.HF_HUB_OFFLINE = offline
+        hooks.remove(limit)
+
+
+def _limit_wait(seconds: float, request: Any) -> None:
+    """Give an HTTP request that would wait without an end that many seconds for each step."""
+    limits = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        step: seconds if limits.get(step) is None else limits[step]
+        for step in ("connect", "read", "write", "pool")
+    }
+
+
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """The hub's own refusal, which the libraries wrap in errors of theirs, and what helps there."""
+    inner: BaseException | None = error
+    while inner is not None:
+        status = getattr(getattr(inner, "response", None), "status_code", None)
+        if status is not None:
+            return inner, _remedy(status)
+        inner = inner.__cause__ or inner.__context__
+    missing = type(error).__name__ == "DatasetNotFoundError"  # of `datasets`, raised from none
+    return error, _remedy(404 if missing else None)
+
+
+def _remedy(status: int | None) -> str:
+    if status in REFUSED:
+        return "a name and revision that the hub has, with HF_TOKEN where they are not public"
+    cache = "a filled cache with HF_HUB_OFFLINE=1"
+    return f"another try later, or {cache}" if status in BUSY else f"a network, or {cache}"
