@@ -3,9 +3,8 @@
 Plain dataclasses that check their own ranges; `params.load` reads params.yaml into them.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from fishpal.common.checks import (
     MAX_RATE,
@@ -16,15 +15,21 @@ from fishpal.common.checks import (
     Rate,
     Seed,
     Share,
-    Size,
     at_least,
     auto_or,
     check,
-    check_choice,
 )
-from fishpal.common.choices import Module
-from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind, Site
+from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import Strict
+from fishpal.params.module_options import (
+    SIZES,
+    AdapterOptions,
+    LoraOptions,
+    ModuleOptions,
+    PrefixOptions,
+)
+
+__all__ = ["SIZES", "AdapterOptions", "LoraOptions", "ModuleOptions", "PrefixOptions"]  # found here
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
@@ -35,131 +40,6 @@ AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
 ]
 Updates = Annotated[int | Auto, auto_or(at_least(1))]
-
-
-Sizes = tuple[Size, ...]
-
-
-def _check_sizes(several: str, sizes: Sizes | None, one: str, size: int) -> None:
-    if sizes is not None:
-        allowed = f"each once, and {one} ({size}) among them, or null"
-        check(size in sizes and len(set(sizes)) == len(sizes), several, list(sizes), allowed)
-
-
-@dataclass(frozen=True)
-class LoraOptions(Strict):
-    """LoRA: rank r, scale alpha / r, dropout on the module's input.
-
-    `ranks`, where set, are candidates each, and `rank` is the one of plans that name none.
-
-    `sites` are the projections that are updated; `all` are those that a layer has. `rslora` makes
-    the scale alpha / √r (Kalajdzievski 2023); B trains at `rate_ratio` times A's rate, which is
-    the kind's (LoRA+, Hayou et al. 2024).
-    """
-
-    rank: Size = 8
-    alpha: Positive = 16.0
-    dropout: Share = 0.0
-    sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
-    rslora: bool = False
-    rate_ratio: Positive = 1.0
-    ranks: Sizes | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_sizes("ranks", self.ranks, "rank", self.rank)
-        if self.sites != "all":
-            for site in self.sites:
-                check_choice("sites", site, tuple(Site))
-            named = ", ".join(self.sites) or "empty"
-            allowed = "all, or one or more, each once: " + ", ".join(Site)
-            check(0 < len(set(self.sites)) == len(self.sites), "sites", named, allowed)
-
-
-@dataclass(frozen=True)
-class AdapterOptions(Strict):
-    """Bottleneck adapter: width b, after the feed-forward block or in parallel to it.
-
-    `bottlenecks`: as `ranks` of LoRA.
-    """
-
-    bottleneck: Size = 48
-    placement: Literal["sequential", "parallel"] = "sequential"
-    activation: Literal["relu", "gelu", "tanh"] = "relu"
-    dropout: Share = 0.0
-    bottlenecks: Sizes | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_sizes("bottlenecks", self.bottlenecks, "bottleneck", self.bottleneck)
-
-
-@dataclass(frozen=True)
-class PrefixOptions(Strict):
-    """Prefix: p positions; optionally reparameterised through an MLP d → mid → 2d.
-
-    `std` is the standard deviation of the start of keys and values (without an MLP) or of the
-    MLP's input (with one). `lengths`: as `ranks` of LoRA.
-    """
-
-    length: Size = 10
-    reparameterize: bool = False
-    mid: Size = 512
-    std: Positive = 0.02
-    lengths: Sizes | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_sizes("lengths", self.lengths, "length", self.length)
-
-
-SIZES = {ModuleKind.PREFIX: "length", ModuleKind.ADAPTER: "bottleneck", ModuleKind.LORA: "rank"}
-"""What the size of a kind is called; with an s, its candidates'."""
-# Options that came after files were written, and are left out at their defaults.
-LATER = {"prefix": ("lengths",), "adapter": ("bottlenecks",),
-         "lora": ("sites", "rslora", "rate_ratio", "ranks")}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ModuleOptions(Strict):
-    """The sizes of the kinds that come in sizes."""
-
-    prefix: PrefixOptions = field(default_factory=PrefixOptions)
-    adapter: AdapterOptions = field(default_factory=AdapterOptions)
-    lora: LoraOptions = field(default_factory=LoraOptions)
-
-    def sized(self, module: Module) -> "ModuleOptions":
-        """With the size of one module for its kind, where it has one."""
-        if module.size is None:
-            return self
-        own = replace(getattr(self, module.kind), **{SIZES[module.kind]: module.size})
-        return replace(self, **{module.kind: own})
-
-    def candidates(self, kinds: Sequence[ModuleKind]) -> tuple[Module, ...]:
-        """What a layer can get of these kinds, in their order."""
-        found: list[Module] = []
-        for kind in kinds:
-            own = getattr(self, kind, None)
-            sizes = getattr(own, f"{SIZES[kind]}s") if own else None
-            found += [Module(kind, size) for size in sizes or [None]]
-        return tuple(found)
-
-    def size(self, kind: ModuleKind) -> int | None:
-        """The configured one; None of a kind without sizes."""
-        return getattr(getattr(self, kind), SIZES[kind]) if kind in SIZES else None
-
-    def chosen(self) -> "ModuleOptions":
-        """Without the sizes to choose from: what a plan needs."""
-        changed = {kind: {f"{name}s": None} for kind, name in SIZES.items()}
-        return ModuleOptions(**{k: replace(getattr(self, k), **v) for k, v in changed.items()})
-
-    def to_json(self) -> dict[str, dict[str, Any]]:
-        """By kind; what came later is left out at its default, so that files keep their bytes."""
-        plain = asdict(ModuleOptions())
-        return {
-            kind: {k: v for k, v in own.items() if k not in LATER[kind] or v != plain[kind][k]}
-            for kind, own in asdict(self).items()
-        }
 
 
 @dataclass(frozen=True)
@@ -204,6 +84,7 @@ class LearningRates(Strict):
     lora: Rate = 5e-3
     bias: Rate = 1e-3  # Ben Zaken et al. 2022, §3: between 1e-4 and 1e-3
     ia3: Rate = 3e-3  # Liu et al. 2022, §3.5
+    gate: Rate = 5e-4  # Mao et al. 2022: of all that UniPELT trains
     head: Rate = 1e-2
     full: Rate = 5e-5
 
@@ -221,6 +102,7 @@ class RateOptions(Strict):
     lora: AutoRate = "auto"
     bias: Rate = LearningRates.bias
     ia3: Rate = LearningRates.ia3
+    gate: Rate = LearningRates.gate
     head: AutoRate = LearningRates.head
     full: Rate = LearningRates.full
 
