@@ -38,6 +38,7 @@ benchmark: venv
 
 faults: venv
 	$(BIN)/python -m benchmarks.faults.__main__
+	$(BIN)/python -m benchmarks.faults.grid
 
 study:
 	@$(ALONE) study-alone

@@ -31,7 +31,8 @@ from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.head import start_head
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_module
-from fishpal.params.options import FisherOptions, HeadOptions, ModuleOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.paths import Artifacts
 from fishpal.records.task import TokenisedTask
 from fishpal.reporting.markdown import table as markdown_table

@@ -1,9 +1,10 @@
-"""How long DVC takes over a grid of 42 cells whose results are all there.
+"""How long DVC takes over a grid of 36 cells: whose results are all there, and on workers.
 
-    python -m benchmarks.grid [--tasks 7]
+    python -m benchmarks.grid [--tasks 6] [--workers 2]
 
 A toy encoder and toy tasks, six methods, one seed; the grid is narrowed to one task and widened
-again, which has to run no stage. Writes `reports/grid.md`.
+again, which has to run no stage. Another clone computes the same grid on workers; its `dvc repro`
+has to run the report alone. Writes `reports/grid.md`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from benchmarks.toy.clone import Clone
 from benchmarks.toy.project import task_entry, write_task
+from benchmarks.toy.warm import warm_bin
 from fishpal.common.files import write_text
 from fishpal.reporting.markdown import table
 
@@ -29,6 +31,7 @@ HEADER = ("step", "stages", "of these run", "from the run cache", "seconds", "dv
 
 def make(root: Path, tasks: list[str]) -> Clone:
     """A clone with these tasks, nothing run yet."""
+    root.mkdir()
     clone = Clone(root)
     clone.interpreter = sys.executable  # DVC is what is timed
     clone.timeout = 3600
@@ -53,7 +56,11 @@ def step(clone: Clone, name: str, tasks: list[str]) -> list[str]:
     begin = time.perf_counter()
     clone.check()
     said = clone.dvc("repro")
-    seconds = time.perf_counter() - begin
+    return row(clone, name, said, time.perf_counter() - begin)
+
+
+def row(clone: Clone, name: str, said: str, seconds: float) -> list[str]:
+    """What became of the stages, in DVC's words."""
     ran = len(re.findall("Running stage", said))
     cached = len(re.findall("is cached - skipping run", said))
     skipped = len(re.findall("didn't change, skipping", said))
@@ -74,12 +81,30 @@ def measure(root: Path, count: int) -> list[list[str]]:
     ]
 
 
+def on_workers(root: Path, count: int, workers: int) -> list[list[str]]:
+    """The grid of a fresh clone on workers, then its own pipeline."""
+    tasks = [f"task{number}" for number in range(count)]
+    clone = make(root, tasks)
+    clone.edit(lambda params: params["grid"].update(tasks=tasks))
+    forks = ["--python", str(warm_bin() / "python")]  # as in the clone alone
+    begin = time.perf_counter()
+    said = clone.python("stages.run_grid", "--workers", str(workers), *forks)
+    name = f"{count} tasks on {workers} workers: what cells share, here; then the cells, there"
+    return [
+        row(clone, name, said, time.perf_counter() - begin),
+        step(clone, "`dvc repro` after it", tasks),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time DVC over a grid of cells.")
-    parser.add_argument("--tasks", type=int, default=7)
-    count = parser.parse_args().tasks
+    parser.add_argument("--tasks", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    count = given.tasks
     with tempfile.TemporaryDirectory(prefix="fishpal-grid-") as name:
-        rows = measure(Path(name), count)
+        rows = measure(Path(name) / "alone", count)
+        rows += on_workers(Path(name) / "workers", count, given.workers)
     text = [
         "# A large grid",
         f"{count} toy tasks × {len(METHODS)} methods × one seed, {count * len(METHODS)} cells, a"

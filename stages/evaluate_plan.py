@@ -6,6 +6,7 @@ from fishpal.common.errors import DataError, PlanError
 from fishpal.encoders.encoder import load_encoder
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.classifier import pick_device
+from fishpal.models.processes import Processes
 from fishpal.models.trained import CARD, TrainedCard, load
 from fishpal.params.load import Params
 from fishpal.records.arrow import ArrowSplit
@@ -22,7 +23,9 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
     facts, card = TaskFacts.load(tokens / TASK), TrainedCard.load(trained / CARD)
     if card.task != facts:
         raise PlanError(f"{trained}: is of task {card.task}; allowed: {facts}")
-    encoder = load_encoder(ARTIFACTS.encoder).to(pick_device(params.evaluate.device))
+    device = pick_device(params.evaluate.device)
+    processes = Processes.started(device)
+    encoder = load_encoder(ARTIFACTS.encoder).to(device)
     model = load(encoder, trained)
     paths = sorted((tokens / "evaluation").glob("*.arrow"))
     if not paths:
@@ -30,12 +33,16 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
     splits = [(path.stem, ArrowSplit(path).check(facts, encoder.limits)) for path in paths]
     metrics, batch_size = params.task(task).metrics, params.evaluate.batch_size
     try:
-        scores, predictions = evaluate(model, splits, facts, metrics, batch_size, progress=True)
+        scores, predictions = evaluate(
+            model, splits, facts, metrics, batch_size, progress=True, processes=processes
+        )
     except DataError as error:
         raise PlanError(f"{trained}: {error}") from error
+    if not processes.main:
+        return
     predictions.save(ARTIFACTS.predictions(*cell))
-    CellMetrics(scores, card.parameters).save(ARTIFACTS.metrics(*cell))
+    CellMetrics(scores, card.parameters, card.precision).save(ARTIFACTS.metrics(*cell))
 
 
 if __name__ == "__main__":
-    run(main, "task", "method", "seed")
+    run(main, "task", "method", "seed", processes=lambda params: params.evaluate.processes)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import measure_fisher
-from fishpal.fisher.measuring import is_main_process
 from fishpal.models.head import start_head
 from fishpal.params.load import Params
 from fishpal.records.task import TokenisedTask
-from stages.runner import ARTIFACTS, run, seconds_to
+from stages.runner import ARTIFACTS, is_main, run, seconds_to
 
 
 def main(params: Params, name: str) -> None:
@@ -18,10 +17,10 @@ def main(params: Params, name: str) -> None:
         task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits, selection=False)
         head = start_head(encoder, task, params.head)
         table, grams = measure_fisher(encoder, head, task, params.modules, params.fisher)
-        if is_main_process():
+        if is_main():
             table.save(ARTIFACTS.fisher(name))
             grams.save(ARTIFACTS.grams(name))
 
 
 if __name__ == "__main__":
-    run(main, "task")
+    run(main, "task", processes=lambda _: 1)

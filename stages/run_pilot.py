@@ -27,7 +27,7 @@ def main(params: Params, name: str) -> None:
             head = start_head(encoder, task, params.head)
             return plan_model(encoder, head, plan, seed=0, train_head=params.train.train_head)
 
-        plans = pilot_plans(table, grams, params.train.learning_rate)
+        plans = pilot_plans(table, grams, params.train.learning_rate, params.train.race.rates)
         run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))
 
 

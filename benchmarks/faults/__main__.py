@@ -27,10 +27,16 @@ from tqdm import tqdm
 from benchmarks.faults.clone import prepare
 from benchmarks.faults.kinds import DISK, NETWORK, RUNNING, STORED, Disk, damage, strike
 from benchmarks.faults.package_index import PackageIndex
-from benchmarks.faults.report import write_report
+from benchmarks.faults.report import Part, write_report
 from benchmarks.toy.clone import ENV, outputs
 
 MEGABYTES = 400  # of the small disk; a clone with its cache takes about 30
+KINDS = (*RUNNING, DISK, NETWORK, *STORED)
+INTRODUCTION = """\
+A tiny encoder and a toy task in temporary clones, driven by the real `dvc` (`make faults`). A
+clone's pipeline is struck again and again, at seeded random moments, until it completes; then
+stored artifacts are damaged. Whenever a run says that it is done, every output must have the bytes
+of an undisturbed run."""
 LATEST = 6.0  # seconds after a start until which a fault may come: a stage takes about three
 
 
@@ -43,16 +49,7 @@ class Bench:
     disk: Disk
     index: PackageIndex
     rng: random.Random
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-    steps: Counter[str] = field(default_factory=Counter)
-    findings: list[str] = field(default_factory=list)
-
-    @property
-    def faults(self) -> int:
-        return sum(counter["faults"] for counter in self.counts.values())
-
-    def count(self, kind: str, what: str, number: int = 1) -> None:
-        self.counts.setdefault(kind, Counter())[what] += number
+    part: Part = field(default_factory=lambda: Part("Faults", INTRODUCTION, KINDS))
 
 
 def start(root: Path, index: PackageIndex, *command: str) -> subprocess.Popen[bytes]:
@@ -90,29 +87,29 @@ def run_through(bench: Bench, root: Path) -> bool:
         text = said(root)
         if "rwlock" in text or "Unable to acquire lock" in text:
             named = "rwlock" in text or "tmp/lock" in text
-            bench.steps[f"remove .dvc/tmp/rwlock ({'' if named else 'not '}named)"] += 1
+            bench.part.steps[f"remove .dvc/tmp/rwlock ({'' if named else 'not '}named)"] += 1
             for name in ("rwlock", "lock"):
                 (root / ".dvc" / "tmp" / name).unlink(missing_ok=True)
         else:
             errors = [line for line in text.splitlines() if line.startswith(("ERROR", "error"))]
-            bench.findings += [line[:300] for line in errors]
+            bench.part.findings += [line[:300] for line in errors]
     return False
 
 
 def finish(bench: Bench, root: Path, kinds: Counter[str]) -> bool:
     """Complete the clone's pipeline; whether it ends as the undisturbed one did."""
-    before = sum(bench.steps.values())
+    before = sum(bench.part.steps.values())
     done = run_through(bench, root)
     same = done and outputs_of(root) == bench.expected
     for kind, number in kinds.items():
-        bench.count(kind, "same", number if same else 0)
-        bench.count(kind, "silent", number if done and not same else 0)
+        bench.part.count(kind, "same", number if same else 0)
+        bench.part.count(kind, "silent", number if done and not same else 0)
     if not same:
-        bench.findings.append(f"after {dict(kinds)}: {wrong(root, bench.expected)[:3]}")
-        bench.findings += said(root).strip().splitlines()[-3:]
-    manual = sum(bench.steps.values()) - before
+        bench.part.findings.append(f"after {dict(kinds)}: {wrong(root, bench.expected)[:3]}")
+        bench.part.findings += said(root).strip().splitlines()[-3:]
+    manual = sum(bench.part.steps.values()) - before
     if manual:
-        bench.count(max(kinds, key=lambda kind: kinds[kind]), "manual", manual)
+        bench.part.count(max(kinds, key=lambda kind: kinds[kind]), "manual", manual)
     return same
 
 
@@ -154,10 +151,10 @@ def network(bench: Bench, root: Path) -> None:
     process = start(root, bench.index, "dvc", "repro", "download@toy")
     code = process.wait()
     bench.index.cut = False
-    bench.count(NETWORK, "faults")
+    bench.part.count(NETWORK, "faults")
     if code == 0 or "error: package" not in said(root):
-        bench.count(NETWORK, "silent")
-        bench.findings.append(said(root).strip()[-200:])
+        bench.part.count(NETWORK, "silent")
+        bench.part.findings.append(said(root).strip()[-200:])
 
 
 def chain(bench: Bench, root: Path, bar: Any) -> None:
@@ -171,21 +168,21 @@ def chain(bench: Bench, root: Path, bar: Any) -> None:
         kind, done = disturb(bench, root)
         if kind:
             kinds[kind] += 1
-            bench.count(kind, "faults")
+            bench.part.count(kind, "faults")
             bad = wrong(root, bench.expected)
-            bench.count(kind, "wrong", len(bad))
-            bench.findings += [f"{kind}: {name}" for name in bad]
-        bar.update(bench.faults - bar.n)
+            bench.part.count(kind, "wrong", len(bad))
+            bench.part.findings += [f"{kind}: {name}" for name in bad]
+        bar.update(bench.part.faults - bar.n)
     whole = finish(bench, root, kinds)
     for kind in STORED if whole else ():
         stored = damage(kind, root, bench.rng)
-        bench.count(kind, "faults")
+        bench.part.count(kind, "faults")
         if "cached" in kind:  # so that the cache is what the outputs come from
             shutil.rmtree(root / "artifacts", ignore_errors=True)
         whole = finish(bench, root, Counter({kind: 1}))
-        bar.update(bench.faults - bar.n)
+        bar.update(bench.part.faults - bar.n)
         if not whole:
-            bench.findings.append(f"{kind}: {stored}")
+            bench.part.findings.append(f"{kind}: {stored}")
             break
     shutil.rmtree(root, ignore_errors=True)
 
@@ -218,11 +215,13 @@ def main() -> None:
             bench.expected = outputs_of(calm)
 
             with tqdm(total=given.faults, desc="faults", disable=None) as bar:
-                while bench.faults < given.faults and time.monotonic() - begin < given.minutes * 60:
-                    chain(bench, folder / "disk" / f"clone{bench.faults}", bar)
-                    write_report(
-                        bench.counts, bench.steps, bench.findings, _facts(given.seed, begin, disk)
-                    )
+                while (
+                    bench.part.faults < given.faults
+                    and time.monotonic() - begin < given.minutes * 60
+                ):
+                    chain(bench, folder / "disk" / f"clone{bench.part.faults}", bar)
+                    bench.part.facts = _facts(given.seed, begin, disk)
+                    write_report(bench.part)
         finally:
             index.stop()
             disk.unmount()

@@ -76,6 +76,9 @@ class Disk:
             self.mounted = subprocess.run(command, capture_output=True).returncode == 0
         except OSError:
             self.mounted = False
+        self._own(folder)
+
+    def _own(self, folder: Path) -> None:
         self.folder, self._ballast = folder, folder / "ballast"
 
     def fill(self, spare: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from fishpal.metrics import metric
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.records.results import Predictions
 from fishpal.reporting.bootstrap import Bootstrap
 from fishpal.reporting.markdown import escape, plain, table

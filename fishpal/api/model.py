@@ -136,9 +136,13 @@ class Model:
         """
         name, revision = self.encoder.name, self.encoder.revision
         where = name if revision else str(Path(name).resolve())
-        best = self.training.best_update if self.training else 0
+        training = self.training or Training()
+        best, precision = training.best_update, training.precision
         with replacing(folder) as draft:
-            save(self.module, self.plan, draft, task=self.task, seed=self.seed, best=best)
+            save(
+                self.module, self.plan, draft,
+                task=self.task, seed=self.seed, best=best, precision=precision,
+            )  # fmt: skip
             Origin(where, revision, self.max_length).save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
 

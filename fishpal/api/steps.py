@@ -10,10 +10,10 @@ from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.methods import ByCriterion, Method, Race
+from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     FisherOptions,
     HeadOptions,
-    ModuleOptions,
     RateOptions,
     SelectOptions,
     TrainOptions,
@@ -76,7 +76,8 @@ def measure(
     def model(plan: Plan) -> Classifier:
         return start(encoder, task, plan, head=head, train_head=training.train_head).module
 
-    pilot = run_pilot(model, pilot_plans(table, grams, rates), tokens, training)
+    arms = pilot_plans(table, grams, rates, training.race.rates)
+    pilot = run_pilot(model, arms, tokens, training)
     return Measurement(table, grams, pilot, rates)
 
 

@@ -37,6 +37,10 @@ class TrainingError(FishpalError):
     """Training diverged: a loss is no longer a finite number."""
 
 
+class ProcessError(FishpalError):
+    """One of several processes that share some work has ended before the others."""
+
+
 class PlanError(FishpalError):
     """A plan, Fisher table or trained folder is malformed or belongs to something else."""
 

@@ -1,5 +1,6 @@
 """Progress bars: on a terminal and in a notebook, and none in logs."""
 
+import os
 import sys
 from typing import Any
 
@@ -13,9 +14,12 @@ def in_notebook() -> bool:
 
 
 class tqdm(bars.tqdm):  # type: ignore[misc]  # noqa: N801 - by the name that it goes by
-    """tqdm's bar, where `disable` None means: unless somebody looks at it."""
+    """tqdm's bar, where `disable` None means: unless somebody looks at it; of several processes
+    that torchrun started, the first one's."""
 
     def __init__(self, *given: Any, disable: bool | None = None, **named: Any) -> None:
         if disable is None and in_notebook():
             disable = False
+        if os.environ.get("RANK", "0") != "0":
+            disable = True
         super().__init__(*given, disable=disable, **named)

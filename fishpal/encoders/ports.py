@@ -113,12 +113,17 @@ def config_of(model: nn.Module) -> Any:
     return model.config
 
 
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """Its layers, from the bottom up; `EncoderError` as `ports_of`."""
+    return cast(nn.ModuleList, _submodule(model, spec_of(config_of(model)).layers))
+
+
 def ports_of(model: nn.Module) -> list[LayerPorts]:
     """Every layer's ports; `EncoderError` where a model is unsupported, or not as its type is."""
     spec = spec_of(config_of(model))
     paths = [path for _, path in spec.sites]
     ports = []
-    for index, layer in enumerate(cast(nn.ModuleList, _submodule(model, spec.layers))):
+    for index, layer in enumerate(layers_of(model)):
         sites, seen = {}, dict.fromkeys(paths, 0)
         for site, path in spec.sites:  # a fused one makes query, key, value in this order
             name, parts = f"{spec.layers}.{index}.{path}", paths.count(path)

@@ -8,6 +8,7 @@ from fishpal.common.errors import DataError
 from fishpal.evaluation.metric_classes import compute_metrics
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
+from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from fishpal.records.results import Predictions
@@ -21,6 +22,7 @@ def evaluate(
     batch_size: int = 64,
     *,
     progress: bool = False,
+    processes: Processes = ALONE,
 ) -> tuple[dict[str, dict[str, float]], Predictions]:
     """Numbers by split (`n`, `loss`, then the metrics in their order), and the predictions.
 
@@ -28,6 +30,7 @@ def evaluate(
         splits: name and examples of each, a regression's labels in their own unit; read one
             after the other.
         metrics: names of `fishpal.metrics.METRICS`.
+        processes: who share the batches; each returns all of it.
 
     Raises:
         DataError: logits that are not finite, or what a metric refuses.
@@ -38,7 +41,7 @@ def evaluate(
     for name, split in splits:
         labels = np.array([example.label for example in split])
         standard = [task.standardise(label) for label in labels.tolist()]
-        logits = predict(model, split, task, batch_size, progress=progress)
+        logits = predict(model, split, task, batch_size, progress=progress, processes=processes)
         if not np.isfinite(logits).all():
             raise DataError(f"logits of {name} are not finite; allowed: finite weights")
         predicted = decide(logits, task)

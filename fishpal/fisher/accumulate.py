@@ -1,23 +1,7 @@
-"""From per-example gradients to a candidate's row: the Fisher estimators (design §6).
-
-With f the logits, p = softmax(f), J_c = ∇f_c and e_y the one-hot label, for one example x:
-
-    ∇ log p(y|x) = Σ_c (e_y − p)_c J_c                        (1)
-    empirical diagonal  (∇ log p(y_observed|x))²              (2)
-    exact diagonal      Σ_k p_k (∇ log p(k|x))²               (3)
-    sampled diagonal    (∇ log p(k|x))²,  k ~ p(·|x)          (4)
-
-e_y − p sums to zero, so with Q (C, C − 1) an orthonormal basis of the vectors that do, (1) is
-Σ_k (Qᵀ(e_y − p))_k ∇(Qᵀf)_k: C − 1 backward passes give every class's gradient, not C.
-
-A regression has one logit and unit variance: log p(y|x) = −½ (y − f)², so Q = 1, (1) is (y − f) J,
-the exact diagonal is J², and a sample has y − f ~ N(0, 1). All sums are float64.
-"""
+"""From per-example gradients to a candidate's row; all sums are float64."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,51 +9,12 @@ from torch import Tensor
 from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.files import rounded
-from fishpal.common.kinds import Estimator
+from fishpal.fisher.estimators import Term
 from fishpal.fisher.gradients import Gradients
 from fishpal.modules import CandidateModule
 from fishpal.records.fisher_table import CandidateRow
-from fishpal.records.grams import contrasts
 
 ROWS_AT_ONCE = 32  # a batch of gradients: what the passes hold in memory anyway
-
-
-@dataclass(frozen=True)
-class Scores:
-    """∂ log p / ∂f of one batch, (B, C) each: at the observed and at the drawn labels."""
-
-    logits: Tensor
-    observed: Tensor
-    sampled: Tensor
-
-    @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, uniform: Tensor) -> Self:
-        """From logits (B, C), labels (B) and uniform numbers (B), one a drawn label."""
-        drawn = sampled_vector(logits, uniform, labels.is_floating_point())
-        return cls(logits, score_vector(logits, labels), drawn)
-
-    @property
-    def basis(self) -> Tensor:
-        """Q (C, K), in the type and on the device of the logits."""
-        return torch.from_numpy(contrasts(self.logits.shape[-1])).to(self.logits)
-
-
-def score_vector(logits: Tensor, labels: Tensor) -> Tensor:
-    """∂ log p(y|x) / ∂f, (B, C): e_y − p, or y − f for a regression."""
-    if labels.is_floating_point():
-        return labels.to(logits.dtype).unsqueeze(-1) - logits
-    one_hot = torch.nn.functional.one_hot(labels, logits.shape[-1])
-    return one_hot.to(logits.dtype) - logits.softmax(dim=-1)
-
-
-def sampled_vector(logits: Tensor, uniform: Tensor, regression: bool) -> Tensor:
-    """`score_vector` at a label drawn from the model by inverse transform of `uniform` (B)."""
-    if regression:
-        normal = torch.special.ndtri(uniform.double()).to(logits.dtype)
-        return normal.unsqueeze(-1)
-    cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
-    drawn = (uniform.unsqueeze(-1) > cumulative).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
-    return score_vector(logits, drawn)
 
 
 def combine(jacobian: Sequence[Tensor], vector: Tensor) -> Tensor:
@@ -112,10 +57,10 @@ class Accumulator:
         if kernel_shape is not None:
             self.rows = torch.zeros(*kernel_shape, sum(self.sizes.values()), dtype=dtype)
 
-    def add_square(self, name: str, gradient: Tensor, weight: Tensor | None = None) -> None:
-        """Add Σ_x w_x ‖g_x‖² for gradients (B, …) and weights (B), by default 1."""
+    def add_square(self, name: str, gradient: Tensor, weight: Tensor) -> None:
+        """Add Σ_x w_x ‖g_x‖² for gradients (B, …) and weights (B)."""
         norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64).square()
-        self.squares[name] += (norms if weight is None else norms * weight).sum()
+        self.squares[name] += (norms * weight).sum()
 
     def add_observed(self, name: str, gradient: Tensor, half: Tensor) -> None:
         """Add Σ_x g_x for gradients (B, …) at the observed labels of examples in `half` (B)."""
@@ -180,55 +125,29 @@ class Accumulator:
         return flat @ flat.T
 
 
-def accumulate_scores(
+def combined(jacobian: Sequence[Gradients], vectors: Sequence[Tensor]) -> Iterator[Gradients]:
+    """For each v (B, K) the gradients of Σ_k v_k (Qᵀf)_k, from those of the K contrasts."""
+    for vector in vectors:
+        yield [
+            {name: combine([gradients[name] for gradients in parts], vector) for name in parts[0]}
+            for parts in zip(*jacobian, strict=True)
+        ]
+
+
+def accumulate(
     accumulators: Sequence[Accumulator],
     passes: Iterator[Gradients],
-    estimator: Estimator,
+    terms: Sequence[Term],
     half: Tensor,
 ) -> None:
-    """Add one batch of ∇ log p: at the observed labels, then, for `sampled`, at the drawn ones."""
-    observed = next(passes)
-    for accumulator, tensors in zip(accumulators, observed, strict=True):
-        for name, gradient in tensors.items():
-            accumulator.add_observed(name, gradient, half)
-    squared = next(passes) if estimator == Estimator.SAMPLED else observed
-    for accumulator, tensors in zip(accumulators, squared, strict=True):
-        for name, gradient in tensors.items():
-            accumulator.add_square(name, gradient)
-
-
-def accumulate_jacobian(
-    accumulators: Sequence[Accumulator],
-    jacobian: Sequence[Gradients],
-    scores: Scores,
-    estimator: Estimator,
-    half: Tensor,
-) -> None:
-    """Add one batch, given every module's gradients (B, …) of each of the K contrasts."""
-    basis = scores.basis
-    observed_vector, sampled = scores.observed @ basis, scores.sampled @ basis
-    expectation = [(w, v @ basis) for w, v in _expectation(scores.logits)]
-    for position, accumulator in enumerate(accumulators):
-        for name in accumulator.sizes:
-            parts = [gradients[position][name] for gradients in jacobian]
-            observed = combine(parts, observed_vector)
-            accumulator.add_observed(name, observed, half)
-            if estimator == Estimator.EMPIRICAL:
-                accumulator.add_square(name, observed)
-            elif estimator == Estimator.SAMPLED:
-                accumulator.add_square(name, combine(parts, sampled))
-            else:
-                for weight, vector in expectation:
-                    accumulator.add_square(name, combine(parts, vector), weight)
-
-
-def _expectation(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Weights p_k (B) and score vectors e_k − p (B, C) of every class; (1, 1) for one logit."""
-    if logits.shape[-1] == 1:
-        return [(torch.ones_like(logits[:, 0]), torch.ones_like(logits))]
-    p = logits.softmax(dim=-1)
-    labels = torch.arange(logits.shape[-1], device=logits.device)
-    return [(p[:, k], score_vector(logits, labels[k].expand(len(p)))) for k in range(p.shape[-1])]
+    """Add one batch, given every module's gradients (B, …) of each term in turn."""
+    for number, ((_, weight), gradients) in enumerate(zip(terms, passes, strict=True)):
+        for accumulator, tensors in zip(accumulators, gradients, strict=True):
+            for name, gradient in tensors.items():
+                if number == 0:
+                    accumulator.add_observed(name, gradient, half)
+                if weight is not None:
+                    accumulator.add_square(name, gradient, weight)
 
 
 def project_head(features: Tensor, scores: Tensor, half: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
 
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -13,11 +14,16 @@ from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
 from fishpal.modules.attach import build_module
-from fishpal.params.options import SIZES, FisherOptions, ModuleOptions
+from fishpal.params.module_options import SIZES, ModuleOptions
+from fishpal.params.options import FisherOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.task import TokenisedTask
+
+# Bytes of all kernels, (n (C − 1))² × 4 a candidate: they stand in memory here and, once more as
+# float64, where the criterion reads them. 256 examples, 2 classes, 18 candidates: a 228th of it.
+MOST_KERNELS = 2**30
 
 
 def measure_fisher(
@@ -40,7 +46,9 @@ def measure_fisher(
         task: of its fit part `options.examples` are drawn (all, where it has fewer).
 
     Returns:
-        The table, and the kernels (empty but for logits and labels unless `options.gram`).
+        The table, and what criteria and rates need beyond it: kernels where `options.gram` asks
+        for them and they take at most `MOST_KERNELS`; else without, and without their C − 1
+        backward passes a batch for C classes.
 
     Raises:
         AttachError: where the encoder cannot take one of the kinds, or is in use.
@@ -54,6 +62,7 @@ def measure_fisher(
     model.train(options.dropout).requires_grad_(False)
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
+    options = _affordable(options, count, task.facts.outputs, facts.layers)
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, facts.hidden)
     measuring = Measuring(model, sample, options, logits, features)
     done = measuring.groups(_groups(model, modules, options), progress)
@@ -107,6 +116,17 @@ def _check_options(
     if options.mode == FisherMode.JOINT and modules.prefix.lengths is not None:
         allowed = "null where fisher.mode is joint: a layer has one prefix"
         raise ParamsError(f"modules.prefix.lengths is {modules.prefix.lengths}; allowed: {allowed}")
+
+
+def _affordable(options: FisherOptions, examples: int, outputs: int, layers: int) -> FisherOptions:
+    """The options, without kernels where those would take too much."""
+    size = examples * max(outputs - 1, 1)
+    taken = 4 * size**2 * layers * len(options.kinds)
+    if not options.gram or taken <= MOST_KERNELS:
+        return options
+    found = f"{examples} examples and {outputs} classes would take {taken / 2**30:.1f} GiB"
+    caution(f"fisher.gram: kernels of {found}, above 1: left out, and criterion kernel with them")
+    return replace(options, gram=False)
 
 
 def _groups(model: Classifier, sizes: ModuleOptions, options: FisherOptions) -> list[Candidates]:

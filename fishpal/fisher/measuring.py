@@ -1,24 +1,18 @@
 """The passes over a sample with groups of candidates attached, on one process or several."""
 
-import os
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fishpal.common.kinds import Estimator
 from fishpal.common.progress import tqdm
-from fishpal.fisher.accumulate import (
-    Accumulator,
-    Scores,
-    accumulate_jacobian,
-    accumulate_scores,
-    score_vector,
-)
+from fishpal.fisher.accumulate import Accumulator, accumulate, combined
+from fishpal.fisher.estimators import Scores, score_vector
 from fishpal.fisher.gradients import LogitGradients, logit_gradients
 from fishpal.fisher.sample import Sample
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Batch, Classifier
+from fishpal.models.processes import Processes
 from fishpal.modules import CandidateModule
 from fishpal.params.options import FisherOptions
 from fishpal.records.grams import contrasts
@@ -48,42 +42,42 @@ class Measuring:
     def groups(self, groups: list[Candidates], progress: bool) -> list[Accumulator]:
         """Every candidate's sums: one group after the other."""
         passes = 1 if self.options.gram else 2
+        processes = Processes.started(self.model.head.weight.device)
         steps, silent = passes * len(groups) * len(self.sample.batches), None if progress else True
         with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
             torch.manual_seed(self.options.seed)  # of dropout, where it is left on
-            return [each for candidates in groups for each in self._group(candidates, bar)]
+            found = [self._group(candidates, processes, bar) for candidates in groups]
+        return [each for group in found for each in group]
 
-    def _group(self, candidates: Candidates, bar: tqdm) -> list[Accumulator]:
+    def _group(self, candidates: Candidates, processes: Processes, bar: tqdm) -> list[Accumulator]:
         """Run all batches with these candidates attached."""
-        device, (examples, outputs) = self.model.head.weight.device, self.logits.shape
-        rank, world = _process(device)
+        examples, outputs = self.logits.shape
         shape = (examples, max(outputs - 1, 1)) if self.options.gram else None
         dtype = torch.promote_types(self.model.head.weight.dtype, torch.float32)
         accumulators = [Accumulator(module, examples, shape, dtype) for module in candidates]
         self.logits.zero_()
         self.features.zero_()
-        mine = self.sample.batches[rank::world]
+        mine = processes.share(self.sample.batches)
         self.model.attach(candidates)
         try:
             for index in mine:
                 self._batch(accumulators, index)
-                bar.update(world)
-            if world > 1:
-                self._sum_over_processes(accumulators)
+                bar.update(processes.count)
+            self._sum_over_processes(accumulators, processes)
             if not self.options.gram:  # the signs are known now: all gradients once more
                 signs = [accumulator.signs() for accumulator in accumulators]
                 for index in mine:
                     self._project(accumulators, signs, index)
-                    bar.update(world)
+                    bar.update(processes.count)
         finally:
             self.model.detach()
         if self.options.gram:
             scores = self.scores() @ torch.from_numpy(contrasts(outputs)).to(self.logits)
             for accumulator in accumulators:
                 accumulator.project_rows(scores, self.sample.half)
-        elif world > 1:
+        else:
             for accumulator in accumulators:
-                accumulator.projections = _sum(accumulator.projections.to(device)).cpu()
+                accumulator.projections = processes.sum(accumulator.projections)
         return accumulators
 
     def _pass(self, index: list[int]) -> tuple[LogitGradients, Scores]:
@@ -109,18 +103,16 @@ class Measuring:
         options, half = self.options, self.sample.half[index]
         found, scores = self._pass(index)
         half = half.to(found.logits.device)
-        if options.gram or options.estimator == Estimator.EXACT:
+        terms = scores.terms(options.estimator)
+        if options.gram:
             columns = [column.expand_as(found.logits) for column in scores.basis.T]
             jacobian = list(found.gradients(columns))
-            accumulate_jacobian(accumulators, jacobian, scores, options.estimator, half)
-            if options.gram:
-                for position, accumulator in enumerate(accumulators):
-                    accumulator.add_rows(torch.tensor(index), jacobian, position)
+            passes = combined(jacobian, [vector @ scores.basis for vector, _ in terms])
+            for position, accumulator in enumerate(accumulators):
+                accumulator.add_rows(torch.tensor(index), jacobian, position)
         else:
-            sampled = options.estimator == Estimator.SAMPLED
-            vectors = [scores.observed, scores.sampled] if sampled else [scores.observed]
-            passes = found.gradients(vectors)
-            accumulate_scores(accumulators, passes, options.estimator, half)
+            passes = found.gradients([vector for vector, _ in terms])
+        accumulate(accumulators, passes, terms, half)
 
     def _project(
         self, accumulators: list[Accumulator], signs: list[Tensor], index: list[int]
@@ -133,35 +125,13 @@ class Measuring:
                 half = self.sample.half[index]
                 accumulator.add_projections(torch.tensor(index), flat, half, own)
 
-    def _sum_over_processes(self, accumulators: list[Accumulator]) -> None:
+    def _sum_over_processes(self, accumulators: list[Accumulator], processes: Processes) -> None:
         """Replace every running sum by its sum over processes; what others measured is 0 here."""
-        device = self.model.head.weight.device
         for shared in (self.logits, self.features):
-            shared.copy_(_sum(shared.to(device)))
+            shared.copy_(processes.sum(shared))
         for accumulator in accumulators:
             for sums in (accumulator.squares, accumulator.sums):
                 for name in sums:
-                    sums[name] = _sum(sums[name])
+                    sums[name] = processes.sum(sums[name])
             if accumulator.rows is not None:
-                accumulator.rows = _sum(accumulator.rows.to(device)).cpu()
-
-
-def is_main_process() -> bool:
-    """True in the one process that should write files."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def _process(device: torch.device) -> tuple[int, int]:
-    """This process's rank and the number of processes, (0, 1) where none were launched."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0, 1
-    from accelerate import PartialState
-
-    state = PartialState(cpu=device.type == "cpu")
-    return state.process_index, state.num_processes
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    from accelerate.utils import reduce
-
-    return reduce(tensor, "sum")
+                accumulator.rows = processes.sum(accumulator.rows)

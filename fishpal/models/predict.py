@@ -12,6 +12,8 @@ from fishpal.common.progress import tqdm
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
+from fishpal.models.frozen import BATCH_SIZE, FrozenOutputs
+from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import TaskFacts
 
@@ -21,26 +23,41 @@ def predict(
     model: Classifier,
     examples: Sequence[Example],
     task: TaskFacts,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     *,
     progress: bool = False,
+    frozen: FrozenOutputs | None = None,
+    processes: Processes = ALONE,
 ) -> NDArray[np.float32]:
-    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device."""
+    """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device.
+
+    `frozen` are these examples' outputs of the model's frozen layers. The `processes` share the
+    batches, and each returns all logits.
+    """
     check_examples(examples, task, model.source.limits, "examples")
     model.eval()
     device = model.head.weight.device
-    logits = np.empty((len(examples), task.outputs), dtype=np.float32)
-    batches = by_length(examples, batch_size)
+    logits = np.zeros((len(examples), task.outputs), dtype=np.float32)
+    batches = processes.share(by_length(examples, batch_size))
     for index in tqdm(batches, desc="predict", disable=None if progress else True):
         batch = collate([examples[i] for i in index], task.pad_id)
         inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
-        logits[index] = model(**inputs).float().cpu().numpy()
-    return logits
+        found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
+        logits[index] = found.float().cpu().numpy()
+    return processes.sum(torch.from_numpy(logits)).numpy()
 
 
 def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> float:
     """Mean loss of `task_loss` over all examples; a regression's labels standardised."""
     return task_loss(torch.from_numpy(logits).double(), torch.tensor(labels)).item()
+
+
+def losses(
+    logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]
+) -> NDArray[np.float64]:
+    """`task_loss` of each example, (n)."""
+    rows = zip(torch.from_numpy(logits).double(), torch.tensor(labels), strict=True)
+    return np.array([task_loss(row[None], label[None]).item() for row, label in rows])
 
 
 def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:

@@ -21,9 +21,9 @@ from fishpal.encoders.encoder import Encoder
 from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
-from fishpal.records.facts import Pooling, TaskFacts
+from fishpal.records.facts import Pooling, Precision, TaskFacts
 from fishpal.records.plan import Plan
-from fishpal.records.record import JsonRecord
+from fishpal.records.record import JsonRecord, without_default
 from fishpal.records.results import Parameters
 
 VERSION, CARD, PLAN = 1, "card.json", "plan.json"
@@ -31,7 +31,11 @@ VERSION, CARD, PLAN = 1, "card.json", "plan.json"
 
 @dataclass(frozen=True)
 class TrainedCard(JsonRecord):
-    """What a trained folder belongs to; `encoder_sha256` is its frozen encoder's `sha256`."""
+    """What a trained folder belongs to.
+
+    `encoder_sha256` is its frozen encoder's `sha256`, `precision` that of training's passes, which
+    `auto` makes depend on the machine's kind; left out of the file where it is float32.
+    """
 
     version: int
     task: TaskFacts
@@ -40,21 +44,31 @@ class TrainedCard(JsonRecord):
     encoder_sha256: str
     best_update: int
     parameters: Parameters
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"task": self.task.to_json()}
+        return without_default(super().to_json(), "precision", "float32") | {
+            "task": self.task.to_json()
+        }
 
 
 def save(
-    model: Classifier, plan: Plan, folder: str | Path, *, task: TaskFacts, seed: int, best: int
+    model: Classifier,
+    plan: Plan,
+    folder: str | Path,
+    *,
+    task: TaskFacts,
+    seed: int,
+    best: int,
+    precision: Precision = "float32",
 ) -> None:
     """Write a trained folder, whole or not at all.
 
-    `best` is the update whose weights the model has.
+    `best` is the update whose weights the model has, `precision` that of its training.
 
     Raises:
         PlanError: where the model does not have the plan's modules, as after `merge_lora`.
@@ -62,7 +76,7 @@ def save(
     _check_modules(model, plan)
     source = model.source
     counts = model.parameter_counts(plan.full)
-    card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts)
+    card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts, precision)
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / PLAN)

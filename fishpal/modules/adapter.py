@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule, rows
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]]
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh}

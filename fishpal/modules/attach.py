@@ -16,7 +16,7 @@ from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.ports import LayerShape, ports_of
 from fishpal.modules import Adapter, Bias, CandidateModule, Ia3, Lora, Prefix
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 KINDS: dict[ModuleKind, Callable[..., CandidateModule]]
 KINDS = {each.kind: each for each in (Prefix, Adapter, Lora, Bias, Ia3)}

@@ -10,7 +10,7 @@ from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule, rows
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 
 class Bias(CandidateModule):

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.ports import LayerPorts, LayerShape, Projection
 from fishpal.modules.base import CandidateModule, rows
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 SCALED = (Site.KEY, Site.VALUE)
 

@@ -11,7 +11,7 @@ from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.ports import LayerPorts, LayerShape, Projection
 from fishpal.modules.base import CandidateModule
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 
 class Lora(CandidateModule):

@@ -8,7 +8,7 @@ from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.attention import PREFIXES
 from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 
 KEPT = ("key", "value")
 

@@ -9,15 +9,15 @@ from fishpal.common.errors import ParamsError, brief
 from fishpal.common.validate import Strict, decode
 from fishpal.params.catalog import Task
 from fishpal.params.methods import Method
+from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     EvaluateOptions,
     FisherOptions,
     HeadOptions,
-    ModuleOptions,
-    ReportOptions,
     SelectOptions,
     TrainOptions,
 )
+from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import Encoder, Grid, Tokenize, check_name
 from fishpal.params.yaml import parse_yaml
 

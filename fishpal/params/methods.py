@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import Rate, Seed, Size
+from fishpal.common.checks import Range, Rate, Seed, Size
 from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.common.validate import Strict
 
@@ -36,9 +36,14 @@ class Uniform(BaseMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class Race(BaseMethod):
-    """The kind that did best in the task's pilot, at every layer."""
+    """The kind and rate that did best in the task's pilot, at every layer.
+
+    `margin`, in units of the loss: the smallest of `train.race.smaller` that is shown, one-sided
+    at 95 % on the selection part, to lose less than that against it; else the best itself.
+    """
 
     rule: Literal["race"] = "race"
+    margin: Annotated[float, Range(lambda x: x >= 0, "0 or more, or null")] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

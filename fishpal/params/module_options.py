@@ -1,8 +1,8 @@
-"""The options of the candidate modules: section `modules` of params.yaml."""
+"""The candidates' options: sizes, and the shapes that go with them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from fishpal.common.checks import Positive, Share, Size, check, check_choice
 from fishpal.common.choices import Module
@@ -104,6 +104,23 @@ class ModuleOptions(Strict):
     lora: LoraOptions = field(default_factory=LoraOptions)
     gates: bool = False
 
+    def shrunk(self, kind: ModuleKind, share: float) -> Self:
+        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
+
+        LoRA's scale stays; so does a kind that comes in no sizes.
+        """
+        if kind == ModuleKind.LORA:
+            rank = max(1, int(share * self.lora.rank))
+            alpha = self.lora.alpha * (rank / self.lora.rank) ** (0.5 if self.lora.rslora else 1)
+            return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
+        if kind == ModuleKind.ADAPTER:
+            width = max(1, int(share * self.adapter.bottleneck))
+            return replace(self, adapter=replace(self.adapter, bottleneck=width))
+        if kind == ModuleKind.PREFIX:
+            length = max(1, int(share * self.prefix.length))
+            return replace(self, prefix=replace(self.prefix, length=length))
+        return self
+
     def sized(self, module: Module) -> "ModuleOptions":
         """With the size of one module for its kind, where it has one."""
         if module.size is None:
@@ -131,8 +148,7 @@ class ModuleOptions(Strict):
 
     def to_json(self) -> dict[str, Any]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
-        plain = asdict(ModuleOptions())
-        given = asdict(self)
+        given, plain = asdict(self), asdict(ModuleOptions())
         gates = {"gates": True} if given.pop("gates") else {}
         return gates | {
             kind: {k: v for k, v in own.items() if k not in LATER[kind] or v != plain[kind][k]}

@@ -21,19 +21,9 @@ from fishpal.common.checks import (
 )
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import Strict
-from fishpal.params.module_options import (
-    SIZES,
-    AdapterOptions,
-    LoraOptions,
-    ModuleOptions,
-    PrefixOptions,
-)
-
-__all__ = ["SIZES", "AdapterOptions", "LoraOptions", "ModuleOptions", "PrefixOptions"]  # found here
+from fishpal.params.race_options import RaceOptions
 
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
-MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
-RESAMPLES = Range(lambda n: 0 < n <= MAX_RESAMPLES, f"an integer from 1 to {MAX_RESAMPLES}")
 MODULES = f"an integer from 1 to {len(ModuleKind)}"
 Device = Literal["auto", "cpu", "cuda"]
 AutoRate = Annotated[
@@ -121,6 +111,10 @@ class TrainOptions(Strict):
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs).
+    `reuse_frozen` keeps the outputs of layers below the lowest module where that is exact: those
+    for the selection part always, for fit where the encoder draws no dropout. `processes` share
+    every batch.
     """
 
     learning_rate: RateOptions = field(default_factory=RateOptions)
@@ -128,6 +122,7 @@ class TrainOptions(Strict):
     max_updates: Count = 512
     epochs: Count | None = None
     pilot: bool = True
+    race: RaceOptions = field(default_factory=RaceOptions)
     batch_size: Count = 32
     weight_decay: Annotated[float, Range(lambda decay: decay >= 0, "0 or more")] = 0.01
     warmup: Share = 0.06
@@ -136,14 +131,19 @@ class TrainOptions(Strict):
     evaluations_per_epoch: Positive = 1
     patience: Count | None = None
     train_head: bool = True
+    encoder_dropout: bool = True
+    reuse_frozen: Literal["auto", "never"] = "auto"
     device: Device = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
+    processes: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         both = self.epochs is not None and self.updates != "auto"
         check(not both, "epochs", self.epochs, f"null where updates is {self.updates}")
+        allowed = f"one a row of a batch at most, batch_size {self.batch_size}"
+        check(self.processes <= self.batch_size, "processes", self.processes, allowed)
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,4 @@ class SelectOptions(Strict):
 class EvaluateOptions(Strict):
     batch_size: Count = 64
     device: Device = "auto"
-
-
-@dataclass(frozen=True)
-class ReportOptions(Strict):
-    """`resamples` and `confidence` of the bootstrap intervals."""
-
-    resamples: Annotated[int, RESAMPLES] = 2000
-    confidence: Annotated[float, Range(lambda share: 0 < share < 1, "between 0 and 1")] = 0.95
-    seed: Seed = 0
+    processes: Count = 1

@@ -15,6 +15,7 @@ from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 
 Pooling = Literal["mean", "cls", "last"]
+Precision = Literal["float32", "bfloat16", "float16"]
 """How hidden states become one vector a text: over all tokens, the first or the last one's."""
 
 

@@ -7,7 +7,7 @@ from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
 from fishpal.common.validate import Strict
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.record import JsonRecord
 

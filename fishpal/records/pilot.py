@@ -9,6 +9,7 @@ from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint
 
+CONFIDENCE = 0.95
 Source = Literal["updates", "epochs", "pilot"]
 
 
@@ -19,12 +20,22 @@ class Arm(Strict):
     Attributes:
         kind: the candidate's word (`common.choices`).
         diverged: its loss stopped being finite, at the update after its curve's last.
+        factor: of the kind's own rate.
+        share: of the kind's size; below 1 for what was trained after the race, as long as its
+            winner was.
+        kept: parameters that the modules keep.
+        behind: upper end of the one-sided interval (`CONFIDENCE`) of how much more loss it has on
+            the selection part than the winner, both at their best; of smaller arms alone.
     """
 
     kind: str
     rate: Positive
     curve: tuple[CurvePoint, ...]
     diverged: bool = False
+    factor: Positive = 1.0
+    share: Positive = 1.0
+    kept: int = 0
+    behind: float | None = None
 
     @property
     def best(self) -> float:
@@ -53,9 +64,24 @@ class Pilot(JsonRecord):
     constant_loss: float
     arms: tuple[Arm, ...] = ()
 
-    def best_kind(self) -> str:
+    def winner(self) -> Arm:
         """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
         if not self.arms:
             what = "rule race: the pilot had no arms; allowed: train.pilot true"
             raise PlanError(what)
-        return min(self.arms, key=lambda arm: arm.best).kind
+        return min((arm for arm in self.arms if arm.share == 1), key=lambda arm: arm.best)
+
+    def smallest(self, margin: float) -> Arm:
+        """The smallest arm that loses at most `margin` against the winner, or the winner.
+
+        Raises:
+            PlanError: where the pilot trained no smaller arm.
+        """
+        winner = self.winner()
+        smaller = [arm for arm in self.arms if arm.share < 1]
+        if not smaller:
+            what = "rule race: margin is set, and the pilot trained no smaller arm"
+            allowed = "shares in train.race.smaller, and a train.max_updates that affords them"
+            raise PlanError(f"{what}; allowed: {allowed}")
+        fit = [arm for arm in smaller if arm.behind is not None and arm.behind <= margin]
+        return min(fit, key=lambda arm: arm.share, default=winner)

@@ -1,6 +1,6 @@
 """The plan: which module each layer gets, with everything that training needs of it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,7 +11,8 @@ from fishpal.common.choices import Choice, Module, choice_of, modules_of
 from fishpal.common.errors import FishpalError, PlanError, brief
 from fishpal.common.kinds import ModuleKind
 from fishpal.common.validate import Strict, decode
-from fishpal.params.options import LearningRates, ModuleOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates
 from fishpal.records.facts import EncoderFacts
 from fishpal.records.record import JsonRecord
 
@@ -125,6 +126,16 @@ class Plan(JsonRecord):
         object.__setattr__(self, "layers", tuple(layers))
         plain = all(word is None or word in list(ModuleKind) for word in layers)
         object.__setattr__(self, "version", FIRST if plain else VERSION)
+
+    def shrunk(self, share: float) -> Self:
+        """The plan with every kind at a share of its configured size (`ModuleOptions.shrunk`).
+
+        Modules with a size of their own stay.
+        """
+        modules = self.modules
+        for kind in self.kinds:
+            modules = modules.shrunk(kind, share)
+        return replace(self, modules=modules)
 
     @property
     def kinds(self) -> tuple[ModuleKind, ...]:

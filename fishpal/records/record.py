@@ -8,6 +8,11 @@ from fishpal.common.files import read_json, write_json
 from fishpal.common.validate import Strict, decode
 
 
+def without_default(data: dict[str, Any], key: str, default: object) -> dict[str, Any]:
+    """JSON without a key that came later, where it has its default, as in older files."""
+    return {name: value for name, value in data.items() if name != key or value != default}
+
+
 class JsonRecord(Strict):
     """A dataclass whose fields are the keys of its file."""
 

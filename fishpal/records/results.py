@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from fishpal.common.errors import PlanError, brief
 from fishpal.common.files import reading, replacing, write_csv
 from fishpal.common.validate import Strict
-from fishpal.records.record import JsonRecord
+from fishpal.records.facts import Precision
+from fishpal.records.record import JsonRecord, without_default
 
 Values = NDArray[Any]
 PREDICTION_COLUMNS = ("row", "label", "prediction", "split")
@@ -32,17 +33,23 @@ class Parameters(Strict):
 
 @dataclass(frozen=True)
 class CellMetrics(JsonRecord):
-    """`artifacts/evaluated/<cell>/metrics.json`: numbers by split, `n` and `loss` among them."""
+    """`artifacts/evaluated/<cell>/metrics.json`: numbers by split, `n` and `loss` among them;
+    `precision` of training, left out where it is float32."""
 
     splits: dict[str, dict[str, float]]
     parameters: Parameters
+    precision: Precision = "float32"
+
+    def to_json(self) -> dict[str, Any]:
+        return without_default(super().to_json(), "precision", "float32")
 
 
 @dataclass(frozen=True)
 class Seconds(JsonRecord):
-    """`artifacts/seconds/…`: wall clock of a stage."""
+    """`artifacts/seconds/…`: wall clock of a stage, and of a training the machine's kind."""
 
     seconds: float
+    device: str | None = None
 
 
 @dataclass(frozen=True)

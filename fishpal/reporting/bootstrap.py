@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fishpal.common.errors import DataError
 from fishpal.metrics import Metric, accuracy, check_classes
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 
 Values = NDArray[Any]
 BLOCK_VALUES = 4_000_000  # indices held at once: about 32 MB, whatever the number of resamples

@@ -91,6 +91,12 @@ def _ended_early(results: TaskResults) -> Iterator[str]:
     return _methods(results, ends)
 
 
+def _unlike_devices(results: TaskResults) -> Iterator[str]:
+    if len(results.devices) > 1:
+        for device, cells in results.devices.items():
+            yield f"{count(cells, 'cell')} on {escape(device)}"
+
+
 def _methods(results: TaskResults, cells: Mapping[str, int]) -> Iterator[str]:
     """The methods with such cells, and how many of its seeds where not all."""
     seeds = len(results.methods[0].cells)
@@ -112,4 +118,5 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
+    "Trained on machines of several kinds, which results depend on, too": _unlike_devices,
 }

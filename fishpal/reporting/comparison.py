@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from fishpal.metrics import metric
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.reporting.bootstrap import Bootstrap, Difference, Score
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import code, escape
@@ -30,6 +30,7 @@ class Comparison:
         ties: the other trained methods that no difference to the best is shown for.
         baseline: the best uniform method that was trained; None for the reason in `nothing`.
         differences: every other method's score minus the baseline's.
+        head: the method that trains the head alone, where the grid has it.
     """
 
     split: str
@@ -43,6 +44,16 @@ class Comparison:
     baseline: str | None
     nothing: str
     differences: dict[str, Difference]
+    head: str | None
+
+    @property
+    def greyed(self) -> str:
+        """Why the comparison says nothing of the methods; empty where it does."""
+        if not self.learnt:
+            return self.nothing
+        if self.head and len(self.scores) > 1 and not self.above_head:
+            return f"no method is shown to be above {code(self.head)}, which has no modules"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,7 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
         baseline=baseline,
         nothing=nothing,
         differences=_minus(scores, baseline),
+        head=head,
     )
 
 

@@ -4,6 +4,7 @@ Every file is opened by the path of its cell, never by listing a folder: cells t
 wider grid left behind are not seen. A file that is missing or malformed raises `PlanError`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One task × method × seed; `seconds` are of training."""
+    """One task × method × seed; `seconds` and `device`, where that was noted, are of training."""
 
     seed: int
     metrics: CellMetrics
     predictions: Predictions
     curve: Curve
     seconds: float
+    device: str | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ class TaskResults:
         return self.task.metrics[0]
 
     @property
+    def devices(self) -> dict[str, int]:
+        """Kind of machine → how many cells were trained on such a one."""
+        cells = [cell for method in self.methods for cell in method.cells]
+        return dict(Counter(cell.device or "an unknown one" for cell in cells))
+
+    @property
     def classes(self) -> int:
         """The number of classes; 1 for a regression."""
         return 1 if self.task.labels is None else len(self.task.labels)
@@ -150,12 +158,14 @@ def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> Me
 
 def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:
     cell = task, method, seed
+    training = Seconds.load(paths.seconds("train", *cell))
     return Cell(
         seed=seed,
         metrics=CellMetrics.load(paths.metrics(*cell)),
         predictions=Predictions.load(paths.predictions(*cell)),
         curve=Curve.load(paths.curve(*cell)),
-        seconds=Seconds.load(paths.seconds("train", *cell)).seconds,
+        seconds=training.seconds,
+        device=training.device,
     )
 
 

@@ -82,6 +82,7 @@ def _task(report: TaskReport) -> dict[str, Any]:
             {
                 "title": as_html(f"{results.metric} on {escape(each.split)}"),
                 "baseline": as_html(baseline_line(each)),
+                "greyed": bool(each.greyed),
                 "table": html_table(comparison_table(report, each)),
                 "chart": _chart(report, each),
             }

@@ -2,7 +2,7 @@
 
 from fishpal.params.catalog import Source
 from fishpal.params.load import Params
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import EncoderSource
 from fishpal.reporting.comparison import Comparison, TaskReport
 from fishpal.reporting.grid import TaskResults
@@ -22,12 +22,14 @@ def introduction(params: Params, results: TaskResults) -> str:
         f" layers, {facts.hidden} wide, {compact(facts.parameters)} parameters,"
         f" {params.encoder.pooling} pooling."
     )
+    known = any(cell.device for method in results.methods for cell in method.cells)
+    trained = f" Trained on {', '.join(map(escape, results.devices))}." if known else ""
     return (
         f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
         f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"
         f" {count(cells, 'cell')}. {encoder} Every method gets the same examples, head, seeds and"
         " schedule; checkpoints are picked on the selection part of train, and the splits"
-        " reported here are used for nothing else."
+        f" reported here are used for nothing else.{trained}"
     )
 
 
@@ -45,17 +47,27 @@ def data_line(results: TaskResults) -> str:
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if number:
         dropped.append(f"{number:,} (of fit, since they stand in selection)")
+    cells = [cell for method in results.methods for cell in method.cells]
+    precisions = sorted({cell.metrics.precision for cell in cells})
+    trained = "" if precisions == ["float32"] else f" Trained in {' and '.join(precisions)}."
     return (
         f"Source: {describe_source(task.source)}. Text {text}, label {escape(task.columns.label)}:"
         f" {'classes ' + ', '.join(labels) if labels else 'a regression'}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
+        f"{trained}"
     )
 
 
 def baseline_line(comparison: Comparison) -> str:
+    """What the others are compared with, and whether the comparison says anything."""
     if comparison.baseline is None:
         return f"The comparison compares nothing: {comparison.nothing}."
-    return f"The best single-kind baseline is {code(comparison.baseline)}."
+    text = f"The best single-kind baseline is {code(comparison.baseline)}."
+    if not comparison.greyed:
+        return text
+    return (
+        f"{text} Greyed, since these differences say nothing of the methods: {comparison.greyed}."
+    )
 
 
 def task_verdicts(report: TaskReport) -> list[str]:

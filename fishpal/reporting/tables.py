@@ -33,13 +33,16 @@ def _untrained(method: MethodResults) -> str:
 
 
 def _difference(report: TaskReport, comparison: Comparison, method: str) -> str:
-    """With its interval, in bold where it excludes zero; "—" where nothing is compared."""
+    """With its interval, in bold where it excludes zero, in italics where the comparison says
+    nothing; "—" where nothing is compared."""
     found, baseline = comparison.differences.get(method), comparison.baseline
     if found is None or baseline is None:
         return "—"
     if report.equal.get(method) == baseline:
         return f"its plan equals {code(baseline)}"
     text = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    if comparison.greyed:
+        return f"*{text}*"
     return f"**{text}**" if found.excludes_zero else f"{text}, no difference shown"
 
 

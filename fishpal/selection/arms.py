@@ -1,5 +1,7 @@
 """The arms of the pilot (`fishpal.training.pilot`)."""
 
+from collections.abc import Sequence
+
 from fishpal.params.options import RateOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
@@ -7,9 +9,16 @@ from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import REFERENCE, resolve_rates
 
 
-def pilot_plans(table: FisherTable, grams: Grams, rates: RateOptions) -> list[Plan]:
-    """The arms of the pilot: each candidate at every layer, at its rate of a short training."""
+def pilot_plans(
+    table: FisherTable, grams: Grams, rates: RateOptions, factors: Sequence[float] = (1.0,)
+) -> list[Plan]:
+    """Each candidate at every layer, at multiples of its rate of a short training.
+
+    Its own rate comes first of its arms; no rate is above `MAX_RATE`.
+    """
     resolved = resolve_rates(rates, table, grams, REFERENCE)
+    first = sorted(factors, key=lambda factor: factor != 1)
+    raced = [(m, resolved.times(str(m), f)) for m in table.candidates for f in first]
     return [
         Plan(
             task=table.task,
@@ -18,8 +27,8 @@ def pilot_plans(table: FisherTable, grams: Grams, rates: RateOptions) -> list[Pl
             layers=(str(module),) * table.encoder.layers,
             reason=Reason("uniform"),
             modules=table.modules.chosen(),
-            learning_rate=resolved.rates,
-            rates=resolved.sized,
+            learning_rate=found.rates,
+            rates=found.sized,
         )
-        for module in table.candidates
+        for module, found in raced
     ]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fishpal.common.choices import Choices, names_of
-from fishpal.common.errors import PlanError, one_of
+from fishpal.common.errors import PlanError
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.methods import (
     ByCriterion,
@@ -18,22 +18,18 @@ from fishpal.params.methods import (
     Uniform,
     Unipelt,
 )
+from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
-from fishpal.records.pilot import Pilot
+from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import HEAD, Rates, resolve_rates
 from fishpal.selection.scored import by_criterion, candidate_of, space_of, unless_noise
 from fishpal.selection.search import Space
+from fishpal.selection.thesis import thesis_kinds
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
-# The thesis's hard-coded plans, for encoders of 12 layers (design §8).
-THESIS_PLANS: dict[str, tuple[ModuleKind, ...]] = {
-    "sst2": (P,) * 5 + (A,) * 5 + (L,) * 2,
-    "mrpc": (P, A, L, L) + (A,) * 6 + (L,) * 2,
-    "mnli": (P, A, L, L) + (A,) * 6 + (L,) * 2,
-}
 TOGETHER = {"mam": (P, A), "unipelt": (P, A, L)}
 RANDOM_DRAWS = 10_000  # a random plan is redrawn this often until it is within the budget
 
@@ -64,17 +60,17 @@ def select_plan(
     resolved = resolve_rates(rates, table, grams, pilot.updates)
     space = space_of(table, options)
     choices, reason = _choose(method, table, grams, options, resolved, pilot, space)
-    full = isinstance(method, Full)
+    full, modules = isinstance(method, Full), _options(method, table)
     kept = table.encoder.parameters if full else space.cost(choices)
-    modules = table.modules.chosen()
-    match method:
-        case Mam():
-            modules = replace(modules, adapter=replace(modules.adapter, placement="parallel"))
-        case Unipelt() if not modules.gates:
-            modules = replace(modules, gates=True)
-            kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
+    if modules.gates and not table.modules.gates:
+        kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
     used = {HEAD} | {word for _, word in names_of(choices)}
     why = {word: reason for word, reason in resolved.reasons.items() if word in used}
+    if isinstance(method, Race):
+        arm = _arm(method, pilot)
+        kept, resolved = arm.kept or kept, resolved.times(arm.kind, arm.factor)
+        if arm.kind in table.kinds:  # words with a size of their own have no other
+            modules = modules.shrunk(ModuleKind(arm.kind), arm.share)
     return Plan(
         task=table.task,
         method=name,
@@ -88,6 +84,17 @@ def select_plan(
         updates=pilot.updates,
         rates=resolved.sized,
     )
+
+
+def _options(method: Method, table: FisherTable) -> ModuleOptions:
+    """The table's modules', as the rule changes them."""
+    modules = table.modules.chosen()
+    match method:
+        case Mam():
+            return replace(modules, adapter=replace(modules.adapter, placement="parallel"))
+        case Unipelt():
+            return replace(modules, gates=True)
+    return modules
 
 
 def _choose(
@@ -107,17 +114,31 @@ def _choose(
             choices, reason = by_criterion(table, grams, options, rates, space)
             return unless_noise(choices, reason, grams, table, options.fallback)
         case Race():
-            return (pilot.best_kind(),) * everywhere, reason
+            arm = _arm(method, pilot)
+            return (arm.kind,) * everywhere, replace(reason, note=_said_of(arm))
         case Uniform():
             return (candidate_of(table, method.kind, method.size),) * everywhere, reason
         case Random():
             return _random(space, method.seed or 0), replace(reason, budget=space.limit)
         case Thesis():
-            return _thesis(table, method.plan or table.task), reason
+            kinds = thesis_kinds(method.plan or table.task, everywhere)
+            return tuple(candidate_of(table, kind) for kind in kinds), reason
         case Mam() | Unipelt():
             together = [candidate_of(table, kind) for kind in TOGETHER[method.rule]]
             return ("+".join(together),) * everywhere, reason
     return (None,) * everywhere, reason
+
+
+def _arm(method: Race, pilot: Pilot) -> Arm:
+    """Of the pilot, as the rule says."""
+    return pilot.winner() if method.margin is None else pilot.smallest(method.margin)
+
+
+def _said_of(arm: Arm) -> str | None:
+    """In which way the arm is not its kind's usual one; None: in none."""
+    at_rate = [] if arm.factor == 1 else [f"{arm.factor:g} times its own rate"]
+    at_size = [] if arm.share == 1 else [f"{arm.share:g} of its size"]
+    return f"{arm.kind} at {' and '.join(at_rate + at_size)}" if at_rate + at_size else None
 
 
 def _random(space: Space, seed: int) -> Choices:
@@ -131,14 +152,3 @@ def _random(space: Space, seed: int) -> Choices:
         f"method random: none of {RANDOM_DRAWS} plans keeps at most {space.limit} parameters;"
         " allowed: a larger select.budget, or select.allow_none: true"
     )
-
-
-def _thesis(table: FisherTable, name: str) -> Choices:
-    if name not in THESIS_PLANS:
-        raise PlanError(one_of("method thesis: plan", name, THESIS_PLANS))
-    kinds = THESIS_PLANS[name]
-    if table.encoder.layers != len(kinds):
-        allowed = f"its plans are for encoders of {len(kinds)}"
-        found = f"the encoder has {table.encoder.layers} layers"
-        raise PlanError(f"method thesis: {found}; allowed: {allowed}")
-    return tuple(candidate_of(table, kind) for kind in kinds)

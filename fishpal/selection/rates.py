@@ -15,11 +15,14 @@ It falls with the number of updates where the module is a product of two matrice
 together. How the numbers were found, and how they do where they were not: reports/rates.md.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fishpal.common.checks import MAX_RATE
+from fishpal.common.choices import Module
 from fishpal.common.errors import PlanError
 from fishpal.common.files import rounded
 from fishpal.common.kinds import ModuleKind
@@ -63,6 +66,15 @@ class Rates:
     rates: LearningRates
     sized: dict[str, float]
     reasons: dict[str, RateReason]
+
+    def times(self, word: str, factor: float) -> Self:
+        """With a multiple of one candidate's rate, `MAX_RATE` at most."""
+        kind = Module.parse(word).kind
+        own = self.sized.get(word, getattr(self.rates, kind))
+        found = rounded(min(MAX_RATE, factor * own))
+        if word == kind:
+            return replace(self, rates=replace(self.rates, **{kind: found}))
+        return replace(self, sized=self.sized | {word: found})
 
 
 def resolve_rates(

@@ -73,7 +73,7 @@ def by_criterion(
 def _kernel_scorer(table: FisherTable, grams: Grams | None, per_layer: int) -> KernelScorer:
     if grams is None or set(grams.kernels) != {row.key for row in table.rows}:
         what = "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
-        allowed = "fisher.gram true, or another criterion"
+        allowed = "fisher.gram true and fewer examples or classes, or another criterion"
         raise PlanError(f"{what} {table.task} has none; allowed: {allowed}")
     return KernelScorer(grams, table.encoder.layers, per_layer)
 

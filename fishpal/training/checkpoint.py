@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fishpal.common.files import replacing
+from fishpal.params.options import TrainOptions
+from fishpal.records.plan import Plan
 
 LIBRARY = Path(__file__).parent.parent
 SECONDS = 60.0  # between two checkpoints: what a kill costs at most, plus one evaluation
+
+
+# Of the options: what reaches a training through its plan, and the number of processes as it is.
+IN_PLAN = ("learning_rate", "updates", "max_updates", "epochs", "pilot", "race", "processes")
+
+
+def decisive(plan: Plan, options: TrainOptions) -> list[object]:
+    """What plan and options say that decides a training's result, as JSON values."""
+    found = {key: value for key, value in asdict(options).items() if key not in IN_PLAN}
+    return [plan.trained_by(), found]
 
 
 def training_key(parts: object, files: Sequence[Path]) -> str:

@@ -2,14 +2,15 @@
 
 Arms (one kind at every layer, each at its rate) train side by side at a constant rate, so that no
 planned length shapes their losses, with looks at the selection part at two points a doubling of
-the updates. Once an arm has learnt, the worst one is dropped at every look (successive halving,
-Jamieson & Talwalkar 2016, one at a time); the last one goes on until its loss is flat.
+the updates. Of a kind that races at several rates one stays from the second look on. Once an arm
+has learnt, the worst one is dropped at every look (successive halving, Jamieson & Talwalkar 2016,
+one at a time); the last one goes on until its loss is flat. Then smaller versions of the winner
+train as long as it took to its best loss, and are compared with it example by example.
 
 Trainings are then twice as long as the last arm took to its best loss, at most as long as the
 pilot: a rate that falls linearly to zero moves as far in them as a constant one in half of them.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,13 +18,12 @@ import numpy as np
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.progress import tqdm
-from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
-from fishpal.records.examples import lengths
-from fishpal.records.pilot import Arm, Pilot, Source
+from fishpal.records.pilot import Pilot, Source
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
+from fishpal.training.arm import TrainedArm
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import fixed_updates, start_accelerator
 
@@ -64,15 +64,26 @@ def run_pilot(
     longest = fixed or options.max_updates
     constant = replace(options, schedule="constant")
     accelerator = start_accelerator(options, seed)
-    arms = []
-    for plan in plans:
+
+    def enter(plan: Plan, share: float = 1.0) -> TrainedArm:
         model = start(plan).to(accelerator.device)
         run = TrainingRun(model, plan, task, constant, accelerator, FIRST_DROP)
-        arms.append(_Arm(run, plan, task, options.batch_size, seed))
-    silent = None if progress else True
-    with tqdm(total=COST * longest, desc="pilot", disable=silent) as bar:
-        found = _Race(arms, floor, longest).run(bar)
-    records = tuple(arm.record() for arm in arms)
+        return TrainedArm(run, plan, task, options.batch_size, seed, share)
+
+    arms = [enter(plan) for plan in plans]
+    race = _Race(arms, floor, longest)
+    with tqdm(total=COST * longest, desc="pilot", disable=None if progress else True) as bar:
+        found = race.run(bar)
+        winner = min((arm for arm in arms if not arm.diverged), key=lambda arm: arm.best)
+        for share in sorted(options.race.smaller, reverse=True):
+            plan = winner.plan.shrunk(share)
+            if plan.modules == winner.plan.modules or not race.affords(winner.best_update):
+                continue
+            arms.append(enter(plan, share))
+            arms[-1].follow(winner, bar)
+            race.spent += winner.best_update
+    first = {arm.kind: arm.rate for arm in reversed(arms)}
+    records = tuple(arm.record(first[arm.kind]) for arm in arms)
     return Pilot(fixed or found, source if fixed else "pilot", floor, records)
 
 
@@ -86,48 +97,11 @@ def constant_loss(task: TokenisedTask) -> float:
     return float(-np.log((counts + 1) / (counts + 1).sum())[labels].mean())
 
 
-class _Arm:
-    """One model under training."""
-
-    def __init__(
-        self, run: TrainingRun, plan: Plan, task: TokenisedTask, batch_size: int, seed: int
-    ) -> None:
-        self.run, self.plan, self.fit, self.diverged = run, plan, task.fit, False
-        self.per_epoch = math.ceil(len(task.fit) / batch_size)
-        rng = np.random.default_rng(seed)
-        self.batches = endless_batches(lengths(task.fit), batch_size, rng)
-        run.evaluate(0, 0.0)
-
-    @property
-    def best(self) -> float:
-        return self.run.result.best_loss
-
-    def best_until(self, update: int) -> float:
-        """Lowest selection loss of the looks up to `update`."""
-        curve = self.run.result.curve
-        return min(point.selection_loss for point in curve if point.update <= update)
-
-    def advance(self, before: int, until: int, bar: tqdm) -> None:
-        """Train on, and look."""
-        try:
-            for _, batch in zip(range(until - before), self.batches, strict=False):
-                self.run.step([self.fit[i] for i in batch])
-                bar.update()
-            self.run.evaluate(until, until / self.per_epoch)
-        except TrainingError:
-            self.diverged = True
-
-    def record(self) -> Arm:
-        word = self.plan.layers[0] or ""
-        rate = self.plan.rate(self.plan.kinds[0], 0)
-        return Arm(word, rate, tuple(self.run.result.curve), self.diverged)
-
-
 @dataclass
 class _Race:
     """The arms still in it; `floor` is the constant answer's loss."""
 
-    alive: list[_Arm]
+    alive: list[TrainedArm]
     floor: float
     longest: int
     spent: int = 0
@@ -146,6 +120,8 @@ class _Race:
                 what = f"every arm of the pilot diverged by update {update}"
                 raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
             done = update
+            if update >= FIRST_LOOK:
+                self._settle_rates()
             if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
                 if len(self.alive) == 1 and self._flat(update):
                     break
@@ -157,6 +133,18 @@ class _Race:
         """The arms can go on so far, and one of them to the end; the last one always can."""
         ahead = len(self.alive) * (update - done) + self.longest - update
         return len(self.alive) == 1 or self.spent + ahead <= COST * self.longest
+
+    def affords(self, updates: int) -> bool:
+        """Whether so many more are within the cost."""
+        return self.spent + updates <= COST * self.longest
+
+    def _settle_rates(self) -> None:
+        """One arm of each kind stays: the best, the first of equals."""
+        best: dict[str, TrainedArm] = {}
+        for arm in self.alive:
+            if arm.kind not in best or arm.best < best[arm.kind].best:
+                best[arm.kind] = arm
+        self.alive = [arm for arm in self.alive if best[arm.kind] is arm]
 
     def _has_learnt(self) -> bool:
         return min(arm.best for arm in self.alive) < (1 - LEARNT) * self.floor

@@ -1,6 +1,7 @@
 """The moving parts of one training: updates, looks at the selection part, and its whole state."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,23 +14,30 @@ from fishpal.common.errors import TrainingError
 from fishpal.common.validate import Strict, decode
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier, task_loss
+from fishpal.models.frozen import FrozenOutputs, draws_numbers, frozen_layers, frozen_outputs
+from fishpal.models.precision import Passes
 from fishpal.models.predict import mean_loss, predict
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import Example
+from fishpal.records.facts import Precision
 from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
+ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""accelerate's names of precisions."""
 
 
 @dataclass
 class Training:
-    """What happened: the curve, and the update whose weights were kept."""
+    """What happened: the curve, the update whose weights were kept, and in which precision."""
 
     curve: list[CurvePoint] = field(default_factory=list)
     best_update: int = 0
     best_loss: float = math.inf
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -85,38 +93,71 @@ class TrainingRun:
         total: int,
     ) -> None:
         self.model, self.selection, self.task = model, task.selection, task.facts
-        self.max_grad_norm, self.accelerator = options.max_grad_norm, accelerator
+        self.options, self.accelerator = options, accelerator
+        self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
         warmup = math.ceil(options.warmup * total)
         self.schedule = get_scheduler(name, optimizer, warmup, total)
         self.optimizer = accelerator.prepare(optimizer)
-        self.result = Training()
+        precision = ACCELERATE[accelerator.mixed_precision]
+        self.passes = Passes(model, precision)
+        self.result = Training(precision=precision)
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
+        self.kept_fit: FrozenOutputs | None = None
+        self.kept_selection: FrozenOutputs | None = None
+        if options.reuse_frozen == "auto":
+            self._keep_frozen(task, total * options.batch_size > len(task.fit))
 
-    def step(self, examples: list[Example]) -> None:
-        """One update."""
+    def _keep_frozen(self, task: TokenisedTask, repeats: bool) -> None:
+        """Compute the frozen layers' outputs; of fit, where exact and used more than once."""
+        model, pad_id = self.model, self.task.pad_id
+        if frozen_layers(model) == 0:
+            return
+        with self.passes():
+            self.kept_selection = frozen_outputs(model, self.selection, pad_id, "selection")
+            drawn = self.options.encoder_dropout and draws_numbers(model, task.fit[0], pad_id)
+            if repeats and not drawn:
+                self.kept_fit = frozen_outputs(model, task.fit, pad_id, "fit")
+
+    def step(
+        self, examples: list[Example], rows: Sequence[int] = (), drawn: tuple[int, ...] = ()
+    ) -> None:
+        """One update on a batch, which all processes have in common.
+
+        Args:
+            rows: of the fit part, where its outputs are kept.
+            drawn: what dropout depends on, beside the process, where there are several.
+        """
         self.model.train()
-        batch = collate(examples, self.task.pad_id)
+        self.model.encoder.train(self.options.encoder_dropout)
+        self.processes.seed(*drawn)
+        mine = self.processes.share(examples)
+        # A process without a share takes an example for nothing, so that all have gradients.
+        batch = collate(mine or examples[:1], self.task.pad_id)
         batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        labels = batch.pop("labels")
-        with self.accelerator.autocast():
-            loss = task_loss(self.model(**batch), labels)
+        labels, kept = batch.pop("labels"), self.kept_fit if rows else None
+        with self.passes():
+            own = self.processes.share(list(rows)) or list(rows[:1])
+            logits = self.model(**batch) if kept is None else kept.logits(batch, own)
+            loss = task_loss(logits, labels) * (len(mine) / len(examples))
         self.accelerator.backward(loss)
         trained = [parameter for _, parameter in self._trained()]
-        self.accelerator.clip_grad_norm_(trained, self.max_grad_norm)
+        loss = self.processes.sum_gradients(trained, loss.detach())
+        self.accelerator.clip_grad_norm_(trained, self.options.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self.losses.append(loss.detach())
+        self.losses.append(loss)
 
     def evaluate(self, update: int, epoch: float) -> None:
         """Add a point to the curve, and keep the weights where they are the best so far."""
         fit_loss = torch.stack(self.losses).mean().item() if self.losses else None
         self.losses.clear()
-        with self.accelerator.autocast():
-            logits = predict(self.model, self.selection, self.task)
+        kept, shared = self.kept_selection, self.processes
+        with self.passes():
+            logits = predict(self.model, self.selection, self.task, frozen=kept, processes=shared)
         loss = mean_loss(logits, [example.label for example in self.selection])
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
@@ -185,7 +226,8 @@ class TrainingRun:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
-        self.result = Training(list(state.curve), state.best_update, state.best_loss)
+        curve, precision = list(state.curve), self.result.precision
+        self.result = Training(curve, state.best_update, state.best_loss, precision)
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -2,6 +2,8 @@
 
 import math
 import os
+import platform
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,14 +15,14 @@ from fishpal.common.errors import AttachError, DataError, ParamsError
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.models.classifier import Classifier, pick_device
+from fishpal.models.precision import pick_precision
+from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
-from fishpal.training.run import Training, TrainingRun
-
-PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+from fishpal.training.run import ACCELERATE, Training, TrainingRun
 
 
 def train(
@@ -42,6 +44,8 @@ def train(
     Args:
         model: from `plan_model`.
         seed: of dropout and of the order of examples.
+        options: of all processes together, where torchrun started several: they share every
+            batch and every look at the selection part, and end with the same weights.
         checkpoint: where the state is kept now and then. A training that finds its own state
             there goes on from it, to the same weights as an unbroken one (on one machine's CPU).
 
@@ -70,13 +74,13 @@ def train(
         for update, batch in zip(range(1, total + 1), batches, strict=False):
             if update <= done:
                 continue
-            run.step([fit[i] for i in batch])
+            run.step([fit[i] for i in batch], batch, (seed, update))
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
                 if run.stale(options.patience):
                     break
-            if checkpoint and checkpoint.due():
+            if checkpoint and run.processes.main and checkpoint.due():
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
@@ -87,6 +91,13 @@ def fixed_updates(options: TrainOptions, examples: int) -> int | None:
     if options.epochs is not None:
         return options.epochs * math.ceil(examples / options.batch_size)
     return None if options.updates == "auto" else options.updates
+
+
+def device_name(device: str) -> str:
+    """The kind of machine that a training on this device runs on, as the report says it."""
+    if pick_device(device).type == "cuda":
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()} CPU"
 
 
 def _check_ready(model: Classifier, task: TokenisedTask) -> None:
@@ -104,21 +115,12 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     if options.deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
+    replace(options, processes=Processes.started(device).count)  # which checks them
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=_precision(options, device))
-
-
-def _precision(options: TrainOptions, device: torch.device) -> str:
-    """accelerate's name; `auto` is float32 on a CPU and bfloat16 or float16 on a GPU."""
-    if options.precision == "float16" and device.type == "cpu":
-        allowed = "auto, bfloat16, float32"
-        raise ParamsError(f"train.precision is float16 on a CPU; allowed there: {allowed}")
-    if options.precision != "auto":
-        return PRECISIONS[options.precision]
-    if device.type == "cpu":
-        return "no"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    precision = pick_precision(options.precision, device, "train.precision")
+    name = next(name for name, ours in ACCELERATE.items() if ours == precision)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=name)
 
 
 def _evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:

@@ -8,7 +8,7 @@ from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.specs import SPECS
 from fishpal.modules.attach import attach, build_modules, detach
-from fishpal.params.options import LoraOptions, ModuleOptions
+from fishpal.params.module_options import LoraOptions, ModuleOptions
 from tests.conftest import EVERY_TYPE, LAYERS
 from tests.project.closure import ROOT
 

@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from fishpal.common.files import write_json
 from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import measure_fisher
-from fishpal.fisher.measuring import is_main_process
 from fishpal.models.head import start_head
+from fishpal.models.processes import Processes
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.task import TokenisedTask
 from tests.conftest import random_examples, task_facts
@@ -22,7 +24,7 @@ if __name__ == "__main__":
     head = start_head(encoder, task, HeadOptions())
     options = FisherOptions(batch_size=2, device="cpu")
     table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
-    if is_main_process():
+    if Processes.started(torch.device("cpu")).main:
         folder = Path(sys.argv[2])
         table.save(folder / "table.json")
         grams.save(folder / "grams.safetensors")

@@ -13,22 +13,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from fishpal.common.errors import DataError, PlanError
+from fishpal.common.errors import DataError, FishpalWarning, PlanError
 from fishpal.common.kinds import Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.fisher.engine import measure_fisher
+from fishpal.fisher.estimators import exact_terms
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
-from fishpal.params.options import (
-    FisherOptions,
-    HeadOptions,
-    LoraOptions,
-    ModuleOptions,
-    PrefixOptions,
-)
+from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.options import FisherOptions, HeadOptions
+from fishpal.records.facts import TaskFacts
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
 from fishpal.records.task import TokenisedTask
@@ -75,6 +73,39 @@ def drawn_labels(model, sample, classes):
 @pytest.mark.parametrize("kind", TYPES)
 def test_table_equals_the_loop(tiny_encoder, kind, estimator, gram):
     check_against_loop(tiny_encoder, kind, estimator, gram, classes=3)
+
+
+def test_150_classes_take_one_backward_pass_a_batch(tiny_encoder, monkeypatch):
+    """Two with the one for projections; `exact` takes 149, and none of them has kernels."""
+    encoder = tiny_encoder()
+    facts = TaskFacts("toy", tuple(map(str, range(150))), pad_id=0)
+    task = TokenisedTask(facts, random_examples(64, 150))
+    head = start_head(encoder, task, HeadOptions())
+    grad, passes = torch.autograd.grad, []
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: passes.append(1) or grad(*a, **k))
+    for estimator, expected in ((Estimator.EMPIRICAL, 1), (Estimator.EXACT, 149)):
+        passes.clear()
+        options = FisherOptions(kinds=(K.LORA,), examples=64, estimator=estimator, batch_size=32)
+        with pytest.warns(FishpalWarning, match="64 examples and 150 classes would take 1.0 GiB"):
+            table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
+        assert len(passes) == 2 * (expected + 1)
+        assert not table.gram and not grams.kernels and grams.projections
+
+
+@pytest.mark.parametrize("scale", [1, 30, 2000])
+def test_exact_terms_factor_the_covariance(scale):
+    """Σ w v vᵀ = diag(p) − ppᵀ for even, sharp and one-hot p, the observed class's score first."""
+    logits = scale * torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.tensor([0, 6, 3, 3, 1])
+    labels[4] = logits[4].argmax()
+    terms = exact_terms(logits, labels)
+    assert len(terms) == 6
+    p = softmax(logits.numpy(), axis=1)
+    np.testing.assert_allclose(terms[0][0].numpy(), np.eye(7)[labels] - p, atol=1e-15)
+    vectors, weights = np.stack([v.numpy() for v, _ in terms]), np.stack([w for _, w in terms])
+    found = np.einsum("jb,jbc,jbd->bcd", weights, vectors, vectors)
+    expected = np.einsum("bc,cd->bcd", p, np.eye(7)) - np.einsum("bc,bd->bcd", p, p)
+    np.testing.assert_allclose(found, expected, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", DECODERS)

@@ -15,13 +15,8 @@ from fishpal.fisher.engine import measure_fisher
 from fishpal.fisher.measuring import Measuring
 from fishpal.models.head import start_head
 from fishpal.params.methods import ByCriterion, Race, Uniform
-from fishpal.params.options import (
-    FisherOptions,
-    HeadOptions,
-    LoraOptions,
-    RateOptions,
-    SelectOptions,
-)
+from fishpal.params.module_options import LoraOptions
+from fishpal.params.options import FisherOptions, HeadOptions, RateOptions, SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.pilot import Arm, Pilot

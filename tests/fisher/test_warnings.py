@@ -13,13 +13,8 @@ from fishpal.common.kinds import ModuleKind
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.options import (
-    AdapterOptions,
-    FisherOptions,
-    HeadOptions,
-    LoraOptions,
-    TrainOptions,
-)
+from fishpal.params.module_options import AdapterOptions, LoraOptions
+from fishpal.params.options import FisherOptions, HeadOptions, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.train import train

@@ -19,7 +19,7 @@ from fishpal.encoders.specs import spec_of
 from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.modules.attach import attach, build_module, build_modules, detach
-from fishpal.params.options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from tests.conftest import (
     DECODERS,
     EVERY_TYPE,

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Site
 from fishpal.common.validate import decode
-from fishpal.params.options import LoraOptions, ModuleOptions
+from fishpal.params.module_options import LoraOptions, ModuleOptions
 from fishpal.records.card import Card, Counts, SplitCard, SplitCounts
 from fishpal.records.paths import Artifacts
 from fishpal.records.results import (

@@ -9,7 +9,7 @@ import pytest
 
 from fishpal.common.errors import DataError
 from fishpal.metrics import METRICS, accuracy, pearson
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.reporting.bootstrap import (
     Bootstrap,
     Difference,

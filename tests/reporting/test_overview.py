@@ -24,6 +24,7 @@ from tests.reporting.artifact_tree import (
     share_plan,
     text_of,
 )
+from tests.reporting.test_page import page_of
 
 
 def predict(run, method, predictions, task="closeness", metric="pearson"):
@@ -108,9 +109,15 @@ def test_where_no_method_beats_a_constant_nothing_is_compared(five):
     assert "something was learnt in 2 of 3 rows" in text_of(five)
 
 
-def test_where_no_method_beats_the_head_the_verdict_says_so(five):
+def test_where_no_method_beats_the_head_the_comparison_is_greyed(five):
     labels, _ = make_predictions("closeness", "head", 0, "test")
+    assert "Greyed" not in text_of(five) and 'class="greyed"' not in page_of(five)
     predict(five, "head", labels)
+    text = text_of(five).split("## Task `closeness`")[1]
+    assert "Greyed, since these differences say nothing of the methods: no method is" in text
+    cells = [row[1] for row in rows_below(text, "### pearson").values()]
+    assert sum(cell.startswith("*") and cell.endswith("]*") for cell in cells) == 4 - 1 + 1
+    assert page_of(five).count('class="greyed"') == 1
     said = "above `head`: none of 4 others, so that comparing them says nothing."
     assert said in verdict_of(five, "`closeness`")
 

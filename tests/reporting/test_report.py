@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fishpal.params.options import ReportOptions
+from fishpal.params.report_options import ReportOptions
 from fishpal.reporting.bootstrap import paired_difference
 from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import read_results

@@ -95,6 +95,10 @@ def far_predictions(root):
     pq.write_table(table.set_column(3, "prediction", pa.array(far)), path)
 
 
+def train_elsewhere(root):
+    edit(root / "seconds/train/pairs/adapter/0.json", lambda note: note.update(device="a GPU"))
+
+
 @pytest.mark.parametrize(
     ("change", "title", "detail"),
     [
@@ -125,6 +129,11 @@ def far_predictions(root):
             fall_to_the_end,
             "Lowest loss at the last evaluation, so that longer training may help",
             "`closeness` `fishpal` (1 of 2 seeds)",
+        ),
+        (
+            train_elsewhere,
+            "Trained on machines of several kinds",
+            "`pairs` 5 cells on an unknown one, 1 cell on a GPU",
         ),
     ],
 )

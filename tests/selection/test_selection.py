@@ -13,7 +13,8 @@ from fishpal.common.errors import ParamsError, PlanError
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit, ModuleKind
 from fishpal.common.validate import decode
 from fishpal.params.methods import ByCriterion, Method, Random, Thesis, Uniform
-from fishpal.params.options import LearningRates, ModuleOptions, RateOptions, SelectOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates, RateOptions, SelectOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
 from fishpal.records.fisher_table import VERSION, CandidateRow, FisherTable
 from fishpal.records.grams import Grams, contrasts
@@ -21,8 +22,9 @@ from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.selection.criteria import THESIS_SCALE, score_rows
 from fishpal.selection.kernel import HELD_OUT, STEPS, KernelScorer
-from fishpal.selection.methods import THESIS_PLANS, select_plan
+from fishpal.selection.methods import select_plan
 from fishpal.selection.search import Space
+from fishpal.selection.thesis import THESIS_PLANS
 
 P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
 

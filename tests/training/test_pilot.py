@@ -7,16 +7,34 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
+import torch
 
 from fishpal.common.errors import PlanError, TrainingError
 from fishpal.common.kinds import ModuleKind
+from fishpal.models.batching import endless_batches
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
+from fishpal.models.predict import predict
 from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
-from fishpal.records.pilot import Pilot
+from fishpal.params.race_options import RaceOptions
+from fishpal.records.examples import lengths
+from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import Plan, Reason
+from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
-from fishpal.training.pilot import COST, FLAT, LEARNT, _looks, constant_loss, run_pilot
+from fishpal.training.pilot import (
+    COST,
+    FIRST_DROP,
+    FIRST_LOOK,
+    FLAT,
+    LEARNT,
+    _looks,
+    constant_loss,
+    run_pilot,
+)
+from fishpal.training.run import TrainingRun
+from fishpal.training.train import start_accelerator
 from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL
 from tests.training.test_training import learnable
@@ -26,14 +44,24 @@ OPTIONS = TrainOptions(batch_size=8, device="cpu", max_updates=64)
 RATES = LearningRates(prefix=1e-2, adapter=1e-2, lora=1e-2, head=1e-2)
 
 
-def pilot(tiny_encoder, options=OPTIONS, examples=None, rates=RATES, **named) -> Pilot:
+def pilot(
+    tiny_encoder,
+    options=OPTIONS,
+    examples=None,
+    rates=RATES,
+    factors=(1.0,),
+    modules=SMALL,
+    **named,
+) -> Pilot:
     fit = examples or learnable(40)
     task = TokenisedTask(task_facts(), fit, learnable(16, seed=1))
     facts = tiny_encoder().facts
     plans = [
         Plan("toy", "pilot", facts, (kind,) * facts.layers, Reason("uniform"),
-             modules=SMALL, learning_rate=rates)
+             modules=modules,
+             learning_rate=replace(rates, **{kind: factor * getattr(rates, kind)}))
         for kind in KINDS
+        for factor in factors
     ]  # fmt: skip
 
     def start(plan):
@@ -53,7 +81,7 @@ def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
     early = [p.selection_loss for p in longest.curve if p.update <= longest.updates // 2]
     assert min(early) - longest.best < FLAT * found.constant_loss, "a doubling no longer pays"
     assert sorted(a.updates for a in found.arms)[-2] < longest.updates, "others were dropped"
-    assert found.best_kind() == min(found.arms, key=lambda arm: arm.best).kind
+    assert found.winner().kind == min(found.arms, key=lambda arm: arm.best).kind
     assert [arm.rate for arm in found.arms] == [1e-2] * 3
 
 
@@ -84,7 +112,7 @@ def test_options_that_say_the_length_need_no_arms(tiny_encoder):
     raced = pilot(tiny_encoder, replace(OPTIONS, updates=8))
     assert (raced.updates, raced.source, len(raced.arms)) == (8, "updates", 3)
     with pytest.raises(PlanError, match="rule race: the pilot had no arms"):
-        Pilot(7, "updates", 0.7).best_kind()
+        Pilot(7, "updates", 0.7).winner()
 
 
 def test_the_same_pilot_twice(tiny_encoder, tmp_path):
@@ -117,3 +145,91 @@ def test_constant_loss_is_that_of_the_fit_parts_shares(classes):
     else:
         shares = [(sum(e.label == c for e in fit) + 1) / (60 + classes) for c in range(classes)]
         assert found == pytest.approx(-np.mean([math.log(shares[label]) for label in labels]))
+
+
+def test_a_kind_races_at_several_rates_until_the_first_look_at_all(tiny_encoder):
+    options = replace(OPTIONS, max_updates=256, race=RaceOptions(rates=(0.1, 1.0, 3.0)))
+    found = pilot(tiny_encoder, options, factors=(1.0, 0.1, 3.0))
+    for kind in KINDS:
+        arms = [arm for arm in found.arms if arm.kind == kind]
+        assert [arm.factor for arm in arms] == [1.0, 0.1, 3.0]
+        assert [arm.rate for arm in arms] == pytest.approx([1e-2, 1e-3, 3e-2])
+        stayed = [arm for arm in arms if arm.updates > FIRST_LOOK]
+        assert len(stayed) <= 1
+        for arm in stayed:
+            seen = [[p.selection_loss for p in a.curve if p.update <= FIRST_LOOK] for a in arms]
+            assert min(map(min, seen)) == min(p.selection_loss for p in arm.curve[: len(seen[0])])
+
+
+def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encoder):
+    """Against the same two trainings by hand, without dropout: its draws go from arm to arm."""
+    tiny_encoder = calm(tiny_encoder)
+    options = replace(OPTIONS, max_updates=512, race=RaceOptions(smaller=(0.3, 0.6)))
+    found = pilot(tiny_encoder, options)
+    winner = found.winner()
+    best = min(winner.curve, key=lambda point: point.selection_loss).update
+    smaller = [arm for arm in found.arms if arm.share < 1]
+    assert [arm.share for arm in smaller] == [0.6, 0.3]
+    assert all(arm.kind == winner.kind and arm.updates == best for arm in smaller)
+    assert all(arm.kept < winner.kept for arm in smaller)
+    task = TokenisedTask(task_facts(), learnable(40), learnable(16, seed=1))
+    looks = [p.update for p in winner.curve if p.update <= best]
+    rows = [by_hand(tiny_encoder, task, winner.kind, share, looks) for share in (1, 0.6)]
+    more = rows[1] - rows[0]
+    bound = more.mean() + scipy.stats.norm.ppf(0.95) * more.std(ddof=1) / math.sqrt(len(more))
+    assert smaller[0].behind == pytest.approx(bound, abs=1e-6)
+
+
+def calm(tiny_encoder):
+    """Encoders without dropout."""
+
+    def make():
+        encoder = tiny_encoder()
+        for module in encoder.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return encoder
+
+    return make
+
+
+def by_hand(tiny_encoder, task, kind, share, looks):
+    """−log p of each selection example at the best look of one arm."""
+    encoder = tiny_encoder()
+    plan = Plan("toy", "pilot", encoder.facts, (kind,) * encoder.facts.layers, Reason("uniform"),
+                modules=SMALL, learning_rate=RATES).shrunk(share)  # fmt: skip
+    constant = replace(OPTIONS, schedule="constant")
+    accelerator = start_accelerator(constant, 0)
+    model = plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
+    run = TrainingRun(model, plan, task, constant, accelerator, FIRST_DROP)
+    batches = endless_batches(lengths(task.fit), OPTIONS.batch_size, np.random.default_rng(0))
+    run.evaluate(0, 0.0)
+    for update in range(1, looks[-1] + 1):
+        run.step([task.fit[i] for i in next(batches)])
+        if update in looks:
+            run.evaluate(update, 0.0)
+    run.restore()
+    logits = predict(model, task.selection, task.facts).astype(np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -log_p[np.arange(len(logits)), [example.label for example in task.selection]]
+
+
+def test_a_share_that_shrinks_nothing_is_no_arm(tiny_encoder):
+    options = replace(OPTIONS, max_updates=16, race=RaceOptions(smaller=(0.999,)))
+    one = replace(SMALL, prefix=replace(SMALL.prefix, length=1), lora=replace(SMALL.lora, rank=1))
+    one = replace(one, adapter=replace(one.adapter, bottleneck=1))
+    found = pilot(tiny_encoder, options, modules=one)
+    assert len(found.arms) == len(KINDS)
+    with pytest.raises(PlanError, match=r"margin is set, and the pilot trained no smaller arm"):
+        found.smallest(1.0)
+
+
+@pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.05, 0.25), (9.0, 0.1)])
+def test_the_smallest_within_the_margin(margin, share):
+    curve = (CurvePoint(0, 0.0, None, 0.7), CurvePoint(8, 1.0, 0.6, 0.5))
+    lora, prefix = ModuleKind.LORA, ModuleKind.PREFIX
+    arms = [Arm(prefix, 1.0, curve[:1]), Arm(lora, 1e-3, curve)]
+    behind = {0.5: 0.01, 0.25: 0.02, 0.1: 0.06, 0.05: None}
+    arms += [Arm(lora, 1e-3, curve, share=s, behind=b) for s, b in behind.items()]
+    found = Pilot(8, "pilot", 0.7, tuple(arms)).smallest(margin)
+    assert (found.kind, found.share) == (lora, share)

@@ -12,13 +12,8 @@ from safetensors import safe_open
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.options import (
-    AdapterOptions,
-    HeadOptions,
-    LoraOptions,
-    ModuleOptions,
-    TrainOptions,
-)
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
+from fishpal.params.options import HeadOptions, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint, training_key
@@ -57,12 +52,14 @@ class Fragile(Sequence):
         return iter(self.examples)
 
 
-def run(tiny_encoder, checkpoint=None, fit=FIT, seed=0, options=OPTIONS, full=False):
+def run(
+    tiny_encoder, checkpoint=None, fit=FIT, seed=0, options=OPTIONS, full=False, modules=MODULES
+):
     """Trained weights by name, and what happened."""
     encoder = tiny_encoder()
     layers = (None,) * 3 if full else (P, A, L)
     plan = Plan("toy", "test", encoder.facts, layers, Reason("uniform"), full=full,
-                modules=MODULES)  # fmt: skip
+                modules=modules)  # fmt: skip
     head = start_head(encoder, TokenisedTask(task_facts(), FIT), HeadOptions())
     model = plan_model(encoder, head, plan, seed, options.train_head)
     task = TokenisedTask(task_facts(), fit, SELECTION)

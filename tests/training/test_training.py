@@ -25,14 +25,8 @@ from fishpal.models.planned import plan_model
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.trained import load, save
 from fishpal.modules.attach import build_modules
-from fishpal.params.options import (
-    HeadOptions,
-    LearningRates,
-    LoraOptions,
-    ModuleOptions,
-    PrefixOptions,
-    TrainOptions,
-)
+from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
 from fishpal.records.examples import Example
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask

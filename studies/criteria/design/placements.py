@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fishpal.common.kinds import ModuleKind
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 from studies.criteria.design.plans import KINDS, Choice, Layers
 from studies.criteria.design.settings import Budget
 

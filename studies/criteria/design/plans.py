@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fishpal.common.kinds import ModuleKind
-from fishpal.params.options import ModuleOptions
+from fishpal.params.module_options import ModuleOptions
 from studies.criteria.design.settings import Mixes, Study
 
 Layers = tuple[ModuleKind | None, ...]

@@ -15,7 +15,8 @@ from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.params.load import Params
-from fishpal.params.options import LearningRates, ModuleOptions, TrainOptions
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.training.train import train
 from studies.criteria.design.names import label

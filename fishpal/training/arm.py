@@ -1,0 +1,104 @@
+"""One arm of the pilot: a model that trains on from look to look."""
+
+import math
+from statistics import NormalDist
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fishpal.common.errors import TrainingError
+from fishpal.common.files import rounded
+from fishpal.common.progress import tqdm
+from fishpal.models.batching import endless_batches
+from fishpal.models.predict import losses as example_losses
+from fishpal.models.predict import predict
+from fishpal.records.examples import lengths
+from fishpal.records.pilot import CONFIDENCE, Arm
+from fishpal.records.plan import Plan
+from fishpal.records.task import TokenisedTask
+from fishpal.training.run import TrainingRun
+
+
+class TrainedArm:
+    """One model under training, with its batches."""
+
+    def __init__(
+        self,
+        run: TrainingRun,
+        plan: Plan,
+        task: TokenisedTask,
+        batch_size: int,
+        seed: int,
+        share: float,
+    ) -> None:
+        self.run, self.plan, self.task, self.share = run, plan, task, share
+        self.diverged = False
+        self.behind: float | None = None
+        self.per_epoch = math.ceil(len(task.fit) / batch_size)
+        rng = np.random.default_rng(seed)
+        self.batches = endless_batches(lengths(task.fit), batch_size, rng)
+        run.evaluate(0, 0.0)
+
+    @property
+    def kind(self) -> str:
+        """The candidate's word."""
+        return self.plan.layers[0] or ""
+
+    @property
+    def rate(self) -> float:
+        return self.plan.rate(self.plan.kinds[0], 0)
+
+    @property
+    def best(self) -> float:
+        return self.run.result.best_loss
+
+    @property
+    def best_update(self) -> int:
+        return self.run.result.best_update
+
+    def best_until(self, update: int) -> float:
+        """Lowest selection loss of the looks up to `update`."""
+        curve = self.run.result.curve
+        return min(point.selection_loss for point in curve if point.update <= update)
+
+    def advance(self, before: int, until: int, bar: tqdm) -> None:
+        """Train on, and look."""
+        try:
+            for _, batch in zip(range(until - before), self.batches, strict=False):
+                self.run.step([self.task.fit[i] for i in batch])
+                bar.update()
+            self.run.evaluate(until, until / self.per_epoch)
+        except TrainingError:
+            self.diverged = True
+
+    def follow(self, winner: Self, bar: tqdm) -> None:
+        """Train as long as the winner did to its best, and compare; both end at their best."""
+        looks = [p.update for p in winner.run.result.curve if p.update <= winner.best_update]
+        for before, until in zip(looks, looks[1:], strict=False):
+            if not self.diverged:
+                self.advance(before, until, bar)
+        if not self.diverged:
+            more = self.losses() - winner.losses()
+            error = float(more.std(ddof=1)) / math.sqrt(len(more)) if len(more) > 1 else math.inf
+            bound = float(more.mean()) + NormalDist().inv_cdf(CONFIDENCE) * error
+            self.behind = rounded(bound) if math.isfinite(bound) else None
+
+    def losses(self) -> NDArray[np.float64]:
+        """Of every example of the selection part, at the best look."""
+        self.run.restore()
+        logits = predict(self.run.model, self.task.selection, self.task.facts)
+        return example_losses(logits, [example.label for example in self.task.selection])
+
+    def record(self, own_rate: float) -> Arm:
+        """What the pilot's file says of it; `own_rate` is the kind's."""
+        return Arm(
+            self.kind,
+            self.rate,
+            tuple(self.run.result.curve),
+            self.diverged,
+            factor=rounded(self.rate / own_rate),
+            share=self.share,
+            kept=sum(module.kept_parameters for module in self.run.model.candidates()),
+            behind=self.behind,
+        )

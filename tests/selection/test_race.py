@@ -1,0 +1,75 @@
+"""Rule race: the plan is the pilot's arm, with its rate and size."""
+
+from __future__ import annotations
+
+import pytest
+
+from fishpal.common.errors import ParamsError
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.methods import Race
+from fishpal.params.module_options import ModuleOptions, PrefixOptions
+from fishpal.params.options import RateOptions, SelectOptions
+from fishpal.params.race_options import RaceOptions
+from fishpal.records.pilot import Arm, Pilot
+from fishpal.records.results import CurvePoint
+from fishpal.selection.arms import pilot_plans
+from fishpal.selection.methods import select_plan
+from tests.selection.test_selection import make_table
+
+A, L = ModuleKind.ADAPTER, ModuleKind.LORA
+RATES = RateOptions(prefix=0.1, adapter=0.003, lora=0.004)
+
+
+def arm(kind, loss, **named):
+    return Arm(kind, 1e-3, (CurvePoint(32, 1.0, 0.6, loss),), **named)
+
+
+def raced(*arms, margin=None):
+    pilot = Pilot(64, "pilot", 0.7, arms)
+    options = SelectOptions()
+    return select_plan(make_table(), None, "race", Race(margin=margin), options, RATES, pilot)
+
+
+def test_the_plan_has_the_winners_rate():
+    plan = raced(arm(A, 0.5), arm(L, 0.6), arm(L, 0.4, factor=3.0, kept=77))
+    assert set(plan.layers) == {L} and plan.updates == 64
+    assert plan.learning_rate.lora == pytest.approx(0.012)
+    assert plan.learning_rate.adapter == 0.003
+    assert plan.kept == 77
+    assert plan.reason.note == "lora at 3 times its own rate"
+    assert plan.modules == make_table().modules
+
+
+def test_the_plan_has_the_smallest_arms_size():
+    arms = (arm(L, 0.4, kept=80), arm(L, 0.41, share=0.25, kept=20, behind=0.03))
+    small, large = raced(*arms, margin=0.05), raced(*arms, margin=0.01)
+    assert (small.modules.lora.rank, small.modules.lora.alpha, small.kept) == (2, 4.0, 20)
+    assert small.reason.note == "lora at 0.25 of its size"
+    assert (large.modules.lora.rank, large.kept, large.reason.note) == (8, 80, None)
+
+
+def test_the_arms_of_several_rates():
+    plans = pilot_plans(make_table(), None, RATES, (0.5, 1.0, 1e9))
+    found = [(p.kinds, getattr(p.learning_rate, p.kinds[0])) for p in plans]
+    kinds, table = make_table().kinds, {k: getattr(RATES, k) for k in make_table().kinds}
+    wanted = [(k, table[k] * f if f < 2 else 100.0) for k in kinds for f in (1.0, 0.5, 1e9)]
+    assert [kind for (kind,), _ in found] == [kind for kind, _ in wanted]
+    assert [rate for _, rate in found] == pytest.approx([rate for _, rate in wanted])
+
+
+def test_sizes_shrink_to_one_and_keep_loras_scale():
+    modules = ModuleOptions(prefix=PrefixOptions(length=3))
+    assert modules.shrunk(ModuleKind.PREFIX, 0.1).prefix.length == 1
+    assert modules.shrunk(A, 0.25).adapter.bottleneck == 12
+    small = modules.shrunk(L, 0.3).lora
+    assert small.alpha / small.rank == modules.lora.alpha / modules.lora.rank
+    assert modules.shrunk(ModuleKind.IA3, 0.3) == modules
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rates", (3.0,)), ("rates", (1.0, 1.0)), ("smaller", (1.0,)), ("rates", (1, -1))],
+)
+def test_bad_races_are_refused(field, value):
+    with pytest.raises(ParamsError, match=field):
+        RaceOptions(**{field: value})
