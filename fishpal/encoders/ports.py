@@ -90,12 +90,14 @@ class Projection:
 
 @dataclass(frozen=True)
 class LayerPorts:
-    """The places of one layer; roles as in `EncoderSpec`.
+    """The places of one layer of a model; roles as in `EncoderSpec`.
 
     Attributes:
         biased: name → a part of the layer that adds a bias to its output.
     """
 
+    model: nn.Module
+    layer: nn.Module
     attention: nn.Module
     sites: Mapping[Site, Projection]
     biased: Mapping[str, nn.Module]
@@ -132,7 +134,7 @@ def ports_of(model: nn.Module) -> list[LayerPorts]:
             for name, part in layer.named_modules()
             if isinstance(part, WITH_BIAS) and part.bias is not None
         }
-        ports.append(LayerPorts(_submodule(layer, spec.attention), sites, biased))
+        ports.append(LayerPorts(model, layer, _submodule(layer, spec.attention), sites, biased))
     return ports
 
 

@@ -26,13 +26,15 @@ def export_peft(model: Classifier, folder: str | Path) -> None:
     linear makes query, key and value, their LoRAs are written as one of that many times the rank.
 
     Raises:
-        PlanError: where the model has modules of other kinds, of several, or none.
+        PlanError: where the model has modules of other kinds, of several, with gates, or none.
     """
     kinds = sorted({module.kind.value for module in model.candidates()}) or ["none"]
     writers = {"lora": _lora, "ia3": _ia3}
     if len(kinds) > 1 or kinds[0] not in writers:
         allowed = "lora alone, or ia3 alone"
         raise PlanError(f"the plan's kinds are {', '.join(kinds)}; allowed for peft: {allowed}")
+    if any(module.gate is not None for module in model.candidates()):
+        raise PlanError("the plan's modules have gates; allowed for peft: modules without")
     tensors, config = writers[kinds[0]](model, ports_of(model.encoder))
     linears = [model.encoder.get_submodule(name) for name in config["target_modules"]]
     config["fan_in_fan_out"] = not any(isinstance(linear, nn.Linear) for linear in linears)

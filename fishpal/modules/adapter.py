@@ -40,6 +40,7 @@ class Adapter(CandidateModule):
         self.up = nn.Parameter(torch.zeros(hidden, options.bottleneck))
         self.up_bias = nn.Parameter(torch.zeros(hidden))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5), generator=generator)
+        self._add_gate(modules.gates, shape, generator)
         self._input: Tensor | None = None
 
     def delta(self, x: Tensor) -> Tensor:
@@ -61,4 +62,4 @@ class Adapter(CandidateModule):
         if self.parallel:
             assert self._input is not None
             x, self._input = self._input, None
-        return output + self.delta(x)
+        return output + self.gated(self.delta(x))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fishpal.common.errors import AttachError
-from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.ports import LayerPorts
+from fishpal.common.kinds import ModuleKind, Site
+from fishpal.encoders.ports import LayerPorts, LayerShape
+from fishpal.modules.gate import Gate
 
 
 class CandidateModule(nn.Module, ABC):
@@ -25,6 +26,7 @@ class CandidateModule(nn.Module, ABC):
     Attributes:
         layer: index of the encoder's layer that the module belongs to.
         size: of its own; None: the one that its kind is configured with.
+        gate: how much of it a text gets, where it has one.
         starts_as_identity: a fresh module leaves the encoder's output exactly as it is.
     """
 
@@ -35,6 +37,7 @@ class CandidateModule(nn.Module, ABC):
         super().__init__()
         self.layer = layer
         self.size: int | None = None
+        self.gate: Gate | None = None
         self._detachers: list[Callable[[], None]] = []
         self._leaves: dict[str, Tensor] | None = None
 
@@ -53,6 +56,18 @@ class CandidateModule(nn.Module, ABC):
     def merge(self, ports: LayerPorts) -> bool:
         """Change a layer's own weights by what the module does; False where that cannot be."""
         return False
+
+    def gated(self, x: Tensor) -> Tensor:
+        """x (…, T, d) times the text's gate, (B, T, d), or as it is without one."""
+        if self.gate is None:
+            return x
+        assert self.gate.value is not None
+        return x * self.gate.value
+
+    def _add_gate(self, wanted: bool, shape: LayerShape, generator: Generator) -> None:
+        """After all that the module draws itself, so that it starts the same with and without."""
+        if wanted:
+            self.gate = Gate(shape.sites[Site.QUERY].inputs, generator)
 
     @abstractmethod
     def _attach(self, ports: LayerPorts) -> None:
@@ -84,6 +99,8 @@ class CandidateModule(nn.Module, ABC):
         """
         if self._detachers:
             raise AttachError(f"{self.kind} of layer {self.layer} is attached already")
+        for handle in [] if self.gate is None else self.gate.hooks(ports, self.tensors):
+            self._hook(handle)
         self._attach(ports)
         held.append(self)
         self._detachers.append(lambda: held.remove(self))

@@ -43,6 +43,7 @@ class Lora(CandidateModule):
             nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)  # nn.Linear's start
             self.register_parameter(f"{site}_a", a)
             self.register_parameter(f"{site}_b", nn.Parameter(torch.zeros(outputs, options.rank)))
+        self._add_gate(modules.gates, shape, generator)
 
     def delta(self, site: Site, x: Tensor) -> Tensor:
         """c · B A x of a site; x is (B, T, d_in), the result (B, T, d_out)."""
@@ -58,6 +59,8 @@ class Lora(CandidateModule):
         return {f"{site}_b": self.rate_ratio for site in self.sites}
 
     def merge(self, ports: LayerPorts) -> bool:
+        if self.gate is not None:
+            return False
         for site in self.sites:
             a, b = self.factors(site)
             ports.sites[site].weight.add_((b @ a) * self.scale)
@@ -71,4 +74,4 @@ class Lora(CandidateModule):
     def _add(
         self, site: Site, port: Projection, _: nn.Module, inputs: tuple[Any, ...], output: Tensor
     ) -> Tensor:
-        return port.add(output, self.delta(site, inputs[0]))
+        return port.add(output, self.gated(self.delta(site, inputs[0])))

@@ -10,6 +10,8 @@ from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule
 from fishpal.params.module_options import ModuleOptions
 
+KEPT = ("key", "value")
+
 
 class Prefix(CandidateModule):
     """Keys and values, (p, d) each, that every token of the layer can attend to.
@@ -42,24 +44,26 @@ class Prefix(CandidateModule):
         else:
             self.key = nn.Parameter(start[0])
             self.value = nn.Parameter(start[1])
+        self._add_gate(modules.gates, shape, generator)
 
     def kept(self) -> dict[str, Tensor]:
         if self.mlp is None:
-            return {"key": self.key, "value": self.value}
+            return super().kept()
         key, value = self.mlp(self.embedding).chunk(2, dim=-1)
-        return {"key": key, "value": value}
+        gate = self.gate.named_parameters("gate") if self.gate else ()
+        return dict(zip(KEPT, (key, value), strict=True)) | dict(gate)
 
     def load_kept(self, tensors: dict[str, Tensor]) -> None:
         if self.mlp is not None:
             self.mlp = None
             del self.embedding
-        self.key = nn.Parameter(tensors["key"].detach().clone())
-        self.value = nn.Parameter(tensors["value"].detach().clone())
+        self.key, self.value = (nn.Parameter(torch.empty_like(tensors[n])) for n in KEPT)
+        super().load_kept(tensors)
 
     def keys_values(self) -> tuple[Tensor, Tensor]:
-        """Keys and values, (p, d) each, or (B, p, d) within `per_example`."""
+        """Keys and values, (p, d) each, or (B, p, d) within `per_example` or with a gate."""
         tensors = self.tensors()
-        return tensors["key"], tensors["value"]
+        return self.gated(tensors["key"]), self.gated(tensors["value"])
 
     def _attach(self, ports: LayerPorts) -> None:
         attention = ports.attention

@@ -63,6 +63,20 @@ class Thesis(BaseMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mam(BaseMethod):
+    """Prefix and parallel adapter at every layer (He et al. 2022, §4.6)."""
+
+    rule: Literal["mam"] = "mam"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unipelt(BaseMethod):
+    """Prefix, adapter and LoRA at every layer, each with a gate (Mao et al. 2022)."""
+
+    rule: Literal["unipelt"] = "unipelt"
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadOnly(BaseMethod):
     """No modules: the head alone is trained."""
 
@@ -77,5 +91,6 @@ class Full(BaseMethod):
 
 
 Method = Annotated[
-    ByCriterion | Race | Uniform | Random | Thesis | HeadOnly | Full, Discriminator("rule")
+    ByCriterion | Race | Uniform | Random | Thesis | Mam | Unipelt | HeadOnly | Full,
+    Discriminator("rule"),
 ]

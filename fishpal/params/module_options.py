@@ -94,11 +94,15 @@ LATER = {"prefix": ("lengths",), "adapter": ("bottlenecks",),
 
 @dataclass(frozen=True)
 class ModuleOptions(Strict):
-    """The sizes of the kinds that come in sizes."""
+    """The sizes of the kinds that come in sizes.
+
+    `gates`: modules of these kinds have gates (`fishpal.modules.gate`), which are measured, too.
+    """
 
     prefix: PrefixOptions = field(default_factory=PrefixOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
+    gates: bool = False
 
     def shrunk(self, kind: ModuleKind, share: float) -> Self:
         """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
@@ -140,12 +144,13 @@ class ModuleOptions(Strict):
     def chosen(self) -> "ModuleOptions":
         """Without the sizes to choose from: what a plan needs."""
         changed = {kind: {f"{name}s": None} for kind, name in SIZES.items()}
-        return ModuleOptions(**{k: replace(getattr(self, k), **v) for k, v in changed.items()})
+        return replace(self, **{k: replace(getattr(self, k), **v) for k, v in changed.items()})
 
-    def to_json(self) -> dict[str, dict[str, Any]]:
+    def to_json(self) -> dict[str, Any]:
         """By kind; what came later is left out at its default, so that files keep their bytes."""
-        plain = asdict(ModuleOptions())
-        return {
+        given, plain = asdict(self), asdict(ModuleOptions())
+        gates = {"gates": True} if given.pop("gates") else {}
+        return gates | {
             kind: {k: v for k, v in own.items() if k not in LATER[kind] or v != plain[kind][k]}
-            for kind, own in asdict(self).items()
+            for kind, own in given.items()
         }

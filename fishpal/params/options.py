@@ -74,6 +74,7 @@ class LearningRates(Strict):
     lora: Rate = 5e-3
     bias: Rate = 1e-3  # Ben Zaken et al. 2022, §3: between 1e-4 and 1e-3
     ia3: Rate = 3e-3  # Liu et al. 2022, §3.5
+    gate: Rate = 5e-4  # Mao et al. 2022: of all that UniPELT trains
     head: Rate = 1e-2
     full: Rate = 5e-5
 
@@ -91,6 +92,7 @@ class RateOptions(Strict):
     lora: AutoRate = "auto"
     bias: Rate = LearningRates.bias
     ia3: Rate = LearningRates.ia3
+    gate: Rate = LearningRates.gate
     head: AutoRate = LearningRates.head
     full: Rate = LearningRates.full
 

@@ -155,7 +155,9 @@ class Plan(JsonRecord):
         modules = [modules_of(word) for word in self.layers]
         usual = {m.kind for layer in modules for m in layer if str(m) not in self.rates}
         rates = {*usual, "head"} | ({"full"} if self.full else set())
-        data["modules"] = {k: v for k, v in self.modules.to_json().items() if k in self.kinds}
+        rates |= {"gate"} if self.modules.gates else set()
+        options = self.modules.to_json().items()
+        data["modules"] = {k: v for k, v in options if k in (*self.kinds, "gates")}
         data["learning_rate"] = {k: v for k, v in data["learning_rate"].items() if k in rates}
         if self.version == FIRST:
             del data["rates"]

@@ -237,9 +237,13 @@ WIDE = replace(SMALL, lora=LoraOptions(rank=2, sites="all"))
 @pytest.mark.parametrize("kind", EVERY_TYPE)
 def test_padding_changes_nothing(tiny_encoder, kind):
     encoder = tiny_encoder(kind, double=True)
-    everything = ["+".join(kinds_of(kind))] * LAYERS
-    for plan in ([K.ADAPTER, K.LORA, K.PREFIX], [K.PREFIX, K.IA3, kinds_of(kind)[-2]], everything):
-        modules = fresh(encoder.model, plan, WIDE)
+    gated = replace(WIDE, gates=True)
+    for plan, options in (
+        ([K.ADAPTER, K.LORA, K.PREFIX], WIDE),
+        ([K.PREFIX, K.IA3, kinds_of(kind)[-2]], WIDE),
+        (["+".join(kinds_of(kind))] * LAYERS, gated),
+    ):
+        modules = fresh(encoder.model, plan, options)
         shake(modules)
         model = Classifier(encoder, nn.Linear(HIDDEN, 2).double()).eval()
         model.attach(modules)

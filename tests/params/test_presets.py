@@ -12,8 +12,8 @@ from tests.project.closure import ROOT
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 
-def keys(value: object, depth: int = 2) -> object:
-    """The nested keys of the sections whose keys dvc.yaml lists."""
+def keys(value: object, depth: int = 1) -> object:
+    """The keys of the sections that dvc.yaml lists, down to what it names."""
     if not isinstance(value, dict) or not depth:
         return None
     return {key: keys(inner, depth - 1) for key, inner in value.items()}
