@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.toy.clone import ENV, Clone, outputs
+from benchmarks.toy.clone import Clone, outputs
 from stages.runner import ARTIFACTS
 from tests.project.closure import ROOT
 
@@ -17,23 +16,23 @@ from tests.project.closure import ROOT
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone that has not run anything."""
-    made = Clone(tmp_path_factory.mktemp("clone"), warm=False)
+    made = Clone(tmp_path_factory.mktemp("clone"))
     made.edit(lambda params: params["grid"].update(methods=["lora"]))
     made.git("commit", "-qam", "one method")
     return made
 
 
-def start(root: Path, *command: str) -> subprocess.Popen[str]:
+def start(clone: Clone, *command: str, root: Path | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *command], cwd=root, env=ENV, text=True,
+        [clone.interpreter, *command], cwd=root or clone.root, env=clone.env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
 def test_two_runs_at_once_in_one_clone(clone, tmp_path):
     """As `make report` runs them: the second waits, says so, and finds all done."""
-    alone = [str(ROOT / ".ci" / "alone"), sys.executable, "-m", "dvc", "repro"]
-    runs = [start(clone.root, *alone) for _ in range(2)]
+    alone = [str(ROOT / ".ci" / "alone"), clone.interpreter, "-m", "dvc", "repro"]
+    runs = [start(clone, *alone) for _ in range(2)]
     said = [run.communicate(timeout=500)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], said
     waited = [text for text in said if "waiting for it" in text]
@@ -43,7 +42,7 @@ def test_two_runs_at_once_in_one_clone(clone, tmp_path):
     clone.git("commit", "-qm", "run")
     # Plain `dvc` does not wait: it says who is in the way, or has nothing left to do.
     shutil.rmtree(clone.root / ARTIFACTS.root)
-    runs = [start(clone.root, "-m", "dvc", "repro") for _ in range(2)]
+    runs = [start(clone, "-m", "dvc", "repro") for _ in range(2)]
     said = [run.communicate(timeout=500)[0] for run in runs]
     for run, text in zip(runs, said, strict=True):
         assert run.returncode == 0 or "lock" in text.lower() or "busy" in text.lower(), text
@@ -59,7 +58,7 @@ def test_two_clones_share_a_cache(clone, tmp_path):
         shutil.copytree(clone.root, root, ignore=ignore)
         local = f"[cache]\n    dir = {tmp_path / 'cache'}\n"
         (root / ".dvc" / "config.local").write_text(local)
-    runs = [start(root, "-m", "dvc", "repro") for root in roots]
+    runs = [start(clone, "-m", "dvc", "repro", root=root) for root in roots]
     said = [run.communicate(timeout=500)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], said
     for root in roots:

@@ -7,15 +7,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from benchmarks.toy.clone import ENV
 from benchmarks.toy.encoder import save_tokenizer, tiny_folder
 from benchmarks.toy.project import YAML12, task_entry, write_task
+from benchmarks.toy.warm import warm_bin
 from tests.project.closure import ROOT
 
 TASKS = ("toy", "other")
@@ -82,11 +83,10 @@ class Study:
 
     def dvc(self, *command: str) -> str:
         """As the Makefile calls it: at the top of the project."""
-        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        env |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+        env = ENV | {"PATH": f"{warm_bin()}:{ENV['PATH']}"}
         env |= {"DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "tmp" / "site")}
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *command], cwd=self.root, env=env,
+            [warm_bin() / "python", "-m", "dvc", *command], cwd=self.root, env=env,
             capture_output=True, text=True, timeout=500,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
