@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tiny tensors gain nothing from more threads, and lose a lot where the cores are shared. Stages
@@ -16,6 +17,7 @@ import torch
 from benchmarks.toy.encoder import DECODERS, HIDDEN, LAYERS, VOCAB, tiny_folder  # noqa: F401
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import Encoder, load_encoder
+from fishpal.models.precision import NATIVE
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from tests.reporting.artifact_tree import make_run
@@ -30,6 +32,15 @@ NO_BIAS = ("modernbert", "llama", "mistral", "qwen3", "gemma2", "gemma3_text")
 def kinds_of(kind: str) -> tuple[ModuleKind, ...]:
     """The kinds that layers of an encoder type can take."""
     return tuple(k for k in ModuleKind if k != ModuleKind.BIAS or kind not in NO_BIAS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_cpu_alike() -> Iterator[None]:
+    """No CPU computes bfloat16 natively, so that `precision: auto` is float32 on each of them."""
+    own = torch.cpu.get_capabilities
+    torch.cpu.get_capabilities = lambda: own() | dict.fromkeys(NATIVE, False)
+    yield
+    torch.cpu.get_capabilities = own
 
 
 @pytest.fixture(scope="session")

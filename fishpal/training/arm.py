@@ -87,7 +87,8 @@ class TrainedArm:
     def losses(self) -> NDArray[np.float64]:
         """Of every example of the selection part, at the best look."""
         self.run.restore()
-        logits = predict(self.run.model, self.task.selection, self.task.facts)
+        with self.run.passes():
+            logits = predict(self.run.model, self.task.selection, self.task.facts)
         return example_losses(logits, [example.label for example in self.task.selection])
 
     def record(self, own_rate: float) -> Arm:
