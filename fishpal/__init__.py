@@ -15,7 +15,9 @@ from typing import Any
 _NAMES = {
     "common.errors": "FishpalError FishpalWarning",
     "common.kinds": "CriterionName Estimator FisherMode HeadInit MetricName ModuleKind",
-    "params.options": "FisherOptions HeadOptions LearningRates ModuleOptions RateOptions"
+    "params.module_options": "AdapterOptions LoraOptions ModuleOptions PrefixOptions",
+    "params.race_options": "RaceOptions",
+    "params.options": "FisherOptions HeadOptions LearningRates RateOptions"
     " SelectOptions TrainOptions",
     "params.methods": "ByCriterion Full HeadOnly Race Random Thesis Uniform",
     "params.load": "Params load_params",

@@ -167,7 +167,7 @@ def test_every_stage_of_the_study_depends_on_all_it_imports(name):
 def test_every_training_option_is_tracked():
     tracked = {p.removeprefix("train.") for p in DVC["train"]["params"] if p.startswith("train.")}
     # Rates (each only where its kind is used) and length reach training through the plan.
-    reached = {"learning_rate", "updates", "max_updates", "epochs", "pilot"}
+    reached = {"learning_rate", "updates", "max_updates", "epochs", "pilot", "race"}
     assert tracked | reached == {field.name for field in fields(TrainOptions)}
     assert "train.learning_rate" in DVC["select"]["params"]
     assert "train" in DVC["pilot"]["params"]
