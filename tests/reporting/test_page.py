@@ -169,7 +169,7 @@ def column(page, table, number):
 
 def test_a_click_sorts(opened, five):
     page = opened()
-    table = "#closeness h3 + p + .wide table"
+    table = "#closeness h3 + p + div > .wide table"
     names = column(page, table, 1)
     assert names == [*FIVE, "mean prediction"]
     scores = [float(cell.split()[0]) for cell in column(page, table, 2)]
