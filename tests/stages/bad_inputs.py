@@ -148,7 +148,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("plan cut", CELL, cut(PLAN), "lora.json: not JSON"),
     ("plan deep", CELL, write(PLAN, DEEP), "lora.json: not JSON"),
     ("plan version", CELL, key(PLAN, "version", value=0), "version is 0"),
-    ("plan kind", CELL, key(PLAN, "layers", 0, value="loar"), "layers.0 is 'loar'"),
+    ("plan kind", CELL, key(PLAN, "layers", 0, value="loar"), "layers.0: kind is 'loar'"),
     ("plan too long", CELL, key(PLAN, "layers", value=[None] * 4), "layers has 4 entries"),
     ("plan of another encoder", CELL, key(PLAN, "encoder", "hidden", value=99), "hidden 99"),
     ("plan rank", CELL, key(PLAN, "modules", "lora", "rank", value=0), "rank is 0"),
