@@ -26,6 +26,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 from benchmarks.fisher import RIVALS, Setting, run_floor, run_loop
+from benchmarks.rivals import Model, add_modules
 from benchmarks.toy.encoder import COMMON
 from fishpal.common.files import write_text
 from fishpal.common.kinds import ModuleKind
@@ -111,12 +112,8 @@ class Bench:
 
     def rival(self, precision: Precision = "float32", updates: int | None = None) -> Any:
         """transformers' Trainer with peft's LoRA; `updates` None: one epoch."""
-        from peft import LoraConfig, get_peft_model
-
-        encoder = get_peft_model(
-            self.encoder().model, LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"])
-        )
-        model = _PeftClassifier(encoder, self.config["hidden_size"])
+        encoder = add_modules("peft", "lora", self.encoder().model)
+        model = Model(encoder, self.config["hidden_size"], self.task.facts.outputs)
         with tempfile.TemporaryDirectory() as folder:
             options = TrainingArguments(
                 folder, num_train_epochs=1, max_steps=updates or -1, learning_rate=1e-3,
@@ -128,20 +125,6 @@ class Bench:
             rows: Any = self.task.fit
             Trainer(model, options, lambda rows: collate(rows, 0), train_dataset=rows).train()
         return model
-
-
-class _PeftClassifier(torch.nn.Module):
-    """Mean pooling and a linear head on an encoder with peft's modules."""
-
-    def __init__(self, encoder: Any, hidden: int) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, torch.nn.Linear(hidden, 2)
-
-    def forward(self, labels: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        hidden = self.encoder(**inputs).last_hidden_state
-        weights = inputs["attention_mask"].to(hidden.dtype).unsqueeze(-1)
-        logits = self.head((hidden * weights).sum(dim=1) / weights.sum(dim=1))
-        return {"loss": torch.nn.functional.cross_entropy(logits.float(), labels)}
 
 
 class _OnDevice(Setting):

@@ -18,6 +18,7 @@ from stages.grid.cells import Grid
 from stages.grid.cluster import connect
 from stages.grid.compute import compute
 from stages.grid.seed import alone, write_seed
+from stages.runner import terminate
 
 
 def main(given: Namespace) -> None:
@@ -45,13 +46,8 @@ def main(given: Namespace) -> None:
     sys.stderr.write(f"{len(grid.cells)} cells are done; `dvc repro` writes the report\n")
 
 
-def _terminate(signum: int, frame: object) -> None:
-    """Unwind on SIGTERM, so that workers go."""
-    raise SystemExit(128 + signum)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)  # not with its parent: a shell may leave it behind
+    signal.signal(signal.SIGTERM, terminate)  # not with its parent: a shell may leave it behind
     try:
         main(parse(sys.argv[1:]))
     except FishpalError as error:

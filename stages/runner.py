@@ -43,7 +43,7 @@ def run(
     """
     die_with_parent()
     if is_main():  # the others write nothing, and have to end even where they wait for one another
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
     warnings.simplefilter("always" if is_main() else "ignore", FishpalWarning)
     warnings.formatwarning = _format_warning
     given = sys.argv[1:]
@@ -156,8 +156,8 @@ def _format_warning(
     return PYTHONS_FORMAT(message, category, *place, **line)
 
 
-def _terminate(signum: int, frame: object) -> None:
-    """Unwind on SIGTERM, so that temporary files go."""
+def terminate(signum: int, frame: object) -> None:
+    """Unwind on SIGTERM, so that temporary files, and workers, go."""
     raise SystemExit(128 + signum)
 
 

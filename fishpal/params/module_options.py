@@ -104,24 +104,7 @@ class ModuleOptions(Strict):
     lora: LoraOptions = field(default_factory=LoraOptions)
     gates: bool = False
 
-    def shrunk(self, kind: ModuleKind, share: float) -> Self:
-        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
-
-        LoRA's scale stays; so does a kind that comes in no sizes.
-        """
-        if kind == ModuleKind.LORA:
-            rank = max(1, int(share * self.lora.rank))
-            alpha = self.lora.alpha * (rank / self.lora.rank) ** (0.5 if self.lora.rslora else 1)
-            return replace(self, lora=replace(self.lora, rank=rank, alpha=alpha))
-        if kind == ModuleKind.ADAPTER:
-            width = max(1, int(share * self.adapter.bottleneck))
-            return replace(self, adapter=replace(self.adapter, bottleneck=width))
-        if kind == ModuleKind.PREFIX:
-            length = max(1, int(share * self.prefix.length))
-            return replace(self, prefix=replace(self.prefix, length=length))
-        return self
-
-    def sized(self, module: Module) -> "ModuleOptions":
+    def sized(self, module: Module) -> Self:
         """With the size of one module for its kind, where it has one."""
         if module.size is None:
             return self
@@ -141,7 +124,22 @@ class ModuleOptions(Strict):
         """The configured one; None of a kind without sizes."""
         return getattr(getattr(self, kind), SIZES[kind]) if kind in SIZES else None
 
-    def chosen(self) -> "ModuleOptions":
+    def shrunk(self, kind: ModuleKind, share: float) -> Self:
+        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
+
+        LoRA's scale stays; so does a kind that comes in no sizes.
+        """
+        size = self.size(kind)
+        if size is None:
+            return self
+        found = self.sized(Module(kind, max(1, int(share * size))))
+        if kind != ModuleKind.LORA:
+            return found
+        power = 0.5 if self.lora.rslora else 1
+        alpha = self.lora.alpha * (found.lora.rank / self.lora.rank) ** power
+        return replace(found, lora=replace(found.lora, alpha=alpha))
+
+    def chosen(self) -> Self:
         """Without the sizes to choose from: what a plan needs."""
         changed = {kind: {f"{name}s": None} for kind, name in SIZES.items()}
         return replace(self, **{k: replace(getattr(self, k), **v) for k, v in changed.items()})

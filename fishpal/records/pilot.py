@@ -65,11 +65,13 @@ class Pilot(JsonRecord):
     arms: tuple[Arm, ...] = ()
 
     def winner(self) -> Arm:
-        """The arm of the lowest selection loss, the first of equals; `PlanError` without arms."""
+        """The arm of the lowest selection loss, the first of equals, of those that did not diverge;
+        `PlanError` without arms."""
         if not self.arms:
             what = "rule race: the pilot had no arms; allowed: train.pilot true"
             raise PlanError(what)
-        return min((arm for arm in self.arms if arm.share == 1), key=lambda arm: arm.best)
+        raced = [arm for arm in self.arms if arm.share == 1 and not arm.diverged]
+        return min(raced, key=lambda arm: arm.best)
 
     def smallest(self, margin: float) -> Arm:
         """The smallest arm that loses at most `margin` against the winner, or the winner.

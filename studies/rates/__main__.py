@@ -2,6 +2,8 @@
 
 import argparse
 
+import torch
+
 from fishpal.common.progress import tqdm
 from studies.rates.cells import KINDS, measured, rates_to_try, run_training
 from studies.rates.report import write_report
@@ -14,6 +16,7 @@ def main() -> None:
     only_report = parser.parse_args().report
     settings = load_settings()
     if not only_report:
+        torch.set_num_threads(1)  # so that the number of cores changes no digit
         for case in settings.fitted.cases:
             measured(settings, case)
         for case in tqdm(settings.cases, desc="cases", disable=None):

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors.torch import load_file, save_file
 
 from fishpal.api.encoder import TextEncoder, load_encoder
@@ -20,13 +19,15 @@ from fishpal.api.task import Task
 from fishpal.common.errors import EncoderError, TrainingError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
-from fishpal.models.predict import mean_loss, predict
+from fishpal.metrics import metric
+from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.params.options import FisherOptions, LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import resolve_rates
 from studies.rates.critical import critical_rate
 from studies.rates.settings import ROOM, Case, Settings, load_settings
 
+Line = dict[str, Any]
 RESULTS = ROOM / "results"
 KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
 WHOLE = Path("artifacts/encoder")  # of the project: `dvc repro encoder`
@@ -37,26 +38,25 @@ class Store:
     """Lines of one file, each known by some of its columns."""
 
     path: Path
-    columns: tuple[str, ...]
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[Line]:
         """All that is there."""
         text = self.path.read_text("utf-8") if self.path.is_file() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def has(self, **columns: Any) -> bool:
-        """Whether there is a line of these columns."""
-        return any(all(line[k] == v for k, v in columns.items()) for line in self.lines())
+    def find(self, **columns: Any) -> list[Line]:
+        """The lines of these columns."""
+        return [line for line in self.lines() if columns.items() <= line.items()]
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: Line) -> None:
         """Append a line."""
         self.path.parent.mkdir(exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 
-MEASURED = Store(RESULTS / "measured.jsonl", ("task", "encoder", "size", "updates"))
-TRAINED = Store(RESULTS / "trained.jsonl", (*MEASURED.columns, "kind", "rate", "seed"))
+MEASURED = Store(RESULTS / "measured.jsonl")
+TRAINED = Store(RESULTS / "trained.jsonl")
 
 
 @cache
@@ -107,9 +107,9 @@ def training(settings: Settings, case: Case) -> TrainOptions:
     )
 
 
-def measured(settings: Settings, case: Case) -> dict[str, Any]:
+def measured(settings: Settings, case: Case) -> Line:
     """The auto and the critical rates of a case, measured now or before."""
-    if not MEASURED.has(**asdict(case)):
+    if not MEASURED.find(**asdict(case)):
         encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
         start = time.process_time()
         found: Measurement = measure(
@@ -130,7 +130,7 @@ def measured(settings: Settings, case: Case) -> dict[str, Any]:
             "seconds": round(seconds, 2),
         }
         MEASURED.add(line)
-    return next(line for line in MEASURED.lines() if asdict(case).items() <= line.items())
+    return MEASURED.find(**asdict(case))[0]
 
 
 def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
@@ -150,7 +150,7 @@ def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Pl
 def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> None:
     """Train one cell and keep its line; divergence is a result."""
     columns = asdict(case) | {"kind": kind.value, "rate": rate, "seed": settings.seed}
-    if TRAINED.has(**columns):
+    if TRAINED.find(**columns):
         return
     encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
     start = time.process_time()
@@ -165,6 +165,9 @@ def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) 
     examples = evaluation.examples(encoder, standardise=None if facts.labels else facts.standardise)
     logits = predict(model.module, examples, facts)
     labels = [example.label for example in examples]
+    main = metric(evaluation.spec.metrics[0])  # accuracy, or Pearson's r
+    truth = np.array(labels) if facts.scale is None else facts.scale.restore(np.array(labels))
+    score = main(truth, decide(logits, facts), facts.outputs)
     TRAINED.add(
         columns
         | {
@@ -172,20 +175,13 @@ def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) 
             "curve": [[p.update, round(p.selection_loss, 6)] for p in model.training.curve],
             "selection_loss": round(model.training.best_loss, 6),
             "loss": round(mean_loss(logits, labels), 6),
-            "score": round(score(logits, labels, facts.labels is None), 6),
+            "score": round(score, 6),
             "seconds": round(time.process_time() - start, 1),
         }
     )
 
 
-def score(logits: Any, labels: list[float], regression: bool) -> float:
-    """Pearson's r, or accuracy."""
-    if regression:
-        return float(np.corrcoef(logits[:, 0], labels)[0, 1])
-    return float((logits.argmax(-1) == np.array(labels)).mean())
-
-
-def rates_to_try(settings: Settings, found: dict[str, Any], kind: ModuleKind) -> Iterator[float]:
+def rates_to_try(settings: Settings, found: Line, kind: ModuleKind) -> Iterator[float]:
     """The sweep's, the thesis's and auto's; each once, a rate within 5 % of one before is it."""
     usual = found["reasons"][kind]["usual"]
     tried: list[float] = []
@@ -196,6 +192,3 @@ def rates_to_try(settings: Settings, found: dict[str, Any], kind: ModuleKind) ->
         if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
             tried.append(float(f"{rate:.3g}"))
             yield tried[-1]
-
-
-torch.set_num_threads(1)  # so that the number of cores changes no digit

@@ -1,16 +1,14 @@
 """What each way of finding a rate would have got on a case, from the trainings that are there."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from studies.rates.cells import KINDS, MEASURED, TRAINED
+from studies.rates.cells import KINDS, MEASURED, TRAINED, Line
 from studies.rates.settings import Case, Settings
 
-LINE = dict[str, Any]
 RIVALS = ("auto", "fixed", "thesis", "line search", "halving", "sweep")
 HALVED = ((0.25, 2), (0.5, 1))  # after this share of the updates, so many rates stay
 
@@ -31,10 +29,10 @@ def findings(settings: Settings) -> Iterator[Found]:
     """Of every case and kind whose sweep is complete."""
     shares = line_search_shares(settings)
     for case in settings.cases:
-        found = _lines(MEASURED.lines(), asdict(case))
+        found = MEASURED.find(**asdict(case))
         for kind in KINDS if found else ():
             (measured,) = found
-            cells = _lines(TRAINED.lines(), asdict(case) | {"kind": kind.value})
+            cells = TRAINED.find(**asdict(case), kind=kind.value)
             usual = measured["reasons"][kind]["usual"]
             rates = [usual, settings.thesis[kind], measured["auto"][kind]]
             rates += [usual * factor for factor in settings.factors]
@@ -42,7 +40,7 @@ def findings(settings: Settings) -> Iterator[Found]:
             if len(lines) < len(rates):
                 continue
             (fixed, thesis, auto), swept = lines[:3], lines[3:]
-            chosen: dict[str, LINE] = {
+            chosen: dict[str, Line] = {
                 "auto": auto,
                 "fixed": fixed,
                 "thesis": thesis,
@@ -56,9 +54,7 @@ def findings(settings: Settings) -> Iterator[Found]:
 
 def line_search_shares(settings: Settings) -> dict[str, float]:
     """A kind's best rate as a share of the critical one: geometric mean over the fitted cases."""
-    found = [
-        _lines(MEASURED.lines(), asdict(case))[0]["critical"] for case in settings.fitted.cases
-    ]
+    found = [MEASURED.find(**asdict(case))[0]["critical"] for case in settings.fitted.cases]
     best = settings.fitted.best
     return {
         kind: math.exp(np.mean([math.log(best[kind] / each[kind]) for each in found]))
@@ -66,7 +62,7 @@ def line_search_shares(settings: Settings) -> dict[str, float]:
     }
 
 
-def halved(swept: Sequence[LINE]) -> LINE:
+def halved(swept: Sequence[Line]) -> Line:
     """Successive halving by the selection loss: each rate's one training is stopped or goes on."""
     left = list(swept)
     for share, keep in HALVED:
@@ -83,7 +79,7 @@ def halving_cost(rates: int) -> float:
     return cost
 
 
-def between(swept: Sequence[LINE], rate: float) -> LINE:
+def between(swept: Sequence[Line], rate: float) -> Line:
     """Loss and score at a rate, linear in its logarithm between the two of the sweep around it."""
     x = [math.log(line["rate"]) for line in swept]
     at = {
@@ -93,17 +89,13 @@ def between(swept: Sequence[LINE], rate: float) -> LINE:
     return at | {"rate": rate}
 
 
-def _best_until(line: LINE, share: float) -> float:
+def _best_until(line: Line, share: float) -> float:
     """Lowest selection loss within this share of the updates."""
     last = line["curve"][-1][0]
     return min(float(loss) for update, loss in line["curve"] if update <= share * last + 1)
 
 
-def _lines(lines: Sequence[LINE], columns: Mapping[str, Any]) -> list[LINE]:
-    return [line for line in lines if columns.items() <= line.items()]
-
-
-def _at(cells: Sequence[LINE], rate: float) -> LINE | None:
+def _at(cells: Sequence[Line], rate: float) -> Line | None:
     """The training at a rate, which is one within 5 % of it."""
     near = [c for c in cells if not c["diverged"] and abs(math.log(c["rate"] / rate)) < 0.052]
     return min(near, key=lambda c: abs(math.log(c["rate"] / rate)), default=None)
