@@ -25,7 +25,7 @@ def main(params: Params, name: str) -> None:
         def start(plan: Plan) -> Classifier:
             encoder = load_encoder(ARTIFACTS.encoder)
             head = start_head(encoder, task, params.head)
-            return plan_model(encoder, head, plan, seed=0, train_head=params.train.train_head)
+            return plan_model(encoder, head, plan, 0, params.train.train_head, task)
 
         plans = pilot_plans(table, grams, params.train.learning_rate, params.train.race.rates)
         run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))

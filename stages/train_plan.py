@@ -45,7 +45,7 @@ def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -
         task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits)
         head = start_head(encoder, task, params.head)
         note["device"] = device_name(params.train.device)
-        model = plan_model(encoder, head, plan, seed, params.train.train_head)
+        model = plan_model(encoder, head, plan, seed, params.train.train_head, task)
         checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
         result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)
     if is_main():

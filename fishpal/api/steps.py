@@ -111,7 +111,8 @@ def start(
     The encoder stays free for other models; weights are shared, unless the plan trains them all.
     """
     tokens, own = task.tokenised(encoder), encoder.twin(plan.full)
-    module = plan_model(own, start_head(own, tokens, head or HeadOptions()), plan, seed, train_head)
+    first = start_head(own, tokens, head or HeadOptions())
+    module = plan_model(own, first, plan, seed, train_head, tokens)
     module.task = tokens.facts
     return Model(module, plan, encoder, task.options.max_length, seed)
 

@@ -7,7 +7,8 @@ would fail silently where a model ignores the interface: `fishpal.encoders.specs
 `fishpal.encoders.own_attention` computes theirs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,16 +20,35 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "fishpal"
+KeysValues = tuple[Tensor, Tensor]
 
 
 class KeyValueSource(Protocol):
     """What gives keys and values to put in front, each (p, d) or (B, p, d)."""
 
-    def keys_values(self) -> tuple[Tensor, Tensor]: ...
+    def keys_values(self) -> KeysValues: ...
 
 
 # Weak: a prefix must not keep the encoder that it was attached to alive.
 PREFIXES: WeakKeyDictionary[nn.Module, KeyValueSource] = WeakKeyDictionary()
+# Attention module → where its own keys and values are noted; empty outside of `captured`.
+_CAPTURED: WeakKeyDictionary[nn.Module, dict[nn.Module, KeysValues]] = WeakKeyDictionary()
+
+
+@contextmanager
+def captured(attentions: Sequence[nn.Module]) -> Iterator[Mapping[nn.Module, KeysValues]]:
+    """Note the keys and values, (B, T, d) each, of attention modules that run in the block.
+
+    They are those that a prefix is put in front of: rotated where the model rotates.
+    """
+    found: dict[nn.Module, KeysValues] = {}
+    for attention in attentions:
+        _CAPTURED[attention] = found
+    try:
+        yield found
+    finally:
+        for attention in attentions:
+            del _CAPTURED[attention]
 
 
 def prefix_attention(
@@ -48,7 +68,7 @@ def prefix_attention(
             in a causal module. The prefix is visible from everywhere, padding, causality and local
             attention windows notwithstanding.
     """
-    front, softcap = front_of(module, key), kwargs.get("softcap")
+    front, softcap = front_of(module, key, value), kwargs.get("softcap")
     if front is not None or softcap is not None:
         attention_mask = _explicit(attention_mask, module, query, kwargs.get("is_causal"))
     if front is not None:
@@ -97,16 +117,23 @@ def _softcapped(
     return (weights @ value).transpose(1, 2).contiguous()
 
 
-def front_of(module: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | None:
+def front_of(module: nn.Module, key: Tensor, value: Tensor) -> KeysValues | None:
     """Keys and values (B, heads, p, d / heads) in front of those of an attention module.
 
-    `like` are its own keys (B, heads, T, d / heads); None: it has no prefix.
+    `key` and `value` are its own, (B, heads, T, d / heads); None: it has no prefix.
     """
+    if module in _CAPTURED:
+        _CAPTURED[module][module] = (_flat(key), _flat(value))
     source = PREFIXES.get(module)
     if source is None:
         return None
     keys, values = source.keys_values()
-    return _heads(keys, like), _heads(values, like)
+    return _heads(keys, key), _heads(values, key)
+
+
+def _flat(heads: Tensor) -> Tensor:
+    """(B, heads, T, d / heads) → (B, T, d)."""
+    return heads.transpose(1, 2).flatten(-2)
 
 
 def _heads(prefix: Tensor, like: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from transformers.utils import logging
 from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
-from fishpal.encoders.attention import ATTENTION
+from fishpal.encoders.attention import ATTENTION, KeysValues, captured
 from fishpal.encoders.own_attention import rewrite
 from fishpal.encoders.pooling import FILE, EncoderCard
 from fishpal.encoders.ports import LayerShape, config_of, ports_of
@@ -83,9 +83,32 @@ class Encoder:
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
         """The last hidden states (B, T, d)."""
         if spec_of(config_of(self.model)).causal:  # which count from the first token, padded or not
-            inputs["position_ids"] = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+            counted = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+            inputs.setdefault("position_ids", counted)
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **inputs)
         return cast(Tensor, output.last_hidden_state)
+
+    @torch.no_grad()
+    def keys_values(self, input_ids: Tensor, **inputs: Any) -> list[KeysValues]:
+        """Every layer's keys and values of one text (1, T), (T, d) each, in eval mode.
+
+        d is the width of the layer's keys; they are those that attention multiplies. Where the
+        model rotates them by position, the text's positions are −T to −1: rotation tells
+        distances alone, and so as a prefix, before tokens that count from 0, they are as far from
+        these as a text in front is. Learned positions have no negative ones, and begin at the
+        first.
+        """
+        if spec_of(config_of(self.model)).positions == "relative":
+            inputs["position_ids"] = torch.arange(-input_ids.shape[1], 0).to(input_ids)[None]
+        attentions = [layer.attention for layer in ports_of(self.model)]
+        training = self.model.training
+        self.model.eval()
+        try:
+            with captured(attentions) as found:
+                self.hidden_states(input_ids, torch.ones_like(input_ids), **inputs)
+        finally:
+            self.model.train(training)
+        return [(keys[0], values[0]) for keys, values in (found[each] for each in attentions)]
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model, in place."""

@@ -39,7 +39,7 @@ def _mpnet(
         scores = scores + position_bias
     if attention_mask is not None:
         scores = scores + attention_mask
-    front = front_of(self, k)
+    front = front_of(self, k, v)
     if front is not None:
         keys, values = front
         scores = torch.cat([q @ keys.mT / math.sqrt(width), scores], dim=-1)
@@ -72,7 +72,7 @@ def _deberta_v2(
     scores = scores.unflatten(0, (-1, heads))
     hidden = ~attention_mask.bool()
     scores = scores.masked_fill(hidden, torch.finfo(query.dtype).min)
-    front = front_of(self, key.unflatten(0, (-1, heads)))
+    front = front_of(self, *(tensor.unflatten(0, (-1, heads)) for tensor in (key, value)))
     if front is not None:
         keys, values = (tensor.flatten(0, 1) for tensor in front)
         before = (query @ (keys.mT / scale)).unflatten(0, (-1, heads))

@@ -1,7 +1,7 @@
 """The Fisher engine: every candidate's statistics in one pass a kind over a few examples."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 
 import torch
 
@@ -13,6 +13,7 @@ from fishpal.fisher.measuring import Candidates, Measuring
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
+from fishpal.models.prefix_text import start_prefixes
 from fishpal.modules.attach import build_module
 from fishpal.params.module_options import SIZES, ModuleOptions
 from fishpal.params.options import FisherOptions
@@ -52,7 +53,7 @@ def measure_fisher(
 
     Raises:
         AttachError: where the encoder cannot take one of the kinds, or is in use.
-        DataError: where `fit` has fewer than two examples.
+        DataError: where `fit` has fewer than two examples, or too little text to start from.
     """
     task.check(encoder.limits)
     device = pick_device(options.device)
@@ -65,7 +66,9 @@ def measure_fisher(
     options = _affordable(options, count, task.facts.outputs, facts.layers)
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, facts.hidden)
     measuring = Measuring(model, sample, options, logits, features)
-    done = measuring.groups(_groups(model, modules, options), progress)
+    groups = _groups(model, modules, options)
+    start_prefixes(list(chain(*groups)), encoder, task, options.seed)
+    done = measuring.groups(groups, progress)
     found = {(each.layer, str(each.module)): each for each in done}
     words = [str(module) for module in modules.candidates(options.kinds)]
     keys = list(product(range(facts.layers), words))

@@ -21,6 +21,11 @@ class Prefix(CandidateModule):
     With `reparameterize` they are, in training, an MLP's output: (p, d) → tanh → (p, mid) →
     (p, 2 d), one MLP a layer, dropped afterwards (Li & Liang 2021, §4.3). The Fisher table
     measures keys and values themselves either way, at the start that the MLP gives them.
+
+    Attributes:
+        starts_from_text: `start_from` is still to be called (`fishpal.models.prefix_text`), before
+            anything but `load_kept`. What is drawn at random is drawn all the same, so that a gate
+            starts the same.
     """
 
     kind = ModuleKind.PREFIX
@@ -30,6 +35,7 @@ class Prefix(CandidateModule):
     ) -> None:
         super().__init__(layer)
         options, width = modules.prefix, shape.sites[Site.KEY].outputs
+        self.starts_from_text = options.start == "text"
         self.mlp: nn.Sequential | None = None
         start = torch.empty(2, options.length, width).normal_(0, options.std, generator=generator)
         if options.reparameterize:
@@ -45,6 +51,12 @@ class Prefix(CandidateModule):
             self.key = nn.Parameter(start[0])
             self.value = nn.Parameter(start[1])
         self._add_gate(modules.gates, shape, generator)
+
+    @torch.no_grad()
+    def start_from(self, key: Tensor, value: Tensor) -> None:
+        """Start from keys and values, (p, d) each."""
+        self.key.copy_(key)
+        self.value.copy_(value)
 
     def kept(self) -> dict[str, Tensor]:
         if self.mlp is None:

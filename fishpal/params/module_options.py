@@ -71,7 +71,8 @@ class PrefixOptions(Strict):
     """Prefix: p positions; optionally reparameterised through an MLP d → mid → 2d.
 
     `std` is the standard deviation of the start of keys and values (without an MLP) or of the
-    MLP's input (with one). `lengths`: as `ranks` of LoRA.
+    MLP's input (with one). `start: text` starts from the encoder's own keys and values of a text
+    instead (`fishpal.models.prefix_text`). `lengths`: as `ranks` of LoRA.
     """
 
     length: Size = 10
@@ -79,16 +80,19 @@ class PrefixOptions(Strict):
     mid: Size = 512
     std: Positive = 0.02
     lengths: Sizes | None = None
+    start: Literal["random", "text"] = "random"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        mlp = self.reparameterize and self.start == "text"
+        check(not mlp, "start", self.start, "random where reparameterize is true: an MLP starts it")
         _check_sizes("lengths", self.lengths, "length", self.length)
 
 
 SIZES = {ModuleKind.PREFIX: "length", ModuleKind.ADAPTER: "bottleneck", ModuleKind.LORA: "rank"}
 """What the size of a kind is called; with an s, its candidates'."""
 # Options that came after files were written, and are left out at their defaults.
-LATER = {"prefix": ("lengths",), "adapter": ("bottlenecks",),
+LATER = {"prefix": ("lengths", "start"), "adapter": ("bottlenecks",),
          "lora": ("sites", "rslora", "rate_ratio", "ranks")}  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from fishpal.common.errors import caution
+from fishpal.common.kinds import ModuleKind
 from fishpal.params.options import RateOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
@@ -14,8 +16,13 @@ def pilot_plans(
 ) -> list[Plan]:
     """Each candidate at every layer, at multiples of its rate of a short training.
 
-    Its own rate comes first of its arms; no rate is above `MAX_RATE`.
+    Its own rate comes first of its arms; no rate is above `MAX_RATE`. Here, once a task, it is
+    warned of a rate whose formula was fitted elsewhere.
     """
+    from_text = ModuleKind.PREFIX in table.kinds and table.modules.prefix.start == "text"
+    if from_text and rates.prefix == "auto":
+        fitted = "fitted on prefixes that start at random, and modules.prefix.start is text"
+        caution(f"train.learning_rate.prefix is auto: {fitted}; train.race.rates tries others")
     resolved = resolve_rates(rates, table, grams, REFERENCE)
     first = sorted(factors, key=lambda factor: factor != 1)
     raced = [(m, resolved.times(str(m), f)) for m in table.candidates for f in first]

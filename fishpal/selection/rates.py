@@ -12,7 +12,8 @@ that is usual for the kind, and not at all where the gradients are noise:
     rate = usual · (η* / typical)^½ · (REFERENCE / updates)^decay,    η* / typical within [1/9, 9]
 
 It falls with the number of updates where the module is a product of two matrices that grow
-together. How the numbers were found, and how they do where they were not: reports/rates.md.
+together. How the numbers were found, and how they do where they were not: reports/rates.md. The
+prefix's are of prefixes that start at random: nothing was fitted on `modules.prefix.start: text`.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -127,7 +127,7 @@ def run_cell(group: str, cell: Cell) -> None:
         learning_rate=cell.rates,
     )
     head = start_head(encoder, data.task, params.head)
-    model = plan_model(encoder, head, plan, seed, params.train.train_head)
+    model = plan_model(encoder, head, plan, seed, params.train.train_head, data.task)
     options = train_options(cell, params.train)
     try:
         start = time.perf_counter()
