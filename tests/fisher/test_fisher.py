@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ from fishpal.fisher.estimators import exact_terms
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
+from fishpal.models.planned import plan_model
 from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.facts import TaskFacts
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams, contrasts
+from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from tests.conftest import (
     DECODERS,
@@ -164,6 +166,25 @@ def test_all_lora_sites_equal_the_loop(tiny_encoder):
             for name, expected in diagonal.items():
                 trace = table.row(module.layer, K.LORA).tensor_traces[name]
                 assert trace == pytest.approx(expected.sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [*TYPES, *DECODERS])
+def test_prefixes_that_start_from_text_equal_the_loop(tiny_encoder, kind):
+    """From the text that training with the same seed starts from, dropout in measuring or not."""
+    encoder, head, task = setup(tiny_encoder, kind)
+    modules = ModuleOptions(prefix=PrefixOptions(length=3, start="text"))
+    options = FisherOptions(kinds=(K.PREFIX,), gram=False, batch_size=3, seed=4)
+    table, _ = measure_fisher(encoder, head, task, modules, options, progress=False)
+    plan = Plan("toy", "m", encoder.facts, (K.PREFIX,) * LAYERS, Reason("x"), modules=modules)
+    model = plan_model(encoder, head, plan, 4, task=task).double()
+    for module in model.candidates():
+        diagonal = fisher_by_loop(model, module, task.fit, Estimator.EMPIRICAL)
+        row, found = table.row(module.layer, K.PREFIX), {n: d.sum() for n, d in diagonal.items()}
+        assert row.tensor_traces == pytest.approx({n: t.item() for n, t in found.items()}, rel=1e-4)
+    model.detach()
+    options = replace(options, dropout=True)
+    measure_fisher(encoder, head, task, modules, options, progress=False)
+    assert encoder.model.training, "as it was measured"
 
 
 def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fishpal.common.choices import Module, modules_of
-from fishpal.common.errors import ParamsError, PlanError
+from fishpal.common.errors import FishpalWarning, ParamsError, PlanError
 from fishpal.common.kinds import FisherMode, ModuleKind
 from fishpal.fisher import engine
 from fishpal.fisher.engine import measure_fisher
@@ -110,6 +111,24 @@ def test_sizes_are_chosen_raced_and_rated(tiny_encoder):
     assert [plan.rate(plan.kinds[0], 0) for plan in arms] == [arms[0].rates[word] for word in WORDS]
     curves = [Arm(word, 0.1, (CurvePoint(0, 0, None, 0.5),)) for word in ("lora-4", "prefix-1")]
     assert choose(Race(), pilot=replace(PILOT, arms=tuple(curves))).layers == ("lora-4",) * 3
+
+
+def test_a_rate_that_was_fitted_on_another_start_is_warned_about_once(tiny_encoder):
+    """Where the arms are made; not by every method's plan, nor where the rate is a number."""
+    from_text = replace(SMALL, prefix=replace(SMALL.prefix, start="text"))
+    table, grams = measured(tiny_encoder, from_text)
+    with pytest.warns(FishpalWarning, match="prefix is auto: fitted on prefixes that start at ran"):
+        plans = pilot_plans(table, grams, RateOptions())
+    assert {plan.modules.prefix.start for plan in plans} == {"text"}
+    assert plans[0].shrunk(0.4).modules.prefix.start == "text"
+    plain, others = measured(tiny_encoder, SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pilot_plans(table, grams, RateOptions(prefix=0.1))
+        pilot_plans(plain, others, RateOptions())
+        method, options = Uniform(kind=P), SelectOptions()
+        plan = select_plan(table, grams, "m", method, options, RateOptions(), PILOT)
+    assert plan.modules.prefix.start == "text" and plan.to_json()["modules"]["prefix"]["start"]
 
 
 def test_sizes_that_cannot_be_are_errors(tiny_encoder):

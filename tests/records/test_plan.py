@@ -18,6 +18,7 @@ STORED = Path(__file__).parent / "plan_version_1.json"
 def test_the_first_version_loads_and_keeps_its_bytes(tmp_path):
     plan = Plan.load(STORED)
     assert plan.layers == ("prefix", None, "lora", "adapter") and plan.kept == 150
+    assert plan.modules.prefix.start == "random"
     plan.save(tmp_path / "plan.json")
     assert (tmp_path / "plan.json").read_bytes() == STORED.read_bytes()
 

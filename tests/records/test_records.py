@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Site
 from fishpal.common.validate import decode
-from fishpal.params.module_options import LoraOptions, ModuleOptions
+from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.records.card import Card, Counts, SplitCard, SplitCounts
 from fishpal.records.paths import Artifacts
 from fishpal.records.results import (
@@ -64,6 +64,9 @@ def test_options_of_older_files_keep_their_bytes():
     """What came later is written where it is used alone."""
     plain = ModuleOptions()
     assert list(plain.to_json()["lora"]) == ["rank", "alpha", "dropout"]
+    assert list(plain.to_json()["prefix"]) == ["length", "reparameterize", "mid", "std"]
+    text = ModuleOptions(prefix=PrefixOptions(start="text"))
+    assert decode(ModuleOptions, json.loads(json.dumps(text.to_json())), "file") == text
     for lora in (
         LoraOptions(),
         LoraOptions(sites="all", rslora=True, rate_ratio=16.0),

@@ -37,6 +37,11 @@ def files(name: str, content: bytes | str) -> Spoil:
     return both(write(name, content), param(*SOURCE, "files", "train", value=name))
 
 
+def prefix(**options: object) -> Spoil:
+    """Some of `modules.prefix`."""
+    return both(*(param("modules", "prefix", name, value=v) for name, v in options.items()))
+
+
 WEIGHTS, BIN = "data/encoder/model.safetensors", "data/encoder/pytorch_model.bin"
 CONFIG, AT, RAW = "data/encoder/config.json", "artifacts/encoder", "artifacts/raw/toy/train.parquet"
 FACTS = f"{TOKENS}/train/task.json"
@@ -82,6 +87,8 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("method not listed", CHECK, param("grid", "methods", value=["lroa"]), "methods is 'lroa'"),
     ("task name a path", CHECK, param("catalog", "../x", value=task_entry("x")), "is '../x'"),
     ("method name a command", CHECK, param("methods", "a;b", value={"rule": "none"}), "'a;b'"),
+    ("start unknown", CHECK, prefix(start="txet"), "modules.prefix.start is 'txet' (did you mean"),
+    ("start of an MLP", CHECK, prefix(start="text", reparameterize=True), "prefix.start is text;"),
     ("huge integer", CHECK, param("head", "seed", value=10**30), "head.seed is too large"),
     ("task unknown", "download_task nope", write("x", ""), "task is 'nope'; allowed: toy"),
     ("task a path", "download_task ../x", write("x", ""), "task is '../x'; allowed: toy"),
@@ -128,6 +135,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("card without splits", TOKENIZE, key(CARD, "splits", value=...), "splits"),
     ("raw split cut", TOKENIZE, cut("artifacts/raw/toy/train.parquet"), "train.parquet"),
     ("raw split missing", TOKENIZE, remove("artifacts/raw/toy/test.parquet"), "test.parquet"),
+    ("text too long", FISHER, prefix(start="text", length=41), "41, and start is text; allowed: 1"),
     ("facts missing", FISHER, remove(FACTS), "task.json: cannot be read"),
     ("facts deep", FISHER, write(FACTS, DEEP), "task.json: not JSON"),
     ("tokens cut", FISHER, cut(FITTED), "fit.arrow: not a tokenised split"),
