@@ -91,7 +91,7 @@ def test_they_are_what_transformers_caches(tiny_encoder, encoder_folders, kind):
 def test_nothing_is_left_behind(encoder_folders, kind):
     encoder, mask = load_encoder(encoder_folders[kind]), torch.ones_like(TEXT)
     before, first = encoder.hidden_states(TEXT, mask), encoder.keys_values(TEXT)
-    encoder.model.train()
+    encoder.model.train().requires_grad_()
     for pair, again in zip(first, encoder.keys_values(TEXT), strict=True):
         assert all(map(torch.equal, pair, again)), "no dropout"
         assert not any(tensor.requires_grad for tensor in again)
