@@ -91,7 +91,9 @@ AttentionMaskInterface.register("oracle", sdpa_mask)
 def single(example: Example) -> dict[str, Tensor]:
     """A batch of one, at its true length."""
     ids = torch.tensor([example.input_ids])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    second = example.second
+    return batch if second is None else batch | {"second": torch.tensor([second])}
 
 
 def example_gradient(

@@ -30,9 +30,13 @@ HOW = {
     "tokenizer = AutoTokenizer.from_pretrained({folder!r})\n"
     'session = onnxruntime.InferenceSession({folder!r} + "/model.onnx")\n'
     'inputs = tokenizer([{text!r}], return_tensors="np", padding=True)\n'
+    "{second}"
     "names = [each.name for each in session.get_inputs()]\n"
     "session.run(None, {{name: inputs[name] for name in names}})  # the logits, as {classes}",
 }
+
+# Of a head that compares the texts of pairs: where the second ones start.
+SECOND = 'inputs["second"] = [each.sequence_ids.index(1) for each in inputs.encodings]\n'
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,9 @@ class Scores:
 def write_card(folder: Path, model: "Model", form: str, licence: str | None, **how: Any) -> None:
     """Write README.md into a folder; `form` is the library that loads it, a key of `HOW`."""
     task, plan, base = model.task, model.plan, model.encoder.name
+    text = ("a warm film", "the film moved me") if task.pair else "a warm, funny and moving film"
     listing = HOW[form].format(
-        folder="path/or/name", text="a warm, funny and moving film", base=base,
+        folder="path/or/name", text=text, base=base, second=SECOND * model.module.compares,
         classes=", ".join(task.labels or ("value",)), **how,
     )  # fmt: skip
     layers = [[str(layer), kind or "none"] for layer, kind in enumerate(plan.layers)]

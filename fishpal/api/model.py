@@ -1,7 +1,7 @@
 """A trained model that takes texts and gives class names, or numbers."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class Model:
         columns = as_columns(texts)
         if not columns[0]:
             return np.empty((0, self.task.outputs), dtype=np.float32)
+        if self.task.pair and len(columns) == 1:
+            raise DataError(f"texts are single ones; allowed: pairs, as {self.task.name} has them")
         for column in columns:
             for row, text in enumerate(column):
                 if not isinstance(text, str):
@@ -126,7 +128,7 @@ class Model:
         if unknown:
             raise DataError(f"{task.name} has labels {unknown}; allowed: {', '.join(self.classes)}")
         place = [self.classes.index(c) if c in present else -1 for c in task.classes]
-        return [Example(e.input_ids, place[int(e.label)], e.token_type_ids) for e in examples]
+        return [replace(each, label=place[int(each.label)]) for each in examples]
 
     def save(self, folder: str | Path, licence: str | None = None) -> None:
         """Write what was trained and a model card, without the encoder, whole or not at all.

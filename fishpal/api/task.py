@@ -146,7 +146,8 @@ class Task:
             if parts.duplicates:
                 caution(f"{self.name}: {parts.duplicates} texts stand in selection, too: left out")
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
-            facts = TaskFacts(self.name, self.classes, encoder.tokenizer.pad_token_id, scale)
+            pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
+            facts = TaskFacts(self.name, self.classes, pad, scale, pair)
             make = partial(self.examples, encoder, standardise=facts.standardise)
             self._tokens[key] = TokenisedTask(facts, make(parts.fit), make(parts.selection))
         return self._tokens[key]

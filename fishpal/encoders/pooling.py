@@ -26,5 +26,28 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
         places = torch.arange(mask.shape[1], device=mask.device)
         last = (mask * places).argmax(dim=1)  # whichever side is padded
         return hidden[torch.arange(len(hidden), device=mask.device), last]
+    return _mean(hidden, mask)
+
+
+def features_of(hidden: int, compares: bool) -> int:
+    """How many features a head reads of an encoder of this width: d, or 3 d."""
+    return 3 * hidden if compares else hidden
+
+
+def compare(hidden: Tensor, mask: Tensor, second: Tensor, pooling: Pooling) -> Tensor:
+    """(B, T, d) → (B, 3 d): the pooled vector of both texts, |u − v| and u ∗ v.
+
+    u and v are the means over either text's tokens, the second's from the position `second` (B)
+    on, not counting padding; zero where it has none left. As heads over sentence embeddings read
+    pairs (Conneau et al. 2017, §3.1; Reimers & Gurevych 2019, §3), here of texts that the encoder
+    read together.
+    """
+    later = mask.cumsum(dim=1) > second.unsqueeze(1)  # whichever side is padded
+    first, last = (_mean(hidden, mask * side) for side in (~later, later))
+    both = pool(hidden, mask, pooling)
+    return torch.cat([both, (first - last).abs(), first * last], dim=1)
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(hidden.dtype).unsqueeze(-1)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

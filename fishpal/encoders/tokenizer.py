@@ -38,7 +38,8 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits: Limits) -> Any:
-    """Token ids, and token types where tokenizer and encoder have them, of texts or pairs.
+    """Token ids, and token types where tokenizer and encoder have them, of texts or pairs; of
+    pairs also `second`, where the second text starts.
 
     Args:
         columns: the texts, or the first and the second texts of pairs.
@@ -46,7 +47,7 @@ def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits
     """
     # One type is no type: the encoder adds the same to every token.
     typed = "token_type_ids" in tokenizer.model_input_names and limits.types > 1
-    return tokenizer(
+    encoded = tokenizer(
         *columns,
         truncation="longest_first",
         max_length=max_length,
@@ -54,10 +55,19 @@ def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits
         return_token_type_ids=typed,
         return_attention_mask=False,
     )
+    if len(columns) == 2:
+        encoded["second"] = [_second(each.sequence_ids) for each in encoded.encodings]
+    return encoded
+
+
+def _second(sequences: list[int | None]) -> int:
+    """The first token of the second text; after the last where cutting left none."""
+    return sequences.index(1) if 1 in sequences else len(sequences)
 
 
 def examples_of(encoded: Any, labels: Sequence[int] | Sequence[float]) -> list[Example]:
     """What `encode` gave, with labels, as examples in memory."""
-    types = encoded.get("token_type_ids") or [None] * len(labels)
-    columns = zip(encoded["input_ids"], labels, types, strict=True)
-    return [Example(ids, label, each) for ids, label, each in columns]
+    none = [None] * len(labels)
+    others = (encoded.get(name) or none for name in ("token_type_ids", "second"))
+    columns = zip(encoded["input_ids"], labels, *others, strict=True)
+    return [Example(*columns_of_one) for columns_of_one in columns]

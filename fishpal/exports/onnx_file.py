@@ -28,18 +28,23 @@ class _Logits(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        second: Tensor | None = None,
     ) -> Any:
-        return self.model(input_ids, attention_mask, token_type_ids)
+        return self.model(input_ids, attention_mask, token_type_ids, second=second)
 
 
 def export_onnx(model: Model, folder: str | Path, licence: str | None = None) -> None:
     """Write `model.onnx` (token ids → logits), tokenizer, config with class names, and card.
 
     Inputs `input_ids`, `attention_mask` and, where tokenizer and encoder have them,
-    `token_type_ids`, each (batch, tokens) int64; output `logits` (batch, C), a regression's in
-    the label's unit. The class names also stand in the file's metadata, as JSON under `classes`.
-    It is run in onnxruntime before it is written.
+    `token_type_ids`, each (batch, tokens) int64; where the head compares pairs, `second` (batch)
+    int64, where the second text starts (`Example.second`); output `logits` (batch, C), a
+    regression's in the label's unit. The class names also stand in the file's metadata, as JSON
+    under `classes`. It is run in onnxruntime before it is written.
 
     Raises:
         FishpalError: without `fishpal[export]`, or where onnxruntime computes something else.
@@ -83,7 +88,7 @@ def _write(module: Classifier, path: Path, batch: dict[str, Tensor]) -> None:
             kwargs=batch,
             input_names=list(batch),
             output_names=["logits"],
-            dynamic_shapes=dict.fromkeys(batch, axes),
+            dynamic_shapes={n: {a: axes[a] for a in range(t.dim())} for n, t in batch.items()},
             dynamo=True,
             external_data=large,
             verbose=False,
@@ -102,8 +107,11 @@ def _batch(model: Model, types: bool, rows: int, tokens: int) -> dict[str, Tenso
     mask[-1, tokens // 2 :] = 0
     ids = torch.randint(limits.ids, shape, generator=generator)
     batch = {"input_ids": ids.where(mask == 1, model.task.pad_id), "attention_mask": mask}
-    kinds = torch.randint(limits.types, shape, generator=generator) if types else None
-    return batch if kinds is None else batch | {"token_type_ids": kinds}
+    if types:
+        batch["token_type_ids"] = torch.randint(limits.types, shape, generator=generator)
+    if model.module.compares:
+        batch["second"] = torch.randint(1, tokens // 2 + 1, (rows,), generator=generator)
+    return batch
 
 
 @torch.no_grad()

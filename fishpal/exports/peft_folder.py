@@ -19,7 +19,8 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 def export_peft(model: Model | Classifier, folder: str | Path, licence: str | None = None) -> None:
     """Write a `peft` checkpoint.
 
-    Where transformers' classification model takes the head (cls pooling), for that model, with
+    Where transformers' classification model takes the head (cls pooling, texts of pairs not
+    compared), for that model, with
     the head in `modules_to_save`: `PeftModel.from_pretrained(AutoModelForSequenceClassification…)`
     gives the logits, to 1e-4. Else for the bare encoder, with the head beside
     (`fishpal.exports.peft_encoder.export_peft`, which a `Classifier` always gets).
@@ -34,6 +35,7 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
         spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
     except EncoderError:
         spec = None
+    spec = None if model.module.compares else spec
     names = len(model.classes or ("value",))
     how = {"auto": "AutoModelForSequenceClassification", "number": f", num_labels={names}"}
     if spec is None:

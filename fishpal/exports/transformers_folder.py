@@ -41,8 +41,12 @@ def export_folder(
 def merged(model: Model) -> Classifier:
     """A copy of the model whose encoder computes alone what it did with the modules.
 
-    `PlanError` where one of its modules adds computation, and so cannot merge.
+    `PlanError` where one of its modules adds computation, and so cannot merge, or where its head
+    compares the texts of pairs, which no head of those libraries does.
     """
+    if model.module.compares:
+        what = "the head compares the texts of pairs"
+        raise PlanError(f"{what}; allowed: one of head.pairs joint (else `export_onnx`)")
     copied = model.copy(full=True).module
     merge_lora(copied)
     left = sorted({module.kind.value for module in copied.candidates()})

@@ -64,7 +64,7 @@ def measure_fisher(
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
     options = _affordable(options, count, task.facts.outputs, facts.layers)
-    logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, facts.hidden)
+    logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, head.in_features)
     measuring = Measuring(model, sample, options, logits, features)
     groups = _groups(model, modules, options)
     start_prefixes(list(chain(*groups)), encoder, task, options.seed)

@@ -15,7 +15,8 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
 
     Returns:
         `input_ids`, `attention_mask` and, where the examples have them, `token_type_ids`, each
-        (B, T) int64; `labels` (B), int64 or, for a regression, float32.
+        (B, T) int64; of pairs, `second` (B) int64; `labels` (B), int64 or, for a regression,
+        float32.
     """
     ids = [example.input_ids for example in examples]
     batch = {
@@ -25,6 +26,8 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
     if examples[0].token_type_ids is not None:
         types = [example.token_type_ids or [0] * len(example.input_ids) for example in examples]
         batch["token_type_ids"] = _padded(types)
+    if examples[0].second is not None:
+        batch["second"] = torch.tensor([example.second for example in examples])
     return batch | {"labels": torch.tensor([example.label for example in examples])}
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from fishpal.common.errors import EncoderError
+from fishpal.common.errors import DataError, EncoderError
 from fishpal.encoders.encoder import Encoder
-from fishpal.encoders.pooling import pool
+from fishpal.encoders.pooling import compare, features_of, pool
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import attach, check_free, check_own, detach
 from fishpal.records.facts import TaskFacts
@@ -26,18 +26,20 @@ class Classifier(nn.Module):
         source: the encoder and its facts, as `load_encoder` gives them.
         encoder: its model.
         modules_: the attached modules, by layer (`modules` is taken by torch).
-        head: linear, (C, d).
+        head: linear, (C, d), or (C, 3 d) where it compares the texts of pairs.
         task: what a trained model was trained for.
     """
 
     def __init__(self, source: Encoder, head: nn.Linear, task: TaskFacts | None = None) -> None:
         super().__init__()
-        if head.in_features != source.facts.hidden:
-            allowed = f"the encoder's width, {source.facts.hidden}"
+        width, wide = (features_of(source.facts.hidden, each) for each in (False, True))
+        if head.in_features not in (width, wide):
+            allowed = f"the encoder's width, {width}, or for pairs {wide}"
             raise EncoderError(f"head takes {head.in_features} features; allowed: {allowed}")
         check_free(source.model)
         self.source, self.encoder = source, source.model
         self.head, self.task = head, task
+        self.compares = head.in_features == wide
         self.modules_ = nn.ModuleList()
 
     def attach(self, modules: Sequence[CandidateModule]) -> None:
@@ -58,11 +60,22 @@ class Classifier(nn.Module):
             assert isinstance(module, CandidateModule)
             yield module
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor, **inputs: Any) -> Tensor:
-        """The pooled last hidden states (B, d)."""
+    def features(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        second: Tensor | None = None,
+        **inputs: Any,
+    ) -> Tensor:
+        """What the head reads: the pooled last hidden states (B, d), or (B, 3 d) of pairs that it
+        compares, whose second texts start at `second` (B); `DataError` without it."""
         check_own(self.encoder, self, list(self.candidates()))
         hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
-        return pool(hidden, attention_mask, self.source.pooling)
+        if not self.compares:
+            return pool(hidden, attention_mask, self.source.pooling)
+        if second is None:
+            raise DataError("the model compares the texts of pairs; allowed: pairs, with `second`")
+        return compare(hidden, attention_mask, second, self.source.pooling)
 
     def forward(
         self,
@@ -70,11 +83,12 @@ class Classifier(nn.Module):
         attention_mask: Tensor,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        second: Tensor | None = None,
     ) -> Any:
         """Logits (B, C); with `labels` (B), `task_loss` and logits, as transformers' models give
         them, and so as its `Trainer` wants them."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        logits = self.head(self.features(input_ids, attention_mask, **types))
+        logits = self.head(self.features(input_ids, attention_mask, second, **types))
         if labels is None:
             return logits
         return SequenceClassifierOutput(loss=task_loss(logits, labels), logits=logits)

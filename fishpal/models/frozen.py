@@ -107,7 +107,8 @@ def frozen_outputs(
     """Them, or None, with a warning, where `part`'s would take more than `MOST_BYTES`."""
     depth, facts = frozen_layers(model), model.source.facts
     count = len(examples) if depth == facts.layers else sum(lengths(examples))
-    size = count * facts.hidden * model.head.weight.element_size()
+    width = model.head.in_features if depth == facts.layers else facts.hidden
+    size = count * width * model.head.weight.element_size()
     if size > MOST_BYTES:
         what = f"train.reuse_frozen: outputs for {part} take {size / 2**30:.1f} GiB"
         caution(f"{what}, above {MOST_BYTES / 2**30:.0f}: they are computed anew each time")

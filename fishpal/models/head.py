@@ -8,6 +8,7 @@ from torch import nn
 
 from fishpal.common.kinds import HeadInit
 from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.pooling import features_of
 from fishpal.encoders.ports import config_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier
@@ -17,10 +18,10 @@ from fishpal.records.task import TokenisedTask
 
 
 class Head(nn.Linear):
-    """A linear head (C, d) and how it started, which a Fisher table records."""
+    """A linear head, (C, d) or (C, 3 d), and how it started, which a Fisher table records."""
 
-    def __init__(self, hidden: int, facts: HeadFacts) -> None:
-        super().__init__(hidden, facts.outputs)
+    def __init__(self, features: int, facts: HeadFacts) -> None:
+        super().__init__(features, facts.outputs)
         self.facts = facts
 
 
@@ -32,8 +33,9 @@ def start_head(
     The seed of the random start is the section's own, not a cell's, so that the head that scores
     the candidates is the head that every seed's training starts from.
     """
-    facts = HeadFacts(options.init, options.seed, task.facts.outputs)
-    head = Head(encoder.facts.hidden, facts)
+    compares = task.facts.pair and options.pairs == "compare"
+    facts = HeadFacts(options.init, options.seed, task.facts.outputs, compares)
+    head = Head(features_of(encoder.facts.hidden, compares), facts)
     generator = torch.Generator().manual_seed(options.seed)
     # ModernBERT and ELECTRA name it alike; DistilBERT's 0.02 is the value of all of them.
     std = float(getattr(config_of(encoder.model), "initializer_range", 0.02))

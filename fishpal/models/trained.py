@@ -18,6 +18,7 @@ from fishpal.common.choices import modules_of
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.pooling import features_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
@@ -35,6 +36,7 @@ class TrainedCard(JsonRecord):
 
     `encoder_sha256` is its frozen encoder's `sha256`, `precision` that of training's passes, which
     `auto` makes depend on the machine's kind; left out of the file where it is float32.
+    `compares`: whether its head compares the texts of pairs; left out where not.
     """
 
     version: int
@@ -45,15 +47,15 @@ class TrainedCard(JsonRecord):
     best_update: int
     parameters: Parameters
     precision: Precision = "float32"
+    compares: bool = False
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise PlanError(f"version is {self.version}; allowed: {VERSION}")
 
     def to_json(self) -> dict[str, Any]:
-        return without_default(super().to_json(), "precision", "float32") | {
-            "task": self.task.to_json()
-        }
+        data = without_default(super().to_json(), "precision", "float32")
+        return without_default(data, "compares", False) | {"task": self.task.to_json()}
 
 
 def save(
@@ -76,7 +78,9 @@ def save(
     _check_modules(model, plan)
     source = model.source
     counts = model.parameter_counts(plan.full)
-    card = TrainedCard(VERSION, task, seed, source.pooling, source.sha256, best, counts, precision)
+    card = TrainedCard(
+        VERSION, task, seed, source.pooling, source.sha256, best, counts, precision, model.compares
+    )
     with replacing(folder) as draft:
         draft.mkdir()
         plan.save(draft / PLAN)
@@ -118,7 +122,8 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
     """
     folder = Path(folder)
     card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / PLAN)
-    head = nn.Linear(plan.encoder.hidden, card.task.outputs)
+    features = features_of(plan.encoder.hidden, card.compares)
+    head = nn.Linear(features, card.task.outputs)
     own = encoder.facts == plan.encoder and encoder.sha256 == card.encoder_sha256
     if not own or encoder.pooling != card.pooling:
         raise PlanError(

@@ -26,6 +26,7 @@ from fishpal.params.race_options import RaceOptions
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
 MODULES = f"an integer from 1 to {len(ModuleKind)}"
 Device = Literal["auto", "cpu", "cuda"]
+Pairs = Literal["compare", "joint"]
 AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
 ]
@@ -34,10 +35,15 @@ Updates = Annotated[int | Auto, auto_or(at_least(1))]
 
 @dataclass(frozen=True)
 class HeadOptions(Strict):
-    """The head that Fisher scores with and that training starts from."""
+    """The head that Fisher scores with and that training starts from.
+
+    `pairs`: what it reads of two texts: `compare` adds how their means differ and agree
+    (`fishpal.encoders.pooling.compare`) to what `joint` reads alone, the pooled output of both.
+    """
 
     init: HeadInit = HeadInit.RANDOM
     seed: Seed = 0
+    pairs: Pairs = "compare"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class ArrowSplit(Stored):
     """A split in an Arrow IPC file, memory-mapped: a row is read when it is asked for.
 
     Columns: `input_ids` list<int32>, `label` int64 or float64, and, where the tokenizer makes
-    them, `token_type_ids` list<int8>.
+    them, `token_type_ids` list<int8>; of pairs, `second` int32.
 
     `standardised` gives a regression's labels as the model is trained on them, rather than in
     their own unit; needs `check` first, for the task's scale.
@@ -33,6 +33,8 @@ class ArrowSplit(Stored):
         _check_columns(path, self._table)
         has_types = "token_type_ids" in self._table.column_names
         self._types = self._table["token_type_ids"] if has_types else None
+        pair = "second" in self._table.column_names
+        self._second = self._table["second"] if pair else None
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -46,7 +48,8 @@ class ArrowSplit(Stored):
         label = self._labels[index].as_py()
         if self._standardised and self._facts is not None:
             label = self._facts.standardise(label)
-        return Example(self._ids[index].as_py(), label, types)
+        second = None if self._second is None else self._second[index].as_py()
+        return Example(self._ids[index].as_py(), label, types, second)
 
     def check(self, facts: TaskFacts, limits: Limits) -> Self:
         """The split; `DataError` where a row is not the task's or beyond the encoder's limits."""
@@ -56,6 +59,8 @@ class ArrowSplit(Stored):
         self._within("input_ids", pc.list_flatten(self._ids), 0, limits.ids - 1)
         if self._types is not None:
             self._within("token_type_ids", pc.list_flatten(self._types), 0, limits.types - 1)
+        if facts.pair:
+            self._check_second()
         floats = str(self._labels.type) == "double"
         finite = not floats or pc.all(pc.is_finite(self._labels)).as_py()
         if floats != (facts.labels is None) or not finite:
@@ -65,6 +70,16 @@ class ArrowSplit(Stored):
             self._within("label", self._labels, 0, facts.outputs - 1)
         self._facts = facts
         return self
+
+    def _check_second(self) -> None:
+        import pyarrow.compute as pc
+
+        if self._second is None:
+            columns = ", ".join(self._table.column_names)
+            raise DataError(f"{self._path}: columns are {columns}; allowed for pairs: with second")
+        left = pc.subtract(pc.list_value_length(self._ids), self._second)
+        self._within("second", self._second, 0, None)
+        self._within("tokens from second on", left, 0, None)
 
     def _within(self, name: str, values: Any, least: int, most: int | None) -> None:
         import pyarrow.compute as pc
@@ -104,6 +119,7 @@ def _types_of(floats: bool) -> dict[str, Any]:
     import pyarrow as pa
 
     types = {"input_ids": pa.list_(pa.int32()), "token_type_ids": pa.list_(pa.int8())}
+    types |= {"second": pa.int32()}
     return types | {"label": pa.float64() if floats else pa.int64()}
 
 
@@ -111,7 +127,7 @@ def write_split(path: str | Path, batches: Iterator[dict[str, list[Any]]], float
     """Write batches of columns as one Arrow IPC file; returns the number of rows.
 
     Args:
-        batches: mappings `input_ids`, `label` and, for all or none, `token_type_ids`.
+        batches: mappings `input_ids`, `label` and, for all or none, `token_type_ids`, `second`.
         floats: labels are regression targets.
     """
     import pyarrow as pa

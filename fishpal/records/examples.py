@@ -12,11 +12,15 @@ from fishpal.records.facts import Limits, TaskFacts
 
 @dataclass(frozen=True)
 class Example:
-    """One tokenised text or pair; `label` is a class index, or the target of a regression."""
+    """One tokenised text or pair; `label` is a class index, or the target of a regression.
+
+    `second` is the position at which a pair's second text starts.
+    """
 
     input_ids: list[int]
     label: int | float
     token_type_ids: list[int] | None = None
+    second: int | None = None
 
 
 class Stored(Sequence[Example], ABC):
@@ -54,6 +58,8 @@ def _problem(example: Example, facts: TaskFacts, limits: Limits) -> str:
     known = types is None or (len(types) == tokens and 0 <= min(types) <= max(types) < limits.types)
     if not known:
         return f"token_type_ids are {brief(types)}; allowed: one a token, below {limits.types}"
+    if facts.pair and (example.second is None or not 0 <= example.second <= tokens):
+        return f"second is {example.second}; allowed for a pair: 0 to {tokens}"
     if facts.labels is None:
         ok = isinstance(label, float) and math.isfinite(label)
         return "" if ok else f"label is {brief(repr(label))}; allowed: a finite float"

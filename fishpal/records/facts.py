@@ -12,7 +12,7 @@ from fishpal.common.checks import Count
 from fishpal.common.errors import DataError, FishpalError
 from fishpal.common.kinds import HeadInit
 from fishpal.common.validate import Strict
-from fishpal.records.record import JsonRecord
+from fishpal.records.record import JsonRecord, without_default
 
 Pooling = Literal["mean", "cls", "last"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -68,12 +68,14 @@ class TaskFacts(JsonRecord):
         labels: class names; null: a regression.
         pad_id: the tokenizer's padding.
         scale: a regression's, whose labels then train standardised; null: as they are.
+        pair: whether an example is two texts.
     """
 
     name: str
     labels: tuple[str, ...] | None
     pad_id: int
     scale: Scale | None = None
+    pair: bool = False
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) < 2:
@@ -91,17 +93,21 @@ class TaskFacts(JsonRecord):
         return label if self.scale is None else self.scale.standardise(label)
 
     def to_json(self) -> dict[str, Any]:
-        """Without the scale where there is none."""
-        return {key: v for key, v in super().to_json().items() if (key, v) != ("scale", None)}
+        """Without the scale where there is none, and without `pair` for single texts."""
+        return without_default(without_default(super().to_json(), "scale", None), "pair", False)
 
 
 @dataclass(frozen=True)
 class HeadFacts(Strict):
-    """The head's start and its number of outputs (1 for a regression)."""
+    """The head's start and its number of outputs (1 for a regression).
+
+    `compares`: whether it reads the two texts of a pair beside one another, too.
+    """
 
     init: HeadInit
     seed: int
     outputs: int
+    compares: bool = False
 
 
 class Limits(NamedTuple):

@@ -9,7 +9,7 @@ from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
 from fishpal.common.validate import Strict
 from fishpal.params.module_options import ModuleOptions
 from fishpal.records.facts import EncoderFacts, HeadFacts
-from fishpal.records.record import JsonRecord
+from fishpal.records.record import JsonRecord, without_default
 
 VERSION = 1
 
@@ -95,6 +95,7 @@ class FisherTable(JsonRecord):
 
     def to_json(self) -> dict[str, Any]:
         data = super().to_json() | {"modules": self.modules.to_json()}
+        data["head"] = without_default(data["head"], "compares", False)
         for row in data["rows"]:
             if row["size"] is None:
                 del row["size"]

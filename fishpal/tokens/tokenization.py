@@ -52,7 +52,7 @@ def tokenize_task(
     numbers, seed = train["label"].to_numpy(), options.split_seed
     parts = split_train(numbers, list(texts_of), sizes, seed, name)
     scale = None if labels else scale_of(numbers[parts.fit], name)
-    facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale)
+    facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale, pair=len(texts) == 2)
     writer = _Writer(tokenizer, limits, facts, options)
     with replacing(target) as draft:
         draft.mkdir()
@@ -153,8 +153,9 @@ class _Writer:
                 counts.max_tokens = max(counts.max_tokens, *map(len, ids))
                 self._check_tokens(name, counts.max_tokens)
                 counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
-                types = {key: encoded[key] for key in ("token_type_ids",) if key in encoded}
-                yield {"input_ids": ids, "label": batch["label"].to_pylist(), **types}
+                names = ("token_type_ids", "second")
+                others = {name: encoded[name] for name in names if name in encoded}
+                yield {"input_ids": ids, "label": batch["label"].to_pylist(), **others}
                 bar.update(len(ids))
 
     def _check_tokens(self, split: str, tokens: int) -> None:
