@@ -33,7 +33,9 @@ def start_head(
     The seed of the random start is the section's own, not a cell's, so that the head that scores
     the candidates is the head that every seed's training starts from.
     """
-    compares = task.facts.pair and options.pairs == "compare"
+    usual = "compare" if task.facts.labels is None else "joint"
+    pairs = usual if options.pairs == "auto" else options.pairs
+    compares = task.facts.pair and pairs == "compare"
     facts = HeadFacts(options.init, options.seed, task.facts.outputs, compares)
     head = Head(features_of(encoder.facts.hidden, compares), facts)
     generator = torch.Generator().manual_seed(options.seed)

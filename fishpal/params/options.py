@@ -26,7 +26,7 @@ from fishpal.params.race_options import RaceOptions
 Budget = Annotated[float, Range(lambda share: 0 < share <= 1, "above 0 up to 1, or null")]
 MODULES = f"an integer from 1 to {len(ModuleKind)}"
 Device = Literal["auto", "cpu", "cuda"]
-Pairs = Literal["compare", "joint"]
+Pairs = Literal["auto", "compare", "joint"]
 AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
 ]
@@ -38,12 +38,13 @@ class HeadOptions(Strict):
     """The head that Fisher scores with and that training starts from.
 
     `pairs`: what it reads of two texts: `compare` adds how their means differ and agree
-    (`fishpal.encoders.pooling.compare`) to what `joint` reads alone, the pooled output of both.
+    (`fishpal.encoders.pooling.compare`) to what `joint` reads alone, the pooled output of both;
+    `auto`: `compare` for a regression, `joint` for classes.
     """
 
     init: HeadInit = HeadInit.RANDOM
     seed: Seed = 0
-    pairs: Pairs = "compare"
+    pairs: Pairs = "auto"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tests.modules.test_modules import SMALL, fresh
 from tests.oracles import double_copy, fisher_by_loop
 
 FACTS = replace(task_facts(3), pair=True)
+COMPARE = HeadOptions(pairs="compare")
 
 
 def pairs(count, classes=3):
@@ -67,7 +68,7 @@ def test_features_equal_plain_loops():
 
 def test_a_model_without_it_says_so(tiny_encoder):
     own, examples = tiny_encoder(), pairs(3)
-    model = Classifier(own, start_head(own, TokenisedTask(FACTS, examples), HeadOptions()))
+    model = Classifier(own, start_head(own, TokenisedTask(FACTS, examples), COMPARE))
     batch = collate([replace(each, second=None) for each in examples], 0)
     with pytest.raises(DataError, match="compares the texts of pairs; allowed: pairs, with `sec"):
         model(**batch)
@@ -90,7 +91,7 @@ def test_second_is_where_the_tokenizer_puts_the_second_text(text_encoders, kind)
 @pytest.mark.parametrize("estimator", list(Estimator)[:2])
 def test_fisher_equals_the_loop(tiny_encoder, kind, estimator):
     task = TokenisedTask(FACTS, pairs(7))
-    head = double_copy(start_head(tiny_encoder(kind), task, HeadOptions()))
+    head = double_copy(start_head(tiny_encoder(kind), task, COMPARE))
     assert head.in_features == 3 * HIDDEN and head.facts.compares
     options = FisherOptions(kinds=kinds_of(kind), examples=7, estimator=estimator, batch_size=3)
     own = tiny_encoder(kind, double=True)
@@ -108,7 +109,7 @@ def test_fisher_equals_the_loop(tiny_encoder, kind, estimator):
 
 def test_padding_and_batch_change_nothing(tiny_encoder):
     own, examples = tiny_encoder(), pairs(9)
-    model = Classifier(own, start_head(own, TokenisedTask(FACTS, examples), HeadOptions()), FACTS)
+    model = Classifier(own, start_head(own, TokenisedTask(FACTS, examples), COMPARE), FACTS)
     whole = predict(model, examples, FACTS)
     for row, example in enumerate(examples):
         np.testing.assert_allclose(predict(model, [example], FACTS)[0], whole[row], atol=1e-6)
@@ -130,8 +131,8 @@ def test_padding_and_batch_change_nothing(tiny_encoder):
 def test_a_probe_is_scikit_learns_on_these_features(tiny_encoder):
     own, examples = tiny_encoder(), pairs(40)
     task = TokenisedTask(FACTS, examples)
-    head = start_head(own, task, HeadOptions(init=HeadInit.PROBE))
-    model = Classifier(own, start_head(own, task, HeadOptions()))
+    head = start_head(own, task, HeadOptions(init=HeadInit.PROBE, pairs="compare"))
+    model = Classifier(own, start_head(own, task, COMPARE))
     with torch.no_grad():
         batch = collate(examples, FACTS.pad_id)
         del batch["labels"]
@@ -144,7 +145,7 @@ def test_a_probe_is_scikit_learns_on_these_features(tiny_encoder):
 def test_a_model_of_pairs_goes_through_files(encoder, tmp_path):  # noqa: F811
     rows, labels = same_or_other(60)
     task = fishpal.Task.from_lists(rows, labels, name="toy")
-    model = fishpal.fit(encoder, task, plan_of(encoder), options=FAST)
+    model = fishpal.fit(encoder, task, plan_of(encoder), options=FAST, head=COMPARE)
     assert model.module.head.in_features == 3 * encoder.facts.hidden
     model.save(tmp_path / "model")
     again = fishpal.load_model(tmp_path / "model", encoder)
@@ -158,10 +159,17 @@ def test_a_model_of_pairs_goes_through_files(encoder, tmp_path):  # noqa: F811
     assert joint.predict(rows[:2])
 
 
+@pytest.mark.parametrize(("classes", "times"), [(1, 3), (2, 1)])
+def test_auto_compares_in_a_regression(tiny_encoder, classes, times):
+    facts = replace(task_facts(classes), pair=True)
+    head = start_head(tiny_encoder(), TokenisedTask(facts, pairs(4, classes)), HeadOptions())
+    assert head.in_features == times * HIDDEN
+
+
 def test_single_texts_have_the_head_that_they_had(encoder):  # noqa: F811
     rows, labels = same_or_other(60)
     task = fishpal.Task.from_lists([a for a, _ in rows], labels, name="toy")
-    model = fishpal.start(encoder, task, plan_of(encoder))
+    model = fishpal.start(encoder, task, plan_of(encoder), head=COMPARE)
     assert model.module.head.in_features == encoder.facts.hidden
     assert "pair" not in model.task.to_json()
 
@@ -188,7 +196,7 @@ def of_pairs(text_encoders):  # noqa: F811
     rows, labels = same_or_other(40)
     own = text_encoders("bert", "cls")
     task = fishpal.Task.from_lists(rows, labels, name="toy")
-    model = fishpal.start(own, task, plan_of(own))
+    model = fishpal.start(own, task, plan_of(own), head=COMPARE)
     with torch.no_grad():
         for parameter in model.module.modules_.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(0))
