@@ -10,121 +10,37 @@ all-MiniLM-L6-v2's shape and made-up rows. Writes `reports/gpu.md`; ends with 1 
 from __future__ import annotations
 
 import argparse
+import math
 import platform
-import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
+from benchmarks.bench import Bench, Precision, precisions, timed
 from benchmarks.fisher import RIVALS, Setting, run_floor, run_loop
-from benchmarks.rivals import Model, add_modules
-from benchmarks.toy.encoder import COMMON
+from benchmarks.seeds import Trial, train_apart, train_together
 from fishpal.common.files import write_text
-from fishpal.common.kinds import ModuleKind
-from fishpal.encoders.encoder import Encoder
-from fishpal.fisher.engine import measure_fisher
-from fishpal.models.batching import collate
-from fishpal.models.classifier import Classifier
-from fishpal.models.head import Head, start_head
-from fishpal.models.planned import plan_model
-from fishpal.params.module_options import ModuleOptions
-from fishpal.params.options import FisherOptions, HeadOptions, TrainOptions
-from fishpal.records.examples import Example
-from fishpal.records.facts import TaskFacts
+from fishpal.params.options import FisherOptions
 from fishpal.records.fisher_table import FisherTable
-from fishpal.records.plan import Plan, Reason
-from fishpal.records.task import TokenisedTask
 from fishpal.reporting.markdown import table as markdown_table
-from fishpal.training.train import train
 
-Device = Literal["cpu", "cuda"]
-Precision = Literal["float32", "bfloat16", "float16"]
-MINILM = {
-    "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
-    "intermediate_size": 1536, "max_position_embeddings": 512, "pad_token_id": 0,
-}  # fmt: skip
 CLOSE = 1e-3  # relative, float32 on two devices: sums in another order
 LOW = 0.1  # bfloat16 keeps 8 bits: a few per cent a gradient, less in the mean over examples
 WAYS = RIVALS | {"trainer": "Trainer, one epoch of LoRA by peft on the same examples"}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What everything runs on: a random encoder's config, rows, a device."""
-
-    device: Device
-    config: dict[str, Any]
-    task: TokenisedTask
-    updates: int
-    rounds: int
-
-    @classmethod
-    def of(cls, device: Device, examples: int, tiny: bool) -> Bench:
-        config, longest = (COMMON, 12) if tiny else (MINILM, 64)
-        rng = np.random.default_rng(0)
-
-        def rows(count: int) -> list[Example]:
-            sizes, labels = rng.integers(6, longest, size=count), rng.integers(2, size=count)
-            return [
-                Example(rng.integers(4, config["vocab_size"], size=size).tolist(), label)
-                for size, label in zip(sizes, labels.tolist(), strict=True)
-            ]
-
-        task = TokenisedTask(TaskFacts("made_up", ("a", "b"), 0), rows(examples), rows(32))
-        return cls(device, config, task, 2 if tiny else 40, 1 if tiny else 3)
-
-    def encoder(self) -> Encoder:
-        """The same random encoder every time."""
-        torch.manual_seed(0)
-        config = AutoConfig.for_model("bert", **self.config)
-        return Encoder.of(AutoModel.from_config(config, add_pooling_layer=False), None)
-
-    def start(self) -> tuple[Encoder, Head]:
-        encoder = self.encoder()
-        return encoder, start_head(encoder, self.task, HeadOptions())
-
-    def table(
-        self, device: Device, precision: Precision = "float32", gram: bool = False
-    ) -> FisherTable:
-        encoder, head = self.start()
-        count = len(self.task.fit)
-        options = FisherOptions(examples=count, gram=gram, device=device, precision=precision)
-        return measure_fisher(encoder, head, self.task, ModuleOptions(), options, progress=False)[0]
-
-    def trained(self, precision: Precision = "float32") -> Classifier:
-        """LoRA at every layer, trained."""
-        encoder, head = self.start()
-        layers = (ModuleKind.LORA,) * encoder.facts.layers
-        plan = Plan("made_up", "lora", encoder.facts, layers, Reason("uniform"))
-        model = plan_model(encoder, head, plan, seed=0)
-        options = TrainOptions(updates=self.updates, device=self.device, precision=precision)
-        train(model, plan, self.task, options, 0, progress=False)
-        return model
-
-    def rival(self, precision: Precision = "float32", updates: int | None = None) -> Any:
-        """transformers' Trainer with peft's LoRA; `updates` None: one epoch."""
-        encoder = add_modules("peft", "lora", self.encoder().model)
-        model = Model(encoder, self.config["hidden_size"], self.task.facts.outputs)
-        with tempfile.TemporaryDirectory() as folder:
-            options = TrainingArguments(
-                folder, num_train_epochs=1, max_steps=updates or -1, learning_rate=1e-3,
-                per_device_train_batch_size=32, bf16=precision == "bfloat16",
-                fp16=precision == "float16", use_cpu=self.device == "cpu", report_to=[],
-                logging_strategy="no", save_strategy="no", disable_tqdm=True,
-                remove_unused_columns=False,
-            )  # fmt: skip
-            rows: Any = self.task.fit
-            Trainer(model, options, lambda rows: collate(rows, 0), train_dataset=rows).train()
-        return model
+SEEDS = (1, 2, 4, 8)
+SEEDS_HEADER = [
+    "way",
+    "seeds",
+    "precision",
+    "examples/s",
+    "time ÷ one by one",
+    "peak MiB of the device",
+]
 
 
 class _OnDevice(Setting):
@@ -166,6 +82,7 @@ def checks(bench: Bench) -> list[list[str]]:
         ("table, CPU", worst(own, traces(bench.table("cpu"))), CLOSE),
         ("table, a second time", float(own != bench.table(bench.device)), 0.0),
         ("weights of a training, a second time", float(not torch.equal(*weights)), 0.0),
+        ("weights of two seeds at once, one by one", farthest_weights(bench), CLOSE),
     ]
     for precision in precisions(bench):
         low = bench.table(bench.device, precision)
@@ -179,27 +96,6 @@ def checks(bench: Bench) -> list[list[str]]:
 def _trainable(bench: Bench) -> list[Tensor]:
     model = bench.trained()
     return [p.detach() for p in model.parameters() if p.requires_grad]
-
-
-def precisions(bench: Bench) -> list[Precision]:
-    """Beside float32; float16 gradients are for GPUs alone."""
-    return ["bfloat16", "float16"] if bench.device == "cuda" else ["bfloat16"]
-
-
-def timed(bench: Bench, work: Callable[[], object]) -> tuple[float, str]:
-    """Median seconds of the rounds after one to warm up, and the device's peak MiB."""
-    on_gpu, seconds = bench.device == "cuda", []
-    for _ in range(bench.rounds + 1):
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    peak = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if on_gpu else "–"
-    return statistics.median(seconds[1:]), peak
 
 
 def floor(bench: Bench) -> None:
@@ -238,11 +134,44 @@ def training_lines(bench: Bench) -> list[list[str]]:
     return lines
 
 
+def trial_of(bench: Bench, precision: Precision = "float32", dropout: bool = True) -> Trial:
+    """LoRA at every layer, in an encoder that is there already."""
+    encoder, head = bench.start()
+    options = replace(bench.options(precision), encoder_dropout=dropout)
+    return Trial(encoder, head, bench.plan(encoder), bench.task, options)
+
+
+def farthest_weights(bench: Bench) -> float:
+    """Largest difference between two seeds' weights trained at once and apart, over the largest."""
+    found = []
+    for way in (train_together, train_apart):
+        weights = way(trial_of(bench, dropout=False), range(2))
+        found.append(torch.cat([t.flatten() for each in weights for t in each.values()]))
+    return float((found[0] - found[1]).abs().max() / found[1].abs().max())
+
+
+def seed_lines(bench: Bench, counts: Sequence[int]) -> list[list[str]]:
+    """So many seeds apart and together: way, seeds, precision, examples/s, ratio, MiB."""
+    lines = []
+    every: list[Precision] = ["float32", *precisions(bench)[:1]]  # float16 scales all seeds alike
+    for precision in every:
+        trial = trial_of(bench, precision)
+        size, examples = trial.options.batch_size, len(bench.task.fit)
+        rows = bench.updates * examples / math.ceil(examples / size)  # of a seed
+        for count in counts:
+            apart = timed(bench, partial(train_apart, trial, range(count)))
+            together = timed(bench, partial(train_together, trial, range(count)))
+            for way, (seconds, peak) in (("one by one", apart), ("together", together)):
+                figures = [f"{count * rows / seconds:.0f}", f"{seconds / apart[0]:.2f}", peak]
+                lines.append([way, str(count), precision, *figures])
+    return lines
+
+
 def _figures(seconds: float, peak: str, own: float) -> list[str]:
     return [f"{seconds:.3f}", f"{seconds / own:.2f}", peak]
 
 
-def text(bench: Bench, checked: Sequence[list[str]]) -> str:
+def text(bench: Bench, checked: Sequence[list[str]], counts: Sequence[int]) -> str:
     name = torch.cuda.get_device_name() if bench.device == "cuda" else platform.machine()
     examples, layers = len(bench.task.fit), bench.config["num_hidden_layers"]
     rest = ["precision", "seconds", "time ÷ the first", "peak MiB of the device"]
@@ -258,6 +187,10 @@ def text(bench: Bench, checked: Sequence[list[str]]) -> str:
         f"## Training LoRA at every layer, {bench.updates} updates of 32",
         "fishpal's time holds its looks at the selection part, of 32 examples.",
         markdown_table(["way", *rest], training_lines(bench)),
+        "## Several seeds of that plan in one pass",
+        "Each seed has its own modules, head and order of examples, in one encoder; a batch is as"
+        " long as the longest text of all seeds'. Time with the looks at the selection part.",
+        markdown_table(SEEDS_HEADER, seed_lines(bench, counts)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -270,7 +203,7 @@ def main(argv: Sequence[str] | None = None, target: str = "reports/gpu.md") -> i
     given = parser.parse_args(argv)
     bench = Bench.of(given.device, given.examples, given.tiny)
     checked = checks(bench)
-    write_text(target, text(bench, checked))
+    write_text(target, text(bench, checked, SEEDS[:2] if given.tiny else SEEDS))
     return int(any(line[-1] != "yes" for line in checked))
 
 

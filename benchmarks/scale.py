@@ -248,6 +248,7 @@ ROWS, UNITS, GRID = (1_000, 10_000, 100_000, 1_000_000), (2, 4, 8, 16, 32), (10,
 EXAMPLES, CLASSES = (32, 128, 512, 1024, 2048), (2, 10, 30, 75, 150)
 CANDIDATES = (10, 20, 40, 80, 160)
 SUMS = "more, by the number of sums that a plan's parameters can have"
+PARAMS = "up to 2: DVC reads all of `params.yaml`, where each task has an entry, for every stage"
 SERIES = {
     "shuffle": Series("an epoch's batches, shuffled by length", "rows", ROWS, shuffle),
     "sample": Series("loading the tokens, drawing 256 examples", "rows", ROWS, sample),
@@ -278,9 +279,13 @@ SERIES = {
         "measuring, `exact`", "classes", CLASSES, partial(of_classes, estimator=Estimator.EXACT)
     ),
     "report": Series("report: text and page", "cells", GRID, partial(report, figures=False)),
-    "figures": Series("report: figures", "cells", GRID[:2], partial(report, figures=True)),
-    "status": Series("`dvc status`, nothing to do", "cells", GRID, partial(dvc, verb="status")),
-    "repro": Series("`dvc repro`, nothing to do", "cells", GRID, partial(dvc, verb="reproduce")),
+    "figures": Series("report: figures", "cells", GRID, partial(report, figures=True)),
+    "status": Series(
+        "`dvc status`, nothing to do", "cells", GRID, partial(dvc, verb="status"), PARAMS
+    ),
+    "repro": Series(
+        "`dvc repro`, nothing to do", "cells", GRID, partial(dvc, verb="reproduce"), PARAMS
+    ),
 }
 
 
@@ -342,7 +347,8 @@ def exponent(found: Sequence[Figure], value: Callable[[Figure], float]) -> str:
 
 
 def line(series: Series, found: Sequence[Figure]) -> list[str]:
-    seconds = ", ".join(f"{each.seconds:.2g}" for each in found)
+    spent = [each.seconds for each in found]
+    seconds = ", ".join(f"{each:.0f}" if each >= 10 else f"{each:.2g}" for each in spent)
     peak = found[-1].memory
     memory = exponent(found, lambda f: f.memory) if peak > SEEN else "–"
     sizes = ", ".join(f"{each.size:,}" for each in found)

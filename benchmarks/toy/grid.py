@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.toy.project import ROOT, YAML12, edit_yaml, small, task_entry
 
@@ -19,6 +22,7 @@ def names_of(tasks: int) -> list[str]:
 
 def computed_grid(root: Path, tasks: int) -> Path:
     """A project of tasks × `METHODS` × `SEEDS` cells, every output there, cached and locked."""
+    from dvc.dependency import param
     from dvc.repo import Repo
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -35,7 +39,11 @@ def computed_grid(root: Path, tasks: int) -> Path:
 
     edit_yaml(root / "params.yaml", change)
     Repo.init(str(root), no_scm=True).close()
-    with Repo(str(root)) as repo, repo.lock:
+    # once: DVC itself reads the whole params file for every stage. Copies, since what stages
+    # share the lock would write as references.
+    read = cache(param.load_path)
+    once = patch.object(param, "load_path", lambda *given: deepcopy(read(*given)))
+    with Repo(str(root)) as repo, repo.lock, once:
         stages = list(repo.index.stages)
         for kind in ("outs", "deps"):  # of the deps, those that lie within an out
             for stage in stages:

@@ -13,6 +13,7 @@ from fishpal.fisher.measuring import Candidates, Measuring
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier, pick_device
 from fishpal.models.head import Head
+from fishpal.models.precision import pick_precision
 from fishpal.models.prefix_text import start_prefixes
 from fishpal.modules.attach import build_module
 from fishpal.params.module_options import SIZES, ModuleOptions
@@ -63,7 +64,7 @@ def measure_fisher(
     model.train(options.dropout).requires_grad_(False)
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
-    options = _affordable(options, count, task.facts.outputs, facts.layers)
+    options = _affordable(_resolved(options, device), count, task.facts.outputs, facts.layers)
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, head.in_features)
     measuring = Measuring(model, sample, options, logits, features)
     groups = _groups(model, modules, options)
@@ -103,6 +104,7 @@ def _table(
         seed=options.seed,
         gram=options.gram,
         rows=rows,
+        precision=options.precision,  # type: ignore[arg-type]  # not auto any more
     )
 
 
@@ -119,6 +121,13 @@ def _check_options(
     if options.mode == FisherMode.JOINT and modules.prefix.lengths is not None:
         allowed = "null where fisher.mode is joint: a layer has one prefix"
         raise ParamsError(f"modules.prefix.lengths is {modules.prefix.lengths}; allowed: {allowed}")
+
+
+def _resolved(options: FisherOptions, device: torch.device) -> FisherOptions:
+    """The options with the precision that `auto` is on this device."""
+    if options.precision != "auto":
+        return options
+    return replace(options, precision=pick_precision("auto", device, "fisher.precision"))
 
 
 def _affordable(options: FisherOptions, examples: int, outputs: int, layers: int) -> FisherOptions:

@@ -51,7 +51,9 @@ class HeadOptions(Strict):
 class FisherOptions(Strict):
     """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs.
 
-    `dropout` leaves the encoder's own dropout on while measuring, as the thesis does.
+    `dropout` leaves the encoder's own dropout on while measuring, as the thesis does. `precision`
+    is that of the passes, sums are in float32 or better; `auto`: the lowest that the device
+    computes natively, which the table then names.
     """
 
     kinds: tuple[ModuleKind, ...] = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
@@ -63,7 +65,7 @@ class FisherOptions(Strict):
     batch_size: Count = 32
     seed: Seed = 0
     device: Device = "auto"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()

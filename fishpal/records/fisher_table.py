@@ -8,7 +8,7 @@ from fishpal.common.errors import PlanError
 from fishpal.common.kinds import Estimator, FisherMode, ModuleKind
 from fishpal.common.validate import Strict
 from fishpal.params.module_options import ModuleOptions
-from fishpal.records.facts import EncoderFacts, HeadFacts
+from fishpal.records.facts import EncoderFacts, HeadFacts, Precision
 from fishpal.records.record import JsonRecord, without_default
 
 VERSION = 1
@@ -52,7 +52,8 @@ class FisherTable(JsonRecord):
     """Every candidate's row and how it was measured.
 
     `kinds` is also the order in which selection breaks ties. `gram` says whether the file of
-    per-example kernels lies beside the table.
+    per-example kernels lies beside the table. `precision`: of the passes; left out of the file
+    where it is float32.
     """
 
     version: int
@@ -67,6 +68,7 @@ class FisherTable(JsonRecord):
     seed: int
     gram: bool
     rows: tuple[CandidateRow, ...]
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -99,7 +101,7 @@ class FisherTable(JsonRecord):
         for row in data["rows"]:
             if row["size"] is None:
                 del row["size"]
-        return data
+        return without_default(data, "precision", "float32")
 
     def row(self, layer: int, word: str) -> CandidateRow:
         """The row of one candidate."""

@@ -15,8 +15,10 @@ def test_gpu_runs_on_a_cpu_and_its_checks_hold(tmp_path):
     target = tmp_path / "gpu.md"
     assert gpu.main(["--device", "cpu", "--tiny", "--examples", "4"], str(target)) == 0
     held = rows_below(target.read_text(), "## What must hold")
-    assert len(held) == 5 and {row[-1] for row in held.values()} == {"yes"}
+    assert len(held) == 6 and {row[-1] for row in held.values()} == {"yes"}
     assert "bfloat16" in rows_below(target.read_text(), "## Training LoRA")["Trainer + peft"]
+    seeds = rows_below(target.read_text(), "## Several seeds")["together"]
+    assert seeds[:2] == ["2", "bfloat16"], "the last of 1 and 2, in both precisions"
 
 
 def test_scale_writes_an_exponent_a_series(tmp_path):

@@ -25,6 +25,7 @@ from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
+from fishpal.models.precision import NATIVE
 from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.facts import TaskFacts
@@ -353,6 +354,25 @@ def test_bfloat16_is_close(tiny_encoder, estimator, count, tolerance):
     np.testing.assert_allclose(traces[1], traces[0], rtol=tolerance)
     best = [np.reshape(each, (3, -1)).argmax(axis=1).tolist() for each in traces]
     assert best[0] == best[1], "the best kind of every layer is the same"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_is_the_precision_that_the_cpu_multiplies(tiny_encoder, monkeypatch, tmp_path, native):
+    own = torch.cpu.get_capabilities
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: own() | {NATIVE[0]: native})
+    encoder, task = tiny_encoder(), TokenisedTask(task_facts(), random_examples(20))
+    head = start_head(encoder, task, HeadOptions())
+
+    def table(precision):
+        options = FisherOptions(precision=precision, examples=20)
+        return measure_fisher(encoder, head, task, SMALL, options, progress=False)[0]
+
+    found, low, high = map(table, ("auto", "bfloat16", "float32"))
+    assert (found == low) == native and (found == high) == (not native)
+    found.save(tmp_path / "table.json")
+    data = json.loads((tmp_path / "table.json").read_text())
+    assert data.get("precision") == ("bfloat16" if native else None)
+    assert FisherTable.load(tmp_path / "table.json") == found
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3])
