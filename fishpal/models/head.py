@@ -33,9 +33,7 @@ def start_head(
     The seed of the random start is the section's own, not a cell's, so that the head that scores
     the candidates is the head that every seed's training starts from.
     """
-    usual = "compare" if task.facts.labels is None else "joint"
-    pairs = usual if options.pairs == "auto" else options.pairs
-    compares = task.facts.pair and pairs == "compare"
+    compares = options.compares(pair=task.facts.pair, regression=task.facts.labels is None)
     facts = HeadFacts(options.init, options.seed, task.facts.outputs, compares)
     head = Head(features_of(encoder.facts.hidden, compares), facts)
     generator = torch.Generator().manual_seed(options.seed)

@@ -46,6 +46,11 @@ class HeadOptions(Strict):
     seed: Seed = 0
     pairs: Pairs = "auto"
 
+    def compares(self, *, pair: bool, regression: bool) -> bool:
+        """Whether the head of such a task compares two texts."""
+        usual = "compare" if regression else "joint"
+        return pair and (usual if self.pairs == "auto" else self.pairs) == "compare"
+
 
 @dataclass(frozen=True)
 class FisherOptions(Strict):

@@ -88,6 +88,7 @@ class TaskResults:
         headline: the splits that methods are compared on.
         labels: evaluation split → labels (n,), the same for every cell.
         pilot: how long all of them were trained, and its seconds.
+        compares: whether their head compares two texts.
     """
 
     name: str
@@ -99,6 +100,7 @@ class TaskResults:
     labels: dict[str, Values]
     pilot: Pilot
     pilot_seconds: float
+    compares: bool
 
     @property
     def metric(self) -> str:
@@ -139,7 +141,11 @@ def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
     headline = task.headline or (("test",) if "test" in labels else tuple(labels))
     pilot = Pilot.load(paths.pilot(name))
     seconds = Seconds.load(paths.seconds("pilot", name)).seconds
-    results = TaskResults(name, task, card, counts, methods, headline, labels, pilot, seconds)
+    pair, regression = len(task.columns.text) == 2, task.labels is None
+    compares = params.head.compares(pair=pair, regression=regression)
+    results = TaskResults(
+        name, task, card, counts, methods, headline, labels, pilot, seconds, compares
+    )
     _check(results, paths)
     return results
 

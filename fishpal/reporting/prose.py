@@ -44,6 +44,7 @@ def data_line(results: TaskResults) -> str:
     sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.splits.items()]
     labels = [escape(label) for label in task.labels or ()]
     text = " and ".join(escape(column) for column in task.columns.text)
+    text += ", which the head compares" if results.compares else ""
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if number:
         dropped.append(f"{number:,} (of fit, since they stand in selection)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -206,3 +207,12 @@ def test_sources_are_told_apart_by_their_folder():
     hub = HubTask(type="hub", path="nyu/glue", name="rte", revision="0a" * 20, splits=splits)
     assert hub.describe() == "nyu/glue rte at revision 0a0a0a0a"
     assert FolderEncoder(type="folder", folder="/home/me/model").describe() == "the folder model"
+
+
+@pytest.mark.parametrize("how", ["auto", "joint", "compare"])
+def test_a_task_says_whether_its_head_compares_two_texts(run, how):
+    params, root = run
+    params = replace(params, head=replace(params.head, pairs=how))
+    pairs, closeness = text_of((params, root)).split("## Task ")[1:]
+    assert (", which the head compares, label" in pairs) == (how == "compare")
+    assert "which the head compares" not in closeness  # of single texts
