@@ -14,18 +14,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import write_part
+from benchmarks.report import machine, write_part
 from benchmarks.toy.project import ROOT
 from benchmarks.work import BATCH_SIZE, WARM, Work, answer
 from fishpal.common.files import replacing
@@ -137,27 +135,15 @@ def lines(found: Seconds, examples: int) -> list[list[str]]:
 
 def report(found: Seconds, task: str, examples: int, rounds: int) -> str:
     """The part of the report in Markdown."""
-    has = torch.cpu.get_capabilities()
-    names = [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if has.get(name)]
     header = ["plan at every layer", "precision", "way", "examples a CPU second", "time ÷ fishpal"]
     skipped = "" if any("adapters" in key for key in found) else " adapters was left out."
     return (
         f"{examples} examples of `{task}` in batches of {BATCH_SIZE}, the embedded encoder; CPU"
-        f" time of one thread on {processor()} ({', '.join(names)}), {os.cpu_count()} cores"
-        f" with other work beside; torch {torch.__version__}. Median of {rounds} rounds (range),"
+        f" time of one thread on {machine()}; torch {torch.__version__}. Median of {rounds} rounds (range),"
         f" every way in a process of its own, on the same batches.{skipped}\n\n"
         + markdown_table(header, lines(found, examples))
         + "\n"
     )
-
-
-def processor() -> str:
-    """The CPU's name, on Linux."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main() -> None:
