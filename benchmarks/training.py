@@ -139,8 +139,8 @@ def report(found: Seconds, task: str, examples: int, rounds: int) -> str:
     skipped = "" if any("adapters" in key for key in found) else " adapters was left out."
     return (
         f"{examples} examples of `{task}` in batches of {BATCH_SIZE}, the embedded encoder; CPU"
-        f" time of one thread on {machine()}; torch {torch.__version__}. Median of {rounds} rounds (range),"
-        f" every way in a process of its own, on the same batches.{skipped}\n\n"
+        f" time of one thread on {machine()}; torch {torch.__version__}. Median of {rounds} rounds"
+        f" (range), every way in a process of its own, on the same batches.{skipped}\n\n"
         + markdown_table(header, lines(found, examples))
         + "\n"
     )
