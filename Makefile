@@ -46,6 +46,7 @@ gpu: venv
 faults: venv
 	$(BIN)/python -m benchmarks.faults.__main__
 	$(BIN)/python -m benchmarks.faults.grid
+	$(BIN)/python -m benchmarks.faults.hub
 
 study:
 	@$(ALONE) study-alone

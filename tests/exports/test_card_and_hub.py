@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -16,10 +14,11 @@ import yaml
 from huggingface_hub import ModelCard
 
 import fishpal
+from benchmarks.toy.hub_fetch import hub_environment
+from benchmarks.toy.hub_server import COMMIT, Hub
 from fishpal.records.plan import Reason
 from tests.api.conftest import texts_of
 from tests.exports.conftest import TEXTS, expected_of, run_listing
-from tests.exports.hub_server import COMMIT, Hub
 from tests.project.closure import ROOT
 
 EVIL = "<script>alert(1)</script>|x\n# not a heading `[a](b)"
@@ -88,22 +87,16 @@ def test_hostile_names_stay_text(text_encoders, tmp_path):
 
 @pytest.fixture
 def hub():
-    server = Hub()
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Hub() as server:
+        yield server
 
 
-def run(script, hub, home, *arguments):
+def run(script, hub, place, *arguments):
     """In an interpreter of its own: huggingface_hub reads where the hub is when it is imported."""
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_TOKEN": "hf_test",
-           "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=ROOT, env=os.environ | own, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=hub_environment(hub.url, place) | {"HF_TOKEN": "hf_test"},
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -134,7 +127,7 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     model.save(tmp_path / "model")
     encoder = shutil.copytree(model.encoder.folder, tmp_path / "encoder")
     arguments = (tmp_path / "model", encoder, json.dumps(TEXTS))
-    done = run(ROUND, hub, tmp_path / "home", *arguments)
+    done = run(ROUND, hub, tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     commit, revision, logits, warned, refused = json.loads(done.stdout.splitlines()[-1])
     assert commit == revision == COMMIT

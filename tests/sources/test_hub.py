@@ -3,111 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pandas as pd
 import pytest
 from transformers import AutoConfig, AutoModel
 
 from benchmarks.toy.encoder import COMMON, save_tokenizer
+from benchmarks.toy.hub_faults import Fault, cut, elsewhere, longer, stall, status
+from benchmarks.toy.hub_fetch import fetch, hub_environment, written
+from benchmarks.toy.hub_files import MODEL, OTHER, PINNED, ROWS, data_set, publish
+from benchmarks.toy.hub_server import Hub
 from fishpal.params.load import load_params
 from stages.runner import check_cell
-from tests.exports.hub_server import Fault, Handler, Hub
 from tests.project.closure import ROOT
-
-PINNED, OTHER = "ab" * 20, "cd" * 20
-ROWS = pd.DataFrame({"text": ["w1 w2", "w3"] * 20, "label": [0, 1] * 20})
-MODEL = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": bytes(range(250)) * 40}
-# Both libraries wait for seconds between their tries; a wait's length is not what is tested.
-FETCH = """
-import json, sys, time
-from pathlib import Path
-wait = time.sleep
-time.sleep = lambda seconds: wait(seconds / 100)
-from fishpal.common.errors import FishpalError
-from fishpal.params.catalog import Columns, HubTask
-from fishpal.params.sections import HubEncoder
-from fishpal.sources.encoder_files import fetch_encoder
-from fishpal.tasks.rows import load_frames
-found = {}
-for name, revision in json.loads(sys.argv[1]):
-    try:
-        if name.startswith("datasets/"):
-            source = HubTask(type="hub", path=name.partition("/")[2], revision=revision,
-                             splits={"train": "train", "test": "test"})
-            frames = load_frames(source, Columns(text=("text",), label="label"))
-            found[name] = {split: frame.to_dict("list") for split, frame in frames.items()}
-        else:
-            source = HubEncoder(type="hub", name=name, revision=revision)
-            fetch_encoder(source, Path("out") / name)
-            found[name] = "here"
-    except FishpalError as error:
-        found[name] = str(error)
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    server = Hub()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Hub() as server:
+        yield server
 
 
-def run(code: str, *arguments: str, url: str, place: Path) -> str:
-    """In an interpreter of its own: the libraries read where the hub is when they are imported."""
-    own = {"HF_ENDPOINT": url, "HF_HOME": str(place / "home"), "HF_HUB_DISABLE_XET": "1",
-           "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_ETAG_TIMEOUT": "1", "OMP_NUM_THREADS": "1",
-           "HF_HUB_DOWNLOAD_TIMEOUT": "1", "PYTHONPATH": str(ROOT), "NO_PROXY": "*"}  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=place, timeout=300,
-                          env=os.environ | own, capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def fetch(url: str, place: Path, *names: str) -> dict[str, Any]:
-    jobs = json.dumps([[name, PINNED] for name in names])
-    return json.loads(run(FETCH, jobs, url=url, place=place).splitlines()[-1])
-
-
-def parquet(frame: pd.DataFrame) -> bytes:
-    frame.to_parquet(file := BytesIO())
-    return file.getvalue()
-
-
-def data_set(configs: dict[str, dict[str, pd.DataFrame]]) -> dict[str, bytes]:
-    """Tables by configuration and split as the hub lays them out, and the card that says so."""
-    files, lines = {}, ["---", "configs:"]
-    for config, splits in configs.items():
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split, frame in splits.items():
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
-            files[f"{config}/{split}-00000-of-00001.parquet"] = parquet(frame)
-    return files | {"README.md": "\n".join([*lines, "---", ""]).encode()}
-
-
-def publish(hub: Hub, name: str, files: dict[str, bytes], fault: Fault | None = None) -> str:
-    hub.files[name], hub.commits[name] = files, PINNED
-    if fault is not None:
-        hub.faults[name] = fault
-    return name
-
-
-def written(place: Path, name: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (place / "out" / name).iterdir()}
+def check_written(place: Path) -> None:
+    assert written(place, "me/model") == MODEL
+    rows = written(place, "datasets/me/rows")
+    assert set(rows) == {"train.parquet", "test.parquet", "card.json"}
+    for split, sent in {"train": ROWS, "test": ROWS[:3]}.items():
+        got = pd.read_parquet(BytesIO(rows[f"{split}.parquet"]))
+        assert got.to_dict("list") == sent.to_dict("list")
 
 
 def test_pinned_sources_arrive_and_come_from_the_cache_again(hub, tmp_path):
@@ -115,37 +45,19 @@ def test_pinned_sources_arrive_and_come_from_the_cache_again(hub, tmp_path):
         publish(hub, "me/model", MODEL | {"evil.py": b"x", "pytorch_model.bin": b"x"}),
         publish(hub, "datasets/me/rows", data_set({"default": {"train": ROWS, "test": ROWS[:3]}})),
     ]
-    rows = {"train": ROWS.to_dict("list"), "test": ROWS[:3].to_dict("list")}
-    assert fetch(hub.url, tmp_path, *names) == dict(zip(names, ("here", rows), strict=True))
-    assert written(tmp_path, "me/model") == MODEL
+    assert fetch(hub.url, tmp_path, *names) == dict.fromkeys(names, "here")
+    check_written(tmp_path)
     resolved = [line for line in hub.asked if "/resolve/" in line]
     assert resolved and all(f"/resolve/{PINNED}/" in line for line in resolved)
     assert not [line for line in hub.asked if "evil" in line or "bin" in line]
     hub.asked.clear()
-    assert fetch(hub.url, tmp_path, *names) == dict(zip(names, ("here", rows), strict=True))
+    shutil.rmtree(tmp_path / "out")
+    assert fetch(hub.url, tmp_path, *names) == dict.fromkeys(names, "here")
     assert not [line for line in hub.asked if line.startswith("GET /cdn/")]
-    hub.server_close()  # from now on connections are refused
-    assert fetch(hub.url, tmp_path, *names) == dict(zip(names, ("here", rows), strict=True))
-
-
-def status(code: int, **headers: str) -> Any:
-    return lambda handler, data: handler.answer({"error": "said so"}, code, **headers)
-
-
-def cut(handler: Handler, data: bytes) -> None:
-    handler.answer(data, sent=len(data) // 2, ETag='"x"')
-
-
-def longer(handler: Handler, data: bytes) -> None:
-    handler.answer_file(handler.path.strip("/").split("/"), data, PINNED, extra=7)
-
-
-def elsewhere(handler: Handler, data: bytes) -> None:
-    handler.answer_file(handler.path.strip("/").split("/"), data, OTHER)
-
-
-def stall(handler: Handler, data: bytes) -> None:
-    time.sleep(3)
+    hub.stop()  # from now on connections are refused
+    shutil.rmtree(tmp_path / "out")
+    assert fetch(hub.url, tmp_path, *names) == dict.fromkeys(names, "here")
+    check_written(tmp_path)
 
 
 ONCE = {  # a retry that succeeds
@@ -159,9 +71,11 @@ FAULTS = {  # one line
     "forbidden": (Fault("", status(403)), "403 .*; allowed: .*HF_TOKEN"),
     "limited": (Fault("", status(429, Retry_After="1")), "429 .*; allowed: .*later"),
     "broken": (Fault("", status(500)), "500 .*; allowed: .*later"),
-    "wrong_size": (Fault("/resolve/", longer), "10007 but has size 10000"),
+    "wrong_size": (Fault("HEAD .*safetensors", longer), "10007 but has size 10000"),
     "stalled": (Fault("/tree/", stall), "timed out|Timeout"),
-    "elsewhere": (Fault("/resolve/", elsewhere), OTHER),
+    "elsewhere": (Fault("/resolve/", elsewhere(OTHER)), OTHER),
+    "elsewhere_once": (Fault("HEAD .*/tokenizer_config", elsewhere(OTHER), 1), OTHER),
+    "elsewhere_alike": (Fault("GET .*/tokenizer_config", elsewhere(OTHER), 1), OTHER),
 }
 
 
@@ -180,6 +94,9 @@ def test_a_lasting_fault_is_one_line_and_leaves_nothing(hub, tmp_path):
         publish(hub, f"datasets/me/{name}", rows, FAULTS[name][0]): FAULTS[name][1]
         for name in ("unauthorized", "broken")
     }
+    mixed, flipped = "datasets/me/mixed", ROWS.assign(label=1 - ROWS["label"])
+    names[publish(hub, mixed, rows, Fault("HEAD .*/train-", elsewhere(OTHER), 1))] = OTHER
+    hub.others[mixed, OTHER] = data_set({"default": {"train": flipped, "test": flipped}})
     names |= {"no/such": "404 .*; allowed: .*HF_TOKEN", "datasets/no/such": "exist.*HF_TOKEN"}
     found = fetch(hub.url, tmp_path, *names)
     for name, said in names.items():
@@ -228,7 +145,11 @@ def test_the_glue_preset_fetches_and_tokenises(hub, tmp_path):
     tasks = params.grid.tasks
     stages = ["checks.params", "prepare_encoder", *(f"download_task {task}" for task in tasks)]
     stages += [f"tokenize_task {task}" for task in tasks]
-    run(STAGES, *stages, url=hub.url, place=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES, *stages], cwd=tmp_path, timeout=300,
+        env=hub_environment(hub.url, tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
     for task in tasks:
         source = params.task(task).source
         card = json.loads((tmp_path / f"artifacts/raw/{task}/card.json").read_text())
