@@ -60,7 +60,10 @@ def test_params_start_what_torchrun_does(project, tmp_path):
         shutil.copytree(project, root)
         for folder in ("trained", "curves", "checkpoints", "evaluated"):
             shutil.rmtree(root / "artifacts" / folder, ignore_errors=True)
-    edit_yaml(started / "params.yaml", lambda params: params["train"].update(processes=2))
+    # What is launched sees the CPU as it is, and `auto` could be bfloat16 there.
+    both = {"precision": "float32"}
+    edit_yaml(by_hand / "params.yaml", lambda params: params["train"].update(both))
+    edit_yaml(started / "params.yaml", lambda params: params["train"].update(both, processes=2))
 
     def stage(name):
         assert together(lambda rank: log_of(by_hand, name, tmp_path / str(rank))) == [0, 0]
