@@ -48,3 +48,15 @@ def plan_of(encoder, kind="lora", task="toy"):
 
 FAST = fishpal.TrainOptions(epochs=8, batch_size=8, evaluations_per_epoch=0.5)
 RATES = fishpal.RateOptions(prefix=0.1, adapter=0.02, lora=0.02, head=0.05, full=1e-3)
+
+
+def measured_as_stages(params):
+    """Encoder, task and measurement in memory of the toy project that the working folder is."""
+    encoder = fishpal.load_encoder("artifacts/encoder")
+    task = fishpal.Task.from_file(
+        "data/toy/train.jsonl", "sentence", "label", name="toy", fit=40, selection=20,
+        max_length=params.tokenize.max_length, seed=params.tokenize.split_seed,
+    )  # fmt: skip
+    sections = (params.fisher, params.modules, params.head, params.train)
+    measured = fishpal.measure(encoder, task, *sections)
+    return encoder, task, measured

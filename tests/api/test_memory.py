@@ -18,7 +18,7 @@ import fishpal
 from fishpal.common.progress import tqdm
 from fishpal.encoders.encoder import fingerprint
 from fishpal.params.load import load_params
-from tests.api.conftest import FAST, RATES, plan_of, texts_of
+from tests.api.conftest import FAST, RATES, measured_as_stages, plan_of, texts_of
 
 
 def test_from_texts_to_class_names(encoder, task):
@@ -44,13 +44,7 @@ def test_from_texts_to_class_names(encoder, task):
 def test_the_stages_compute_the_same(project, tmp_path, monkeypatch):
     monkeypatch.chdir(project)
     params = load_params()
-    encoder = fishpal.load_encoder("artifacts/encoder")
-    task = fishpal.Task.from_file(
-        "data/toy/train.jsonl", "sentence", "label", name="toy", fit=40, selection=20,
-        max_length=params.tokenize.max_length, seed=params.tokenize.split_seed,
-    )  # fmt: skip
-    sections = (params.fisher, params.modules, params.head, params.train)
-    measured = fishpal.measure(encoder, task, *sections)
+    encoder, task, measured = measured_as_stages(params)
     plan = fishpal.select(measured, params.method("lora"), params.select,
                           params.train.learning_rate)  # fmt: skip
     theirs = json.loads((project / "artifacts/plans/toy/lora.json").read_text())

@@ -16,6 +16,7 @@ from benchmarks.toy.project import edit_yaml
 from fishpal.params.load import load_params
 from fishpal.records.pilot import Pilot
 from fishpal.records.task import TokenisedTask
+from tests.api.conftest import measured_as_stages
 from tests.stages.toy_project import run_stage
 
 STAGES = ["measure_fisher toy", "run_pilot toy", "select_plan toy mixed", "train_plan toy mixed 1"]
@@ -70,13 +71,7 @@ def test_the_same_params_give_the_same_bytes_in_memory_too(root, tmp_path, monke
     assert {name: (root / "artifacts" / name).read_bytes() for name in OUTPUTS} == before
     monkeypatch.chdir(root)
     params = load_params()
-    encoder = fishpal.load_encoder("artifacts/encoder")
-    task = fishpal.Task.from_file(
-        "data/toy/train.jsonl", "sentence", "label", name="toy", fit=40, selection=20,
-        max_length=params.tokenize.max_length, seed=params.tokenize.split_seed,
-    )  # fmt: skip
-    sections = (params.fisher, params.modules, params.head, params.train)
-    measured = fishpal.measure(encoder, task, *sections)
+    encoder, task, measured = measured_as_stages(params)
     measured.table.save(tmp_path / "fisher")
     measured.pilot.save(tmp_path / "pilot")
     assert (tmp_path / "fisher").read_bytes() == before["fisher/toy.json"]

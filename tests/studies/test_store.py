@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fishpal.common.errors import DataError
+from fishpal.params.options import HeadOptions
 from studies.criteria.design.names import label, store_path, word
 from studies.criteria.report.warnings import warnings
 from studies.criteria.trainings import keys
@@ -128,6 +129,13 @@ def test_an_option_that_the_library_gains_changes_no_key(monkeypatch):
     assert given(Options()) == {"rank": 8}
     assert given(Options(rank=2)) == {"rank": 2}
     assert json.dumps(given(Options(sites=["key"]))) == '{"rank": 8, "sites": ["key"]}'
+
+
+def test_a_head_that_reads_pairs_as_the_first_lines_did_has_their_key():
+    first = {"init": "random", "seed": 0}
+    assert given(HeadOptions(pairs="joint")) == first
+    assert given(HeadOptions(pairs="compare")) == first | {"pairs": "compare"}
+    assert given(HeadOptions()) == first | {"pairs": "auto"}
 
 
 def test_the_report_names_lines_of_unknown_code_and_criteria_without_scores():
