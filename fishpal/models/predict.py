@@ -47,7 +47,7 @@ def predict(
     return processes.sum(torch.from_numpy(logits)).numpy()
 
 
-def mean_loss(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> float:
+def mean_loss(logits: NDArray[np.floating[Any]], labels: Sequence[int] | Sequence[float]) -> float:
     """Mean loss of `task_loss` over all examples; a regression's labels standardised."""
     return task_loss(torch.from_numpy(logits).double(), torch.tensor(labels)).item()
 

@@ -125,6 +125,8 @@ class TrainOptions(Strict):
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    `pick` says which look's weights are kept: those of the lowest loss on the selection part as it
+    is (`loss`), or after the best calibration, which they then get (`fishpal.models.calibration`).
     `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs).
     `reuse_frozen` keeps the outputs of layers below the lowest module where that is exact: those
     for the selection part always, for fit where the encoder draws no dropout. `processes` share
@@ -144,6 +146,7 @@ class TrainOptions(Strict):
     max_grad_norm: Positive = 1.0
     evaluations_per_epoch: Positive = 1
     patience: Count | None = None
+    pick: Literal["refined", "loss"] = "refined"
     train_head: bool = True
     encoder_dropout: bool = True
     reuse_frozen: Literal["auto", "never"] = "auto"

@@ -39,8 +39,8 @@ class Arm(Strict):
 
     @property
     def best(self) -> float:
-        """Lowest loss on the selection part."""
-        return min(point.selection_loss for point in self.curve)
+        """Lowest loss on the selection part, as checkpoints are compared."""
+        return min(point.pick_loss for point in self.curve)
 
     @property
     def updates(self) -> int:

@@ -55,12 +55,17 @@ class Seconds(JsonRecord):
 @dataclass(frozen=True)
 class CurvePoint(Strict):
     """One evaluation: mean losses since the last one (fit, None at the start) and now
-    (selection), in the task's unit (`fishpal.models.classifier.task_loss`)."""
+    (selection), in the task's unit (`fishpal.models.classifier.task_loss`).
+
+    `pick_loss` is what checkpoints are compared by: the selection loss after the best
+    calibration, or as it is (`train.pick`).
+    """
 
     update: int
     epoch: float
     fit_loss: float | None
     selection_loss: float
+    pick_loss: float
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,18 @@ class Curve:
 
     @property
     def losses(self) -> list[float]:
-        """On the selection part."""
-        return [point.selection_loss for point in self.points]
+        """On the selection part, as checkpoints are compared."""
+        return [point.pick_loss for point in self.points]
 
     @property
     def best_update(self) -> int:
         """Whose weights were kept: the first of the lowest losses; 0 is the untrained start."""
-        return min(self.points, key=lambda point: point.selection_loss).update
+        return min(self.points, key=lambda point: point.pick_loss).update
 
     def save(self, path: str | Path) -> None:
         rows = [
-            (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss, p.selection_loss)
+            (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss)
+            + (p.selection_loss, p.pick_loss)
             for p in self.points
         ]
         write_csv(path, [field.name for field in fields(CurvePoint)], rows)
@@ -102,9 +108,10 @@ class Curve:
         points: list[CurvePoint] = []
         for number, row in enumerate(rows, start=1):
             try:
-                update, epoch, fit, loss = row
+                update, epoch, fit, *losses = row
+                selection, pick = map(float, losses)
                 fit_loss = float(fit) if fit else None
-                point = CurvePoint(int(update), float(epoch), fit_loss, float(loss))
+                point = CurvePoint(int(update), float(epoch), fit_loss, selection, pick)
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0

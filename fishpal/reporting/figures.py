@@ -70,7 +70,7 @@ def draw_curves(path: str | Path | BytesIO, report: TaskReport) -> None:
             axis.fill_between(updates, mean - sd, mean + sd, color=style["color"], alpha=0.15, lw=0)
         _span_at_least(axis, LEAST_LOSSES)
         axis.set_xlabel("update")
-        axis.set_ylabel(f"loss on the selection part\n({results.loss})")
+        axis.set_ylabel(f"selection loss, as checkpoints\nare compared ({results.loss})")
         seeds = len(results.methods[0].cells)
         spread = f", mean ± sd over {seeds} seeds" if seeds > 1 else ", one seed"
         axis.set_title(f"{results.name}: learning curves{spread}")
@@ -138,7 +138,7 @@ def mean_curve(method: MethodResults) -> tuple[Any, Any, Any]:
 
     Seeds that stop early have fewer; a mean over those that are left would jump.
     """
-    curves = [{p.update: p.selection_loss for p in c.curve.points} for c in method.cells]
+    curves = [{p.update: p.pick_loss for p in c.curve.points} for c in method.cells]
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     losses = np.array([[curve[update] for update in shared] for curve in curves])
     sd = losses.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(shared))

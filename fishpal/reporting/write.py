@@ -37,7 +37,7 @@ def write_report(folder: str | Path, params: Params, tasks: Sequence[TaskResults
     write_text(folder / "results.html", page_html(params, reports))
     write_json(folder / "metrics.json", report_metrics(tasks))
     write_csv(folder / "summary.csv", ("cell", "task", "method", "score", "kept"), summary(tasks))
-    header = ("task", "method", "seed", "update", "selection_loss")
+    header = ("task", "method", "seed", "update", "pick_loss")
     write_csv(folder / "curves.csv", header, curves(tasks))
     for report in reports:
         for name, draw in FIGURES.items():
@@ -85,7 +85,7 @@ def summary(tasks: Sequence[TaskResults]) -> list[list[Any]]:
 
 
 def curves(tasks: Sequence[TaskResults]) -> list[list[Any]]:
-    """Rows task, method, seed, update, selection_loss: one an evaluation."""
+    """Rows task, method, seed, update, pick_loss: one an evaluation."""
     return [
         [results.name, method.name, cell.seed, update, round(loss, DIGITS)]
         for results in tasks

@@ -60,7 +60,7 @@ class TrainedArm:
     def best_until(self, update: int) -> float:
         """Lowest selection loss of the looks up to `update`."""
         curve = self.run.result.curve
-        return min(point.selection_loss for point in curve if point.update <= update)
+        return min(point.pick_loss for point in curve if point.update <= update)
 
     def advance(self, before: int, until: int, bar: tqdm) -> None:
         """Train on, and look."""

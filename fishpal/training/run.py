@@ -13,6 +13,7 @@ from transformers import get_scheduler
 from fishpal.common.errors import TrainingError
 from fishpal.common.validate import Strict, decode
 from fishpal.models.batching import collate
+from fishpal.models.calibration import Calibration, calibrate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.frozen import FrozenOutputs, draws_numbers, frozen_layers, frozen_outputs
 from fishpal.models.precision import Passes
@@ -32,12 +33,20 @@ ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16":
 
 @dataclass
 class Training:
-    """What happened: the curve, the update whose weights were kept, and in which precision."""
+    """What happened: the curve, the update whose weights were kept, and in which precision.
+
+    `calibration` is that of the best checkpoint; its loss is what checkpoints are compared by.
+    """
 
     curve: list[CurvePoint] = field(default_factory=list)
     best_update: int = 0
-    best_loss: float = math.inf
+    calibration: Calibration = Calibration(1.0, 0.0, math.inf)
     precision: Precision = "float32"
+
+    @property
+    def best_loss(self) -> float:
+        """On the selection part, as checkpoints are compared (`train.pick`)."""
+        return self.calibration.loss
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class RunState(Strict):
     scaler: dict[str, Any]
     curve: tuple[CurvePoint, ...]
     best_update: int
-    best_loss: float
+    calibration: Calibration
 
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
@@ -158,14 +167,17 @@ class TrainingRun:
         kept, shared = self.kept_selection, self.processes
         with self.passes():
             logits = predict(self.model, self.selection, self.task, frozen=kept, processes=shared)
-        loss = mean_loss(logits, [example.label for example in self.selection])
+        labels = [example.label for example in self.selection]
+        loss = mean_loss(logits, labels)
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
             allowed = "finite ones (lower train.learning_rate)"
             raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
-        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss))
-        if loss < self.result.best_loss:
-            self.result.best_loss, self.result.best_update = loss, update
+        refined = self.options.pick == "refined"
+        now = calibrate(logits, labels) if refined else Calibration(1.0, 0.0, loss)
+        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss, now.loss))
+        if now.loss < self.result.best_loss:
+            self.result.calibration, self.result.best_update = now, update
             self.best = {n: p.detach().clone() for n, p in self._trained()}
 
     def stale(self, patience: int | None) -> bool:
@@ -177,9 +189,11 @@ class TrainingRun:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Go back to the best weights."""
+        """Go back to the best weights, calibrated where the head is trained."""
         for name, parameter in self._trained():
             parameter.copy_(self.best[name])
+        if self.model.head.weight.requires_grad:
+            self.result.calibration.fold(self.model.head)
         self.model.eval()
 
     def state(self, update: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -201,7 +215,7 @@ class TrainingRun:
             scaler={} if scaler is None else scaler.state_dict(),
             curve=tuple(result.curve),
             best_update=result.best_update,
-            best_loss=result.best_loss,
+            calibration=result.calibration,
         )
         return tensors, asdict(state)
 
@@ -227,7 +241,7 @@ class TrainingRun:
             self.accelerator.scaler.load_state_dict(state.scaler)
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
         curve, precision = list(state.curve), self.result.precision
-        self.result = Training(curve, state.best_update, state.best_loss, precision)
+        self.result = Training(curve, state.best_update, state.calibration, precision)
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])

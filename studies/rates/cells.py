@@ -102,6 +102,7 @@ def training(settings: Settings, case: Case) -> TrainOptions:
     return TrainOptions(
         updates=case.updates,
         pilot=False,
+        pick="loss",
         batch_size=settings.batch_size,
         evaluations_per_epoch=settings.looks * per_epoch / case.updates,
     )

@@ -171,7 +171,7 @@ def test_rates_length_and_kind_found_by_measuring(clone):
     with clone.changed(change) as ran:
         assert ran == {"pilot@toy"} | SELECT | cells(*METHODS) | {"report"}
         pilot = json.loads((clone.root / "artifacts/pilot/toy.json").read_text())
-        best = min(pilot["arms"], key=lambda arm: min(p["selection_loss"] for p in arm["curve"]))
+        best = min(pilot["arms"], key=lambda arm: min(p["pick_loss"] for p in arm["curve"]))
         assert clone.plan()["layers"] == [best["kind"]] * len(clone.plan()["layers"])
         for method in METHODS:
             plan = clone.plan(method)

@@ -154,14 +154,14 @@ def test_machine_readable_files(run, tmp_path):
     assert float(rows[-1]["score"]) == metrics["closeness"]["lora"]["test_pearson"]
     with (tmp_path / "reports/curves.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["task", "method", "seed", "update", "selection_loss"]
+    assert list(rows[0]) == ["task", "method", "seed", "update", "pick_loss"]
     assert len(rows) == 2 * 3 * 2 * 4
     assert rows[1] | {"task": 0} == {
         "task": 0,
         "method": "fishpal",
         "seed": "0",
         "update": "40",
-        "selection_loss": "0.8",
+        "pick_loss": "0.8",
     }
 
 

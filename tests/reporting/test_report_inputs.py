@@ -82,9 +82,9 @@ def fall_to_the_end(root):
 def keep_start(root):
     for seed in (0, 1):
         path = root / f"curves/pairs/lora/{seed}.csv"
-        path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+        path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.1"))
     path = root / "curves/pairs/adapter/1.csv"
-    path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.6"))  # as low as the best
+    path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.6"))  # as low as the best
 
 
 def far_predictions(root):
@@ -156,7 +156,7 @@ def test_warnings_of_seven_tasks_are_a_line_a_kind(tmp_path):
         edit(root / f"tokens/{task}/counts.json", lambda c: c["fit"].update(truncated=9))
         for method in METHODS:
             path = root / f"curves/{task}/{method}/0.csv"
-            path.write_text(path.read_text().replace("0,0,,1.1", "0,0,,0.1"))
+            path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.1"))
     lines = found_cautions((params, root))
     assert len(lines) == 5
     assert all(f"`{task}`" in line for line in lines[1:] for task in SEVEN)

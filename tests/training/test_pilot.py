@@ -75,10 +75,10 @@ def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
     found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512))
     longest = max(found.arms, key=lambda arm: arm.updates)
     assert found.source == "pilot" and longest.updates < 512
-    best = min(longest.curve, key=lambda point: point.selection_loss).update
+    best = min(longest.curve, key=lambda point: point.pick_loss).update
     assert found.updates == min(longest.updates, 2 * best)
     assert longest.best < (1 - LEARNT) * found.constant_loss
-    early = [p.selection_loss for p in longest.curve if p.update <= longest.updates // 2]
+    early = [p.pick_loss for p in longest.curve if p.update <= longest.updates // 2]
     assert min(early) - longest.best < FLAT * found.constant_loss, "a doubling no longer pays"
     assert sorted(a.updates for a in found.arms)[-2] < longest.updates, "others were dropped"
     assert found.winner().kind == min(found.arms, key=lambda arm: arm.best).kind
@@ -90,7 +90,7 @@ def test_what_is_dropped_was_the_worst_then(tiny_encoder):
     by_length = sorted(found.arms, key=lambda arm: arm.updates)
     for dropped, *kept in (by_length, by_length[1:]):
         for arm in kept:
-            seen = [p.selection_loss for p in arm.curve if p.update <= dropped.updates]
+            seen = [p.pick_loss for p in arm.curve if p.update <= dropped.updates]
             assert min(seen) <= dropped.best
 
 
@@ -157,8 +157,8 @@ def test_a_kind_races_at_several_rates_until_the_first_look_at_all(tiny_encoder)
         stayed = [arm for arm in arms if arm.updates > FIRST_LOOK]
         assert len(stayed) <= 1
         for arm in stayed:
-            seen = [[p.selection_loss for p in a.curve if p.update <= FIRST_LOOK] for a in arms]
-            assert min(map(min, seen)) == min(p.selection_loss for p in arm.curve[: len(seen[0])])
+            seen = [[p.pick_loss for p in a.curve if p.update <= FIRST_LOOK] for a in arms]
+            assert min(map(min, seen)) == min(p.pick_loss for p in arm.curve[: len(seen[0])])
 
 
 def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encoder):
@@ -167,7 +167,7 @@ def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encod
     options = replace(OPTIONS, max_updates=512, race=RaceOptions(smaller=(0.3, 0.6)))
     found = pilot(tiny_encoder, options)
     winner = found.winner()
-    best = min(winner.curve, key=lambda point: point.selection_loss).update
+    best = min(winner.curve, key=lambda point: point.pick_loss).update
     smaller = [arm for arm in found.arms if arm.share < 1]
     assert [arm.share for arm in smaller] == [0.6, 0.3]
     assert all(arm.kind == winner.kind and arm.updates == best for arm in smaller)
@@ -226,7 +226,7 @@ def test_a_share_that_shrinks_nothing_is_no_arm(tiny_encoder):
 
 @pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.05, 0.25), (9.0, 0.1)])
 def test_the_smallest_within_the_margin(margin, share):
-    curve = (CurvePoint(0, 0.0, None, 0.7), CurvePoint(8, 1.0, 0.6, 0.5))
+    curve = (CurvePoint(0, 0.0, None, 2.0, 0.7), CurvePoint(8, 1.0, 0.6, 2.0, 0.5))
     lora, prefix = ModuleKind.LORA, ModuleKind.PREFIX
     arms = [Arm(prefix, 1.0, curve[:1]), Arm(lora, 1e-3, curve)]
     behind = {0.5: 0.01, 0.25: 0.02, 0.1: 0.06, 0.05: None}

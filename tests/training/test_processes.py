@@ -36,7 +36,7 @@ def calm(tmp_path):
 
 
 def keep(path, weights, result):
-    losses = torch.tensor([[p.fit_loss or 0.0, p.selection_loss] for p in result.curve])
+    losses = torch.tensor([[p.fit_loss or 0.0, p.pick_loss] for p in result.curve])
     save_file({**weights, "losses": losses, "best": torch.tensor(result.best_update)}, path)
 
 

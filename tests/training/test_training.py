@@ -131,7 +131,7 @@ def test_training_learns(tiny_encoder, layers):
     model, result = trained(
         encoder, plan_for(encoder, *layers), options=options, examples=learnable(64)
     )
-    assert result.best_loss < 0.9 * result.curve[0].selection_loss
+    assert result.best_loss < 0.9 * result.curve[0].pick_loss
     held_out = learnable(100, seed=9)
     labels = np.array([e.label for e in held_out])
     hits = decide(predict(model, held_out, task_facts()), task_facts()) == labels
@@ -152,19 +152,23 @@ def test_same_seed_same_weights_and_other_seed_others(tiny_encoder, full):
     assert any(not torch.equal(a, b) for a, b in zip(first, third, strict=True))
 
 
-def test_best_weights_are_kept_and_patience_stops(tiny_encoder):
+@pytest.mark.parametrize("pick", ["refined", "loss"])
+def test_best_weights_are_kept_calibrated_and_patience_stops(tiny_encoder, pick):
     encoder = tiny_encoder()
     rates = replace(RATES, lora=3.0, head=3.0)  # far too large: the loss goes up
     plan = replace(plan_for(encoder, L, L, L), learning_rate=rates)
-    options = replace(OPTIONS, epochs=10, patience=2)
+    options = replace(OPTIONS, epochs=10, patience=2, pick=pick)
     fit = random_examples(24)
     model, result = trained(encoder, plan, options=options, examples=fit)
-    losses = [point.selection_loss for point in result.curve]
+    losses = [point.pick_loss for point in result.curve]
     best = next(p for p in result.curve if p.update == result.best_update)
-    assert best.selection_loss == min(losses) == result.best_loss
+    assert best.pick_loss == min(losses) == result.best_loss
+    assert (best.pick_loss < best.selection_loss) == (pick == "refined")
     assert result.curve.index(best) == len(result.curve) - 3, "stopped after two worse ones"
     labels = [example.label for example in fit[:12]]
-    assert mean_loss(predict(model, fit[:12], task_facts()), labels) == result.best_loss
+    assert mean_loss(predict(model, fit[:12], task_facts()), labels) == pytest.approx(
+        result.best_loss, rel=1e-5
+    )
 
 
 def test_evaluations_within_an_epoch(tiny_encoder):
@@ -180,7 +184,7 @@ def test_a_regression_trains(tiny_encoder):
     examples = [replace(e, label=float(len(e.input_ids)) / 5) for e in random_examples(40)]
     options = replace(OPTIONS, epochs=10)
     _, result = trained(encoder, plan_for(encoder, A, A, A), 1, options, examples=examples)
-    assert result.best_loss < 0.5 * result.curve[0].selection_loss
+    assert result.best_loss < 0.5 * result.curve[0].pick_loss
 
 
 def test_divergence_is_an_error(tiny_encoder):

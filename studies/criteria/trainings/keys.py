@@ -23,7 +23,7 @@ FIRST = {
     " evaluations_per_epoch patience train_head device precision deterministic",
 }
 """The options that there were when the first lines were made."""
-BEFORE = {"HeadOptions": {"pairs": "joint"}}
+BEFORE = {"HeadOptions": {"pairs": "joint"}, "TrainOptions": {"pick": "loss"}}
 """What the first lines' code did where an option that came later has another default."""
 
 

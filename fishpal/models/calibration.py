@@ -1,0 +1,81 @@
+"""How far a model is from what its outputs could say: refine, then calibrate.
+
+Training on goes past the lowest loss to higher accuracy while confidence outgrows it: a checkpoint
+of the lowest selection loss is a compromise. So checkpoints are compared by their loss after the
+best calibration, and the one that is kept is calibrated (Berta, Holzmüller, Jordan & Bach 2025,
+"Rethinking early stopping: refine, then calibrate").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fishpal.common.validate import Strict
+from fishpal.models.predict import mean_loss
+
+STEEPEST = 6.0  # |log| of a temperature: past it, logits are as good as equal, or as certain
+
+
+@dataclass(frozen=True)
+class Calibration(Strict):
+    """Logits z become `scale` · z + `shift`; `loss` is their mean loss then."""
+
+    scale: float
+    shift: float
+    loss: float
+
+    @torch.no_grad()
+    def fold(self, head: nn.Linear) -> None:
+        """Make a linear head give calibrated logits itself."""
+        head.weight.mul_(self.scale)
+        head.bias.mul_(self.scale).add_(self.shift)
+
+
+def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> Calibration:
+    """The best temperature of classes (Guo et al. 2017, §4.2), the best line of a regression.
+
+    The temperature is fitted to Platt's targets (1999, §2.2), which keeps it finite where the
+    classes separate. Neither changes the order of the answers: no scale is below 0.
+
+    Args:
+        logits: (n, C), or (n, 1) of a regression.
+        labels: (n) class indices, or standardised numbers.
+    """
+    if np.asarray(labels).dtype.kind == "f":
+        scale, shift = _line(logits[:, 0].astype(np.float64), np.asarray(labels))
+    else:
+        scale, shift = _inverse_temperature(logits.astype(np.float64), np.asarray(labels)), 0.0
+    calibrated = scale * logits.astype(np.float64) + shift
+    return Calibration(scale, shift, mean_loss(calibrated, labels))
+
+
+def _line(outputs: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope, at least 0, and intercept of the least squares."""
+    centred = outputs - outputs.mean()
+    spread = float(centred @ centred)
+    scale = max(float(centred @ labels) / spread, 0.0) if spread > 0 else 0.0
+    return scale, float(labels.mean() - scale * outputs.mean())
+
+
+def _inverse_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Where the slope of the smoothed cross-entropy, convex in 1 / T, is 0."""
+    from scipy.optimize import brentq  # here: slow to import
+    from scipy.special import softmax
+
+    n, classes = logits.shape
+    count = np.bincount(labels, minlength=classes)[labels]
+    targets = np.repeat(1 / (count + classes)[:, None], classes, axis=1)
+    targets[np.arange(n), labels] *= count + 1
+
+    def slope(log_scale: float) -> float:
+        excess = softmax(np.exp(log_scale) * logits, axis=1) - targets
+        return float((excess * logits).sum() / n)
+
+    low, high = slope(-STEEPEST), slope(STEEPEST)
+    if low >= 0 or high <= 0:  # worse than chance, or more certain than all
+        return float(np.exp(-STEEPEST if low >= 0 else STEEPEST))
+    return float(np.exp(brentq(slope, -STEEPEST, STEEPEST)))
