@@ -31,7 +31,8 @@ from fishpal.params.options import TrainOptions
 from fishpal.records.examples import Example, lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
-from fishpal.training.run import ACCELERATE, SCHEDULES, parameter_groups
+from fishpal.training.groups import parameter_groups
+from fishpal.training.run import ACCELERATE, SCHEDULES
 from fishpal.training.train import fixed_updates, start_accelerator, train
 
 Weights = dict[str, Tensor]

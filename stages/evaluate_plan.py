@@ -6,6 +6,7 @@ from fishpal.common.errors import DataError, PlanError
 from fishpal.encoders.encoder import load_encoder
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.classifier import pick_device
+from fishpal.models.precision import Passes, evaluation_precision
 from fishpal.models.processes import Processes
 from fishpal.models.trained import CARD, TrainedCard, load
 from fishpal.params.load import Params
@@ -32,16 +33,19 @@ def main(params: Params, task: str, method: str, seed: str) -> None:
         raise PlanError(f"{tokens / 'evaluation'}: holds no splits; allowed: one .arrow or more")
     splits = [(path.stem, ArrowSplit(path).check(facts, encoder.limits)) for path in paths]
     metrics, batch_size = params.task(task).metrics, params.evaluate.batch_size
+    precision = evaluation_precision(params.evaluate.precision, card.precision, device)
     try:
-        scores, predictions = evaluate(
-            model, splits, facts, metrics, batch_size, progress=True, processes=processes
-        )
+        with Passes(model, precision)():
+            scores, predictions = evaluate(
+                model, splits, facts, metrics, batch_size, progress=True, processes=processes
+            )
     except DataError as error:
         raise PlanError(f"{trained}: {error}") from error
     if not processes.main:
         return
     predictions.save(ARTIFACTS.predictions(*cell))
-    CellMetrics(scores, card.parameters, card.precision).save(ARTIFACTS.metrics(*cell))
+    found = CellMetrics(scores, card.parameters, card.precision, precision)
+    found.save(ARTIFACTS.metrics(*cell))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ best calibration, and the one that is kept is calibrated (Berta, Holzmüller, Jo
 "Rethinking early stopping: refine, then calibrate").
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,9 +25,13 @@ STEEPEST = 6.0  # |log| of a temperature: past it, logits are as good as equal, 
 class Calibration(Strict):
     """Logits z become `scale` · z + `shift`; `loss` is their mean loss then."""
 
-    scale: float
-    shift: float
-    loss: float
+    scale: float = 1.0
+    shift: float = 0.0
+    loss: float = math.inf
+
+    def apply(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated logits."""
+        return self.scale * logits.astype(np.float64) + self.shift
 
     @torch.no_grad()
     def fold(self, head: nn.Linear) -> None:
@@ -49,8 +54,8 @@ def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[floa
         scale, shift = _line(logits[:, 0].astype(np.float64), np.asarray(labels))
     else:
         scale, shift = _inverse_temperature(logits.astype(np.float64), np.asarray(labels)), 0.0
-    calibrated = scale * logits.astype(np.float64) + shift
-    return Calibration(scale, shift, mean_loss(calibrated, labels))
+    found = Calibration(scale, shift)
+    return replace(found, loss=mean_loss(found.apply(logits), labels))
 
 
 def _line(outputs: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:

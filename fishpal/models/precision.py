@@ -33,6 +33,13 @@ def pick_precision(precision: str, device: torch.device, key: str) -> Precision:
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
 
+def evaluation_precision(wanted: str, trained: Precision, device: torch.device) -> Precision:
+    """That of training, where it is `trained` that is wanted and the device computes it natively;
+    else float32."""
+    native = pick_precision("auto", device, "evaluate.precision")
+    return trained if wanted == "trained" and trained == native else "float32"
+
+
 class Passes:
     """Forward passes of a model in one precision.
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fishpal.common.errors import PlanError
 from fishpal.common.progress import tqdm
@@ -53,11 +54,13 @@ def mean_loss(logits: NDArray[np.floating[Any]], labels: Sequence[int] | Sequenc
 
 
 def losses(
-    logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]
+    logits: NDArray[np.floating[Any]], labels: Sequence[int] | Sequence[float]
 ) -> NDArray[np.float64]:
     """`task_loss` of each example, (n)."""
-    rows = zip(torch.from_numpy(logits).double(), torch.tensor(labels), strict=True)
-    return np.array([task_loss(row[None], label[None]).item() for row, label in rows])
+    answers, truth = torch.from_numpy(logits).double(), torch.tensor(labels)
+    if truth.is_floating_point():
+        return np.asarray(0.5 * (answers.squeeze(-1) - truth.double()).square())
+    return np.asarray(nn.functional.cross_entropy(answers, truth, reduction="none"))
 
 
 def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:

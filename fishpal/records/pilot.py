@@ -57,12 +57,15 @@ class Pilot(JsonRecord):
         source: who says so: `train.updates`, `train.epochs`, or the pilot.
         constant_loss: on the selection part, of the best constant answer of the fit part.
         arms: of a pilot that ran.
+        flat: where the pilot found the length, whether the last arm's loss had become flat, or
+            `train.max_updates` ended it.
     """
 
     updates: Annotated[int, at_least(1)]
     source: Source
     constant_loss: float
     arms: tuple[Arm, ...] = ()
+    flat: bool = True
 
     def winner(self) -> Arm:
         """The arm of the lowest selection loss, the first of equals, of those that did not diverge;

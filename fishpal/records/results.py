@@ -33,15 +33,19 @@ class Parameters(Strict):
 
 @dataclass(frozen=True)
 class CellMetrics(JsonRecord):
-    """`artifacts/evaluated/<cell>/metrics.json`: numbers by split, `n` and `loss` among them;
-    `precision` of training, left out where it is float32."""
+    """`artifacts/evaluated/<cell>/metrics.json`: numbers by split, `n` and `loss` among them.
+
+    `precision` is that of training, `evaluated` that of these numbers; left out where float32.
+    """
 
     splits: dict[str, dict[str, float]]
     parameters: Parameters
     precision: Precision = "float32"
+    evaluated: Precision = "float32"
 
     def to_json(self) -> dict[str, Any]:
-        return without_default(super().to_json(), "precision", "float32")
+        data = without_default(super().to_json(), "precision", "float32")
+        return without_default(data, "evaluated", "float32")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class CurvePoint(Strict):
     (selection), in the task's unit (`fishpal.models.classifier.task_loss`).
 
     `pick_loss` is what checkpoints are compared by: the selection loss after the best
-    calibration, or as it is (`train.pick`).
+    calibration, or as it is (`train.pick`). `kept`: these weights replaced those kept before.
     """
 
     update: int
@@ -66,6 +70,7 @@ class CurvePoint(Strict):
     fit_loss: float | None
     selection_loss: float
     pick_loss: float
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,13 @@ class Curve:
 
     @property
     def best_update(self) -> int:
-        """Whose weights were kept: the first of the lowest losses; 0 is the untrained start."""
-        return min(self.points, key=lambda point: point.pick_loss).update
+        """Whose weights were kept in the end; 0 is the untrained start."""
+        return next(point.update for point in reversed(self.points) if point.kept)
 
     def save(self, path: str | Path) -> None:
         rows = [
             (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss)
-            + (p.selection_loss, p.pick_loss)
+            + (p.selection_loss, p.pick_loss, int(p.kept))
             for p in self.points
         ]
         write_csv(path, [field.name for field in fields(CurvePoint)], rows)
@@ -108,10 +113,9 @@ class Curve:
         points: list[CurvePoint] = []
         for number, row in enumerate(rows, start=1):
             try:
-                update, epoch, fit, *losses = row
-                selection, pick = map(float, losses)
-                fit_loss = float(fit) if fit else None
-                point = CurvePoint(int(update), float(epoch), fit_loss, selection, pick)
+                update, epoch, fit, selection, pick, kept = row
+                losses = float(fit) if fit else None, float(selection), float(pick)
+                point = CurvePoint(int(update), float(epoch), *losses, bool(int(kept)))
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0
@@ -119,6 +123,8 @@ class Curve:
             if not finite or not least <= point.update < 2**63:
                 raise PlanError(f"{path}: row {number}: allowed: rising updates and finite losses")
             points.append(point)
+        if not any(point.kept for point in points):
+            raise PlanError(f"{path}: kept is 0 in every row; allowed: 1 in one row or more")
         return cls(tuple(points))
 
 

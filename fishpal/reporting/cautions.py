@@ -84,11 +84,20 @@ def _kept_start(results: TaskResults) -> Iterator[str]:
 
 
 def _ended_early(results: TaskResults) -> Iterator[str]:
+    if results.pilot.source == "pilot":  # which had waited until its loss was flat, or says so
+        return
     ends = {
-        method.name: sum(c.curve.best_update == c.curve.updates[-1] > 0 for c in method.cells)
+        method.name: sum(
+            min(c.curve.losses[:-1], default=0) > c.curve.losses[-1] for c in method.cells
+        )
         for method in results.methods
     }
-    return _methods(results, ends)
+    yield from _methods(results, ends)
+
+
+def _still_falling(results: TaskResults) -> Iterator[str]:
+    if not results.pilot.flat:
+        yield f"at {max(arm.updates for arm in results.pilot.arms)} updates"
 
 
 def _unlike_devices(results: TaskResults) -> Iterator[str]:
@@ -118,5 +127,6 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
+    "The pilot's loss was still falling at its end, `train.max_updates`": _still_falling,
     "Trained on machines of several kinds, which results depend on, too": _unlike_devices,
 }

@@ -48,15 +48,22 @@ def data_line(results: TaskResults) -> str:
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if number:
         dropped.append(f"{number:,} (of fit, since they stand in selection)")
-    cells = [cell for method in results.methods for cell in method.cells]
-    precisions = sorted({cell.metrics.precision for cell in cells})
-    trained = "" if precisions == ["float32"] else f" Trained in {' and '.join(precisions)}."
     return (
         f"Source: {describe_source(task.source)}. Text {text}, label {escape(task.columns.label)}:"
         f" {'classes ' + ', '.join(labels) if labels else 'a regression'}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
-        f"{trained}"
+        f"{_precisions(results)}"
     )
+
+
+def _precisions(results: TaskResults) -> str:
+    """In which precisions cells were trained and evaluated, where one was not float32."""
+    metrics = [cell.metrics for method in results.methods for cell in method.cells]
+    both = [{m.precision for m in metrics}, {m.evaluated for m in metrics}]
+    trained, evaluated = (" and ".join(sorted(found)) for found in both)
+    if trained == evaluated:
+        return "" if trained == "float32" else f" Trained and evaluated in {trained}."
+    return f" Trained in {trained}, evaluated in {evaluated}."
 
 
 def baseline_line(comparison: Comparison) -> str:

@@ -25,8 +25,8 @@ def length_line(results: TaskResults) -> str:
     arms = ", ".join(_arm(arm) for arm in pilot.arms)
     return (
         f"{text} The pilot took {results.pilot_seconds:.1f} s: its arms trained at a constant rate"
-        " until they were dropped, or the last one's loss was flat. Their lowest selection losses:"
-        f" {arms}; {FLOOR} {pilot.constant_loss:.4f}."
+        " until they were dropped, or the last one's loss was flat. The lowest selection losses of"
+        f" the averages of their weights: {arms}; {FLOOR} {pilot.constant_loss:.4f}."
     )
 
 

@@ -17,11 +17,13 @@ from fishpal.records.examples import lengths
 from fishpal.records.pilot import CONFIDENCE, Arm
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
+from fishpal.training.average import Average
+from fishpal.training.pick import Pick
 from fishpal.training.run import TrainingRun
 
 
 class TrainedArm:
-    """One model under training, with its batches."""
+    """One model under training, with its batches; looks are at the average of its weights."""
 
     def __init__(
         self,
@@ -38,6 +40,9 @@ class TrainedArm:
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
         self.batches = endless_batches(lengths(task.fit), batch_size, rng)
+        trained = run.model.parameters()
+        self.average = Average([parameter for parameter in trained if parameter.requires_grad])
+        run.pick = Pick(latest=False)  # an average is at rest at every look
         run.evaluate(0, 0.0)
 
     @property
@@ -67,8 +72,10 @@ class TrainedArm:
         try:
             for _, batch in zip(range(until - before), self.batches, strict=False):
                 self.run.step([self.task.fit[i] for i in batch])
+                self.average.update()
                 bar.update()
-            self.run.evaluate(until, until / self.per_epoch)
+            with self.average.in_place():
+                self.run.evaluate(until, until / self.per_epoch)
         except TrainingError:
             self.diverged = True
 

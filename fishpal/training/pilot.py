@@ -1,8 +1,8 @@
 """The pilot: how long a task's trainings have to be, and which kind learns best, found once.
 
 Arms (one kind at every layer, each at its rate) train side by side at a constant rate, so that no
-planned length shapes their losses, with looks at the selection part at two points a doubling of
-the updates. Of a kind that races at several rates one stays from the second look on. Once an arm
+planned length shapes their losses, with looks at the selection part, by the average of their
+weights (`fishpal.training.average`), at two points a doubling of the updates. Of a kind that races at several rates one stays from the second look on. Once an arm
 has learnt, the worst one is dropped at every look (successive halving, Jamieson & Talwalkar 2016,
 one at a time); the last one goes on until its loss is flat. Then smaller versions of the winner
 train as long as it took to its best loss, and are compared with it example by example.
@@ -84,7 +84,8 @@ def run_pilot(
             race.spent += winner.best_update
     first = {arm.kind: arm.rate for arm in reversed(arms)}
     records = tuple(arm.record(first[arm.kind]) for arm in arms)
-    return Pilot(fixed or found, source if fixed else "pilot", floor, records)
+    flat = bool(fixed) or race.flat
+    return Pilot(fixed or found, source if fixed else "pilot", floor, records, flat)
 
 
 def constant_loss(task: TokenisedTask) -> float:
@@ -105,6 +106,7 @@ class _Race:
     floor: float
     longest: int
     spent: int = 0
+    flat: bool = False
 
     def run(self, bar: tqdm) -> int:
         """Race to the end; the updates of a training whose rate falls to zero."""
@@ -123,7 +125,8 @@ class _Race:
             if update >= FIRST_LOOK:
                 self._settle_rates()
             if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
-                if len(self.alive) == 1 and self._flat(update):
+                self.flat = len(self.alive) == 1 and self._is_flat(update)
+                if self.flat:
                     break
                 self._drop()
         best = min(self.alive, key=lambda arm: arm.best).run.result.best_update
@@ -149,7 +152,7 @@ class _Race:
     def _has_learnt(self) -> bool:
         return min(arm.best for arm in self.alive) < (1 - LEARNT) * self.floor
 
-    def _flat(self, update: int) -> bool:
+    def _is_flat(self, update: int) -> bool:
         (arm,) = self.alive
         return arm.best_until(update // 2) - arm.best < FLAT * self.floor
 

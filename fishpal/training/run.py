@@ -17,6 +17,7 @@ from fishpal.models.calibration import Calibration, calibrate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.frozen import FrozenOutputs, draws_numbers, frozen_layers, frozen_outputs
 from fishpal.models.precision import Passes
+from fishpal.models.predict import losses as example_losses
 from fishpal.models.predict import mean_loss, predict
 from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions
@@ -25,6 +26,8 @@ from fishpal.records.facts import Precision
 from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
+from fishpal.training.groups import parameter_groups
+from fishpal.training.pick import Pick
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
 ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -35,17 +38,17 @@ ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16":
 class Training:
     """What happened: the curve, the update whose weights were kept, and in which precision.
 
-    `calibration` is that of the best checkpoint; its loss is what checkpoints are compared by.
+    `calibration` is that of these weights; its loss is what looks are compared by (`train.pick`).
     """
 
     curve: list[CurvePoint] = field(default_factory=list)
     best_update: int = 0
-    calibration: Calibration = Calibration(1.0, 0.0, math.inf)
+    calibration: Calibration = Calibration()
     precision: Precision = "float32"
 
     @property
     def best_loss(self) -> float:
-        """On the selection part, as checkpoints are compared (`train.pick`)."""
+        """Of the kept weights on the selection part, as looks are compared."""
         return self.calibration.loss
 
 
@@ -67,28 +70,6 @@ class RunState(Strict):
     calibration: Calibration
 
 
-def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
-    """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not."""
-    owners: list[tuple[float, nn.Module, dict[str, float]]]
-    owners = [(plan.rate(m.kind, m.layer), m, m.rate_ratios()) for m in model.candidates()]
-    gates = [m.gate for m in model.candidates() if m.gate is not None]
-    owners = [(plan.rate("gate"), gate, {}) for gate in gates] + owners
-    owners += [(plan.rate("head"), model.head, {}), (plan.rate("full"), model.encoder, {})]
-    groups: list[dict[str, object]] = []
-    owned: set[nn.Parameter] = set()
-    for usual, owner, ratios in owners:
-        parts: dict[tuple[bool, float], list[nn.Parameter]] = {}
-        for name, p in owner.named_parameters():
-            if p.requires_grad and p not in owned:
-                owned.add(p)
-                parts.setdefault((p.dim() == 1, ratios.get(name, 1.0)), []).append(p)
-        for (vectors, ratio), part in sorted(parts.items()):
-            rate = usual * ratio
-            decay = 0.0 if vectors else weight_decay
-            groups.append({"params": part, "lr": rate, "weight_decay": decay})
-    return groups
-
-
 class TrainingRun:
     """The moving parts of one training of `total` updates."""
 
@@ -103,6 +84,7 @@ class TrainingRun:
     ) -> None:
         self.model, self.selection, self.task = model, task.selection, task.facts
         self.options, self.accelerator = options, accelerator
+        self.refined = options.pick == "refined"
         self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
@@ -111,7 +93,7 @@ class TrainingRun:
         self.optimizer = accelerator.prepare(optimizer)
         precision = ACCELERATE[accelerator.mixed_precision]
         self.passes = Passes(model, precision)
-        self.result = Training(precision=precision)
+        self.result, self.pick = Training(precision=precision), Pick(self.refined)
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
         self.kept_fit: FrozenOutputs | None = None
@@ -164,19 +146,19 @@ class TrainingRun:
         """Add a point to the curve, and keep the weights where they are the best so far."""
         fit_loss = torch.stack(self.losses).mean().item() if self.losses else None
         self.losses.clear()
-        kept, shared = self.kept_selection, self.processes
+        frozen, shared = self.kept_selection, self.processes
         with self.passes():
-            logits = predict(self.model, self.selection, self.task, frozen=kept, processes=shared)
+            logits = predict(self.model, self.selection, self.task, frozen=frozen, processes=shared)
         labels = [example.label for example in self.selection]
         loss = mean_loss(logits, labels)
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
             allowed = "finite ones (lower train.learning_rate)"
             raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
-        refined = self.options.pick == "refined"
-        now = calibrate(logits, labels) if refined else Calibration(1.0, 0.0, loss)
-        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss, now.loss))
-        if now.loss < self.result.best_loss:
+        now = calibrate(logits, labels) if self.refined else Calibration(loss=loss)
+        kept = self.pick.keeps(example_losses(now.apply(logits), labels))
+        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss, now.loss, kept))
+        if kept:
             self.result.calibration, self.result.best_update = now, update
             self.best = {n: p.detach().clone() for n, p in self._trained()}
 
@@ -184,8 +166,8 @@ class TrainingRun:
         """The last `patience` evaluations brought nothing better."""
         if patience is None:
             return False
-        since = [point for point in self.result.curve if point.update > self.result.best_update]
-        return len(since) >= patience
+        losses = [point.pick_loss for point in self.result.curve]
+        return len(losses) - 1 - losses.index(min(losses)) >= patience
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -204,6 +186,8 @@ class TrainingRun:
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
+        if self.pick.lowest is not None:
+            tensors["pick/lowest"] = torch.from_numpy(self.pick.lowest)
         tensors["random/cpu"] = torch.get_rng_state()
         if self.accelerator.device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -239,6 +223,8 @@ class TrainingRun:
         self.schedule.load_state_dict(state.schedule)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
+        lowest = tensors["pick/lowest"].numpy() if "pick/lowest" in tensors else None
+        self.pick = Pick(self.refined, lowest)
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
         curve, precision = list(state.curve), self.result.precision
         self.result = Training(curve, state.best_update, state.calibration, precision)

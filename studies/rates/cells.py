@@ -103,6 +103,7 @@ def training(settings: Settings, case: Case) -> TrainOptions:
         updates=case.updates,
         pilot=False,
         pick="loss",
+        encoder_dropout=True,
         batch_size=settings.batch_size,
         evaluations_per_epoch=settings.looks * per_epoch / case.updates,
     )

@@ -109,7 +109,7 @@ def test_sizes_are_chosen_raced_and_rated(tiny_encoder):
     arms = pilot_plans(table, grams, RateOptions())
     assert [plan.layers for plan in arms] == [(word,) * 3 for word in WORDS]
     assert [plan.rate(plan.kinds[0], 0) for plan in arms] == [arms[0].rates[word] for word in WORDS]
-    curve = (CurvePoint(0, 0, None, 0.5, 0.5),)
+    curve = (CurvePoint(0, 0, None, 0.5, 0.5, True),)
     curves = [Arm(word, 0.1, curve) for word in ("lora-4", "prefix-1")]
     assert choose(Race(), pilot=replace(PILOT, arms=tuple(curves))).layers == ("lora-4",) * 3
 

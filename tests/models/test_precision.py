@@ -10,7 +10,7 @@ import torch
 from fishpal.common.errors import ParamsError
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import collate
-from fishpal.models.precision import NATIVE, Passes, pick_precision
+from fishpal.models.precision import NATIVE, Passes, evaluation_precision, pick_precision
 from fishpal.models.trained import TrainedCard, save
 from fishpal.records.results import CellMetrics, Parameters
 from tests.conftest import EVERY_TYPE, random_examples
@@ -75,8 +75,21 @@ def test_records_tell_the_precision_and_older_ones_keep_their_bytes(tiny_encoder
         folder = tmp_path / precision
         save(model, plan, folder, task=TASK.facts, seed=0, best=1, precision=precision)
         assert TrainedCard.load(folder / "card.json").precision == precision
-        metrics = CellMetrics({"test": {"n": 1}}, Parameters(1, 2, 3), precision)
+        metrics = CellMetrics({"test": {"n": 1}}, Parameters(1, 2, 3), precision, precision)
         metrics.save(tmp_path / "metrics.json")
         assert CellMetrics.load(tmp_path / "metrics.json") == metrics
         for path in (folder / "card.json", tmp_path / "metrics.json"):
             assert ("precision" in json.loads(path.read_text())) == (precision != "float32")
+
+
+def test_evaluation_is_as_training_where_the_device_computes_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for native, trained, found in (
+        (True, "bfloat16", "bfloat16"),
+        (True, "float32", "float32"),
+        (True, "float16", "float32"),
+        (False, "bfloat16", "float32"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda n=native: {NATIVE[0]: n})
+        assert evaluation_precision("trained", trained, cpu) == found
+        assert evaluation_precision("float32", trained, cpu) == "float32"

@@ -24,7 +24,7 @@ from fishpal.params.options import FisherOptions, HeadOptions, RateOptions, Sele
 from fishpal.records.pilot import Pilot
 from fishpal.records.task import TokenisedTask
 from fishpal.selection.methods import select_plan
-from fishpal.training.run import parameter_groups
+from fishpal.training.groups import parameter_groups
 from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL, attached, batch_of, fresh, shake
 

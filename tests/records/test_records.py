@@ -37,7 +37,9 @@ CARD = Card(
 )
 COUNTS = Counts({"fit": SplitCounts(9, 1, 12), "test": SplitCounts(2, 0, 7)}, 3)
 METRICS = CellMetrics({"test": {"n": 2, "loss": 0.1 + 0.2, "f1": 1.0}}, Parameters(1, 2, 3))
-CURVE = Curve((CurvePoint(0, 0.0, None, 0.7, 0.6), CurvePoint(5, 0.25, 0.5, 1 / 3, 0.25)))
+CURVE = Curve(
+    (CurvePoint(0, 0.0, None, 0.7, 0.6, True), CurvePoint(5, 0.25, 0.5, 1 / 3, 0.25, False))
+)
 
 
 @pytest.mark.parametrize("record", [CARD, COUNTS, METRICS, CURVE, Seconds(1.25)], ids=repr)
@@ -56,8 +58,8 @@ def test_the_layout_of_the_files(tmp_path):
     assert '"n": 2,' in (tmp_path / "metrics").read_text()
     CURVE.save(tmp_path / "curve")
     assert (tmp_path / "curve").read_text() == (
-        "update,epoch,fit_loss,selection_loss,pick_loss\n0,0,,0.7,0.6\n"
-        "5,0.25,0.5,0.3333333333333333,0.25\n"
+        "update,epoch,fit_loss,selection_loss,pick_loss,kept\n0,0,,0.7,0.6,1\n"
+        "5,0.25,0.5,0.3333333333333333,0.25,0\n"
     )
 
 
@@ -94,29 +96,30 @@ def test_predictions_are_loaded_by_split_and_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"),
-    [([3.0, 2.0, 1.0], 20), ([1.0, 1.0, 2.0], 0), ([2.0, 1.0, 1.0], 10), ([1.0], 0)],
+    ("kept", "best"),
+    [((True, True, True), 20), ((True, False, False), 0), ((True, True, False), 10)],
 )
-def test_the_best_update_is_the_first_of_the_lowest(losses, best):
-    points = (CurvePoint(10 * i, i, None, 0.5, loss) for i, loss in enumerate(losses))
+def test_the_best_update_is_the_last_whose_weights_were_kept(kept, best):
+    points = (CurvePoint(10 * i, i, None, 0.5, 0.5, each) for i, each in enumerate(kept))
     assert Curve(tuple(points)).best_update == best
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("0,0,,1,0.7\n0,1,0.5,1,0.6", "row 2: allowed: rising updates"),
-        ("-1,0,,1,0.7", "row 1: allowed: rising updates"),
-        ("0,0,,1,nan", "row 1: allowed: rising updates and finite losses"),
-        ("0,0,inf,1,0.7", "row 1: allowed"),
-        ("0,0,,1,x", "row 1: could not convert"),
+        ("0,0,,1,0.7,1\n0,1,0.5,1,0.6,0", "row 2: allowed: rising updates"),
+        ("-1,0,,1,0.7,1", "row 1: allowed: rising updates"),
+        ("0,0,,1,nan,1", "row 1: allowed: rising updates and finite losses"),
+        ("0,0,inf,1,0.7,1", "row 1: allowed"),
+        ("0,0,,1,x,1", "row 1: could not convert"),
+        ("0,0,,1,0.7,0", "kept is 0 in every row"),
         ("0,0,,0.7", "row 1: not enough values"),
-        (f"{'9' * 400},0,,1,0.7", "row 1: allowed"),
+        (f"{'9' * 400},0,,1,0.7,1", "row 1: allowed"),
     ],
 )
 def test_a_wrong_row_of_a_curve_is_named(tmp_path, rows, message):
     path = tmp_path / "curve.csv"
-    path.write_text(f"update,epoch,fit_loss,selection_loss,pick_loss\n{rows}\n")
+    path.write_text(f"update,epoch,fit_loss,selection_loss,pick_loss,kept\n{rows}\n")
     with pytest.raises(PlanError, match=message) as caught:
         Curve.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)

@@ -81,7 +81,11 @@ def make_pilot():
     """Two arms, the second dropped at its first look."""
     losses = {ModuleKind.LORA: (0.7, 0.5, 0.4), ModuleKind.ADAPTER: (0.7, 0.6)}
     arms = [
-        Arm(kind, 0.01, tuple(CurvePoint(32 * n, n, None, 2, loss) for n, loss in enumerate(curve)))
+        Arm(
+            kind,
+            0.01,
+            tuple(CurvePoint(32 * n, n, None, 2, loss, True) for n, loss in enumerate(curve)),
+        )
         for kind, curve in losses.items()
     ]
     return Pilot(64, "pilot", 0.6931, tuple(arms))
@@ -140,8 +144,11 @@ def write_cell(root, params, task, method, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.concat_tables(frames), path)
     losses = [1.1, 0.8 - 0.1 * list(KEPT).index(method), 0.6, 0.65 + 0.01 * seed]
-    rows = [(40 * i, i, "" if i == 0 else 0.5, 2.0, loss) for i, loss in enumerate(losses)]
-    columns = ("update", "epoch", "fit_loss", "selection_loss", "pick_loss")
+    rows = [
+        (40 * i, i, "" if i == 0 else 0.5, 2.0, loss, int(loss <= min(losses)))
+        for i, loss in enumerate(losses)
+    ]
+    columns = ("update", "epoch", "fit_loss", "selection_loss", "pick_loss", "kept")
     write_csv(root / f"curves/{cell}.csv", columns, rows)
     write_json(root / f"seconds/train/{cell}.json", {"seconds": 10.0 + seed})
 
@@ -189,7 +196,9 @@ def keep_start(run, task, methods, seeds=(0, 1)):
     for method in methods:
         for seed in seeds:
             path = run[1] / f"curves/{task}/{method}/{seed}.csv"
-            path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.1"))
+            header, _, *later = path.read_text().splitlines()
+            rows = [header, "0,0,,2.0,0.1,1", *(row[:-1] + "0" for row in later)]
+            path.write_text("\n".join(rows) + "\n")
 
 
 def share_plan(run, method, other, task="pairs"):

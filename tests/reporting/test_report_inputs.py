@@ -14,6 +14,7 @@ from tests.reporting.artifact_tree import (
     METHODS,
     SEVEN,
     edit,
+    keep_start,
     make_params,
     make_run,
     text_of,
@@ -75,16 +76,18 @@ def constant_predictions(root):
 
 
 def fall_to_the_end(root):
+    edit(root / "pilot/closeness.json", lambda pilot: pilot.update(source="updates"))
     path = root / "curves/closeness/fishpal/1.csv"
     path.write_text(path.read_text().replace("0.66", "0.59"))
 
 
-def keep_start(root):
-    for seed in (0, 1):
-        path = root / f"curves/pairs/lora/{seed}.csv"
-        path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.1"))
-    path = root / "curves/pairs/adapter/1.csv"
-    path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.6"))  # as low as the best
+def end_a_pilot_early(root):
+    edit(root / "pilot/pairs.json", lambda pilot: pilot.update(flat=False))
+
+
+def keep_starts(root):
+    keep_start((None, root), "pairs", ["lora"])
+    keep_start((None, root), "pairs", ["adapter"], seeds=(1,))
 
 
 def far_predictions(root):
@@ -121,7 +124,7 @@ def train_elsewhere(root):
         ),
         (far_predictions, "or than the mean prediction", "`closeness` `lora` "),
         (
-            keep_start,
+            keep_starts,
             "Kept the untrained start, as no update lowered the selection loss",
             "`pairs` `adapter` (1 of 2 seeds), `lora`",
         ),
@@ -129,6 +132,11 @@ def train_elsewhere(root):
             fall_to_the_end,
             "Lowest loss at the last evaluation, so that longer training may help",
             "`closeness` `fishpal` (1 of 2 seeds)",
+        ),
+        (
+            end_a_pilot_early,
+            "The pilot's loss was still falling at its end, `train.max_updates`",
+            "`pairs` at 64 updates",
         ),
         (
             train_elsewhere,
@@ -154,9 +162,7 @@ def test_warnings_of_seven_tasks_are_a_line_a_kind(tmp_path):
             lambda card: card.update(conflicts=1, overlap={"a/b": 2}),
         )
         edit(root / f"tokens/{task}/counts.json", lambda c: c["fit"].update(truncated=9))
-        for method in METHODS:
-            path = root / f"curves/{task}/{method}/0.csv"
-            path.write_text(path.read_text().replace("0,0,,2.0,1.1", "0,0,,2.0,0.1"))
+        keep_start((params, root), task, METHODS, seeds=(0,))
     lines = found_cautions((params, root))
     assert len(lines) == 5
     assert all(f"`{task}`" in line for line in lines[1:] for task in SEVEN)
@@ -216,3 +222,21 @@ def test_cells_with_other_labels_are_refused(run, tmp_path):
     pq.write_table(table.slice(1), source)
     with pytest.raises(PlanError, match="lora/1/predictions.parquet: rows or labels are not those"):
         write(run, tmp_path / "reports")
+
+
+@pytest.mark.parametrize(
+    ("named", "line"),
+    [
+        ({}, None),
+        ({"precision": "bfloat16", "evaluated": "bfloat16"}, "Trained and evaluated in bfloat16."),
+        ({"precision": "bfloat16"}, "Trained in bfloat16 and float32, evaluated in float32."),
+    ],
+)
+def test_precisions_are_named(run, named, line):
+    params, root = run
+    for path in sorted((root / "evaluated/pairs").rglob("metrics.json")):
+        if "evaluated" in named or "lora" in str(path):
+            edit(path, lambda metrics: metrics.update(named))
+    text = text_of(run)
+    assert (" in bfloat16" in text) == (line is not None)
+    assert line is None or line in text

@@ -21,7 +21,7 @@ RATES = RateOptions(prefix=0.1, adapter=0.003, lora=0.004)
 
 
 def arm(kind, loss, **named):
-    return Arm(kind, 1e-3, (CurvePoint(32, 1.0, 0.6, 2.0, loss),), **named)
+    return Arm(kind, 1e-3, (CurvePoint(32, 1.0, 0.6, 2.0, loss, True),), **named)
 
 
 def raced(*arms, margin=None):

@@ -13,6 +13,7 @@ import torch
 from fishpal.common.errors import PlanError, TrainingError
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import endless_batches
+from fishpal.models.calibration import calibrate
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.models.predict import predict
@@ -74,7 +75,7 @@ def pilot(
 def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
     found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512))
     longest = max(found.arms, key=lambda arm: arm.updates)
-    assert found.source == "pilot" and longest.updates < 512
+    assert found.source == "pilot" and longest.updates < 512 and found.flat
     best = min(longest.curve, key=lambda point: point.pick_loss).update
     assert found.updates == min(longest.updates, 2 * best)
     assert longest.best < (1 - LEARNT) * found.constant_loss
@@ -99,7 +100,7 @@ def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):
     options = replace(OPTIONS, max_updates=48)
     still = LearningRates(prefix=1e-9, adapter=1e-9, lora=1e-9, head=1e-9)
     found = pilot(tiny_encoder, options, random_examples(40), still)
-    assert found.updates == 48
+    assert found.updates == 48 and not found.flat
     assert sum(arm.updates for arm in found.arms) <= COST * 48
 
 
@@ -193,6 +194,18 @@ def calm(tiny_encoder):
     return make
 
 
+def weighed(steps):
+    """The sum of all steps' weights by the closed form of polynomial decay, η = 3."""
+    total, eta = len(steps), 3
+    share = [(eta + 1) / (t + eta) for t in range(1, total + 1)]
+    factors = [share[t] * math.prod(1 - s for s in share[t + 1 :]) for t in range(total)]
+    assert sum(factors) == pytest.approx(1) and (total < 3 or factors[-1] > factors[0])
+    return [
+        sum(f * step[i] for f, step in zip(factors, steps, strict=True))
+        for i in range(len(steps[0]))
+    ]
+
+
 def by_hand(tiny_encoder, task, kind, share, looks):
     """−log p of each selection example at the best look of one arm."""
     encoder = tiny_encoder()
@@ -204,12 +217,24 @@ def by_hand(tiny_encoder, task, kind, share, looks):
     run = TrainingRun(model, plan, task, constant, accelerator, FIRST_DROP)
     batches = endless_batches(lengths(task.fit), OPTIONS.batch_size, np.random.default_rng(0))
     run.evaluate(0, 0.0)
+    moved, steps = [p for p in model.parameters() if p.requires_grad], []
+    losses, found = [math.inf], None
     for update in range(1, looks[-1] + 1):
         run.step([task.fit[i] for i in next(batches)])
+        steps.append([p.detach().double().clone() for p in moved])
         if update in looks:
-            run.evaluate(update, 0.0)
-    run.restore()
-    logits = predict(model, task.selection, task.facts).astype(np.float64)
+            with torch.no_grad():
+                for p, mean in zip(moved, weighed(steps), strict=True):
+                    p.copy_(mean)
+                logits = predict(model, task.selection, task.facts)
+                for p, own in zip(moved, steps[-1], strict=True):
+                    p.copy_(own)
+            labels = [example.label for example in task.selection]
+            now = calibrate(logits, labels)
+            if now.loss < min(losses):
+                found = now.apply(logits)
+            losses.append(now.loss)
+    logits = found
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return -log_p[np.arange(len(logits)), [example.label for example in task.selection]]
 
@@ -226,7 +251,7 @@ def test_a_share_that_shrinks_nothing_is_no_arm(tiny_encoder):
 
 @pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.05, 0.25), (9.0, 0.1)])
 def test_the_smallest_within_the_margin(margin, share):
-    curve = (CurvePoint(0, 0.0, None, 2.0, 0.7), CurvePoint(8, 1.0, 0.6, 2.0, 0.5))
+    curve = (CurvePoint(0, 0.0, None, 2.0, 0.7, True), CurvePoint(8, 1.0, 0.6, 2.0, 0.5, True))
     lora, prefix = ModuleKind.LORA, ModuleKind.PREFIX
     arms = [Arm(prefix, 1.0, curve[:1]), Arm(lora, 1e-3, curve)]
     behind = {0.5: 0.01, 0.25: 0.02, 0.1: 0.06, 0.05: None}

@@ -23,7 +23,10 @@ FIRST = {
     " evaluations_per_epoch patience train_head device precision deterministic",
 }
 """The options that there were when the first lines were made."""
-BEFORE = {"HeadOptions": {"pairs": "joint"}, "TrainOptions": {"pick": "loss"}}
+BEFORE: dict[str, dict[str, Any]] = {
+    "HeadOptions": {"pairs": "joint"},
+    "TrainOptions": {"pick": "loss", "encoder_dropout": True},
+}
 """What the first lines' code did where an option that came later has another default."""
 
 

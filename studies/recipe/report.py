@@ -1,0 +1,72 @@
+"""The tables of reports/recipe.md that the study makes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fishpal.reporting.markdown import table
+from studies.recipe.rules import RULES
+from studies.recipe.settings import Settings
+from studies.recipe.trainings import TRAINED
+
+REPORT = Path("reports/recipe.md")
+BEGIN, END = "<!-- made by studies/recipe -->", "<!-- end -->"
+SETTING = ["task", "updates", "dropout"]
+
+
+def write_report(settings: Settings) -> None:
+    """Replace what stands between the marks in the report."""
+    text = REPORT.read_text("utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    body = "\n\n".join([by_rule(trained()), by_dropout(trained())])
+    REPORT.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+
+
+def trained() -> pd.DataFrame:
+    """A row a training and rule."""
+    named = ("task", "updates", "dropout", "seed", "kind")
+    rows: list[dict[str, Any]] = []
+    for line in TRAINED.lines():
+        own = {name: line[name] for name in named}
+        rows += [own | {"rule": rule} | found for rule, found in line["rules"].items()]
+    return pd.DataFrame(rows)
+
+
+def by_rule(found: pd.DataFrame) -> str:
+    """A row a setting: every rule's mean score in points and mean loss."""
+    rows = []
+    groups = [(key, group) for key, group in found.groupby(SETTING, sort=False)]
+    for (task, updates, dropout), group in [*groups, (("all", "", ""), found)]:
+        cells = []
+        for rule in RULES:
+            own = group[group.rule == rule]
+            cells.append(f"{100 * own.score.mean():.1f} ({own.loss.mean():.3f})")
+        word = {True: "on", False: "off"}.get(dropout, "")
+        number = len(group) // len(RULES)
+        rows.append([task, str(updates), word, str(number), *cells])
+    return table(["task", "updates", "dropout", "trainings", *RULES], rows)
+
+
+def by_dropout(found: pd.DataFrame) -> str:
+    """Off minus on, of the same task, length, kind and seed: mean and standard error."""
+    own = found[found.rule == "refined"]
+    keys = ["task", "updates", "kind", "seed"]
+    wide = own.pivot(index=keys, columns="dropout", values=["score", "loss"]).dropna()
+    rows = []
+    groups: Sequence[tuple[Any, pd.DataFrame]] = [*wide.groupby(["task", "updates"], sort=False)]
+    for (task, updates), group in [*groups, (("all", ""), wide)]:
+        points = 100 * (group["score", False] - group["score", True])
+        losses = group["loss", False] - group["loss", True]
+        spread = [_mean(points, "{:+.1f} ± {:.1f}"), _mean(losses, "{:+.3f} ± {:.3f}")]
+        rows.append([task, str(updates), str(len(group)), *spread])
+    header = ["task", "updates", "pairs", "score, points, off − on", "loss, off − on"]
+    return table(header, rows)
+
+
+_mean: Callable[[pd.Series, str], str] = lambda values, form: form.format(  # noqa: E731
+    values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+)

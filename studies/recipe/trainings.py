@@ -1,0 +1,108 @@
+"""Trainings whose every look is noted on the selection and the evaluation part."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fishpal.api.steps import start
+from fishpal.api.task import Task
+from fishpal.metrics import metric
+from fishpal.models.batching import endless_batches
+from fishpal.models.predict import decide, predict
+from fishpal.params.options import LearningRates, TrainOptions
+from fishpal.records.examples import Example, lengths
+from fishpal.records.plan import Plan, Reason
+from fishpal.selection.rates import REFERENCE
+from fishpal.tasks.frames import read_frame
+from fishpal.training.run import TrainingRun
+from fishpal.training.train import start_accelerator
+from studies.rates.cells import Line, Store, encoder_of
+from studies.recipe.rules import Logits, Look, outcomes
+from studies.recipe.settings import ROOM, Cell, Settings, load_settings
+
+TRAINED = Store(ROOM / "results" / "trained.jsonl")
+LAYERS = 6
+
+
+@cache
+def task_of(name: str) -> tuple[Task, list[Example]]:
+    """The task's fit and selection parts, and evaluation rows drawn at random."""
+    settings, encoder = load_settings(), encoder_of(LAYERS)
+    source, rows = settings.tasks[name], settings.rows
+    columns = [*source.text, source.label]
+    train, test = (read_frame(path, columns) for path in (source.train, source.test))
+    named: dict[str, Any] = {"regression": source.regression, "name": name}
+    if not source.regression:
+        named["classes"] = sorted(train[source.label].unique().tolist())
+    task = Task.from_frame(
+        train, list(source.text), source.label, fit=rows.fit, selection=rows.selection, **named
+    )
+    drawn = test.sample(min(rows.evaluation, len(test)), random_state=0)
+    evaluation = Task.from_frame(drawn, list(source.text), source.label, **named)
+    facts = task.tokenised(encoder).facts
+    standardise = None if facts.labels else facts.standardise
+    return task, evaluation.examples(encoder, standardise=standardise)
+
+
+def plan_of(settings: Settings, cell: Cell, kind: str) -> Plan:
+    """One kind at every layer at its usual rate, LoRA's by the length."""
+    rate = settings.rates[kind]
+    if kind == "lora":
+        rate *= (REFERENCE / cell.updates) ** 0.5
+    facts, layers = encoder_of(LAYERS).facts, (kind,) * LAYERS
+    rates = LearningRates(**{kind: rate})
+    return Plan(cell.task, "uniform", facts, layers, Reason("uniform"), learning_rate=rates)
+
+
+def run_training(settings: Settings, cell: Cell, kind: str) -> None:
+    """Train one cell and keep its line."""
+    columns = asdict(cell) | {"kind": kind}
+    if TRAINED.find(**columns):
+        return
+    begin = time.process_time()
+    (task, evaluation), encoder = task_of(cell.task), encoder_of(LAYERS)
+    tokens, plan = task.tokenised(encoder), plan_of(settings, cell, kind)
+    options = TrainOptions(updates=cell.updates, encoder_dropout=cell.dropout, device="cpu")
+    model = start(encoder, task, plan, cell.seed).module
+    accelerator = start_accelerator(options, cell.seed)
+    run = TrainingRun(model, plan, tokens, options, accelerator, cell.updates)
+
+    def look(update: int) -> Look:
+        with run.passes():
+            parts = (predict(model, p, tokens.facts) for p in (tokens.selection, evaluation))
+            return Look(update, *parts)
+
+    looks, rng = [look(0)], np.random.default_rng(cell.seed)
+    due = {round(cell.updates * part / settings.looks) for part in range(1, settings.looks + 1)}
+    batches = endless_batches(lengths(tokens.fit), options.batch_size, rng)
+    for update, batch in zip(range(1, cell.updates + 1), batches, strict=False):
+        run.step([tokens.fit[i] for i in batch], batch, (cell.seed, update))
+        if update in due:
+            looks.append(look(update))
+    labels = [example.label for example in evaluation]
+    chosen = [example.label for example in tokens.selection]
+    found = outcomes(looks, chosen, labels, scorer(task, tokens.facts, labels))
+    seconds = round(time.process_time() - begin, 1)
+    TRAINED.add(columns | line_of(found) | {"precision": run.result.precision, "seconds": seconds})
+
+
+def scorer(task: Task, facts: Any, labels: Any) -> Callable[[Logits], float]:
+    """The task's main metric of logits; a regression's in standardised units."""
+    main, truth = metric(task.spec.metrics[0]), np.array(labels)
+
+    def score(logits: Logits) -> float:
+        answers = decide(logits, facts) if facts.labels else logits[:, 0].astype(np.float64)
+        return float(main(truth, answers, facts.outputs))
+
+    return score
+
+
+def line_of(found: list[Any]) -> Line:
+    """Outcomes by rule, as a line has them."""
+    return {
+        "rules": {o.rule: {"update": o.update, "score": o.score, "loss": o.loss} for o in found}
+    }
