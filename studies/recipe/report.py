@@ -22,13 +22,16 @@ def write_report(settings: Settings) -> None:
     text = REPORT.read_text("utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    body = "\n\n".join([by_rule(trained()), by_dropout(trained())])
+    found = trained()
+    falling, constant = found[~found.constant], found[found.constant]
+    tables = [by_rule(falling), by_dropout(falling), by_average(falling, constant)]
+    body = "\n\n".join(tables)
     REPORT.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 
 def trained() -> pd.DataFrame:
     """A row a training and rule."""
-    named = ("task", "updates", "dropout", "seed", "kind")
+    named = ("task", "updates", "dropout", "constant", "seed", "kind")
     rows: list[dict[str, Any]] = []
     for line in TRAINED.lines():
         own = {name: line[name] for name in named}
@@ -65,6 +68,24 @@ def by_dropout(found: pd.DataFrame) -> str:
         rows.append([task, str(updates), str(len(group)), *spread])
     header = ["task", "updates", "pairs", "score, points, off − on", "loss, off − on"]
     return table(header, rows)
+
+
+def by_average(falling: pd.DataFrame, constant: pd.DataFrame) -> str:
+    """A row a task: the falling rate's last look, and a constant rate's looks and averages."""
+    shared = ["task", "updates", "dropout", "seed", "kind"]
+    ours = falling[falling.rule == "last"].assign(rule="falling rate, last")
+    ours = ours.merge(constant[shared].drop_duplicates(), on=shared)
+    rules = ["last", "lowest", "average, last", "average, lowest"]
+    both = pd.concat([ours, constant[constant.rule.isin(rules)]])
+    rows = []
+    for task, group in [*both.groupby("task", sort=False), ("all", both)]:
+        cells = []
+        for rule in (ours.rule.iloc[0], *rules):
+            own = group[group.rule == rule]
+            cells.append(f"{100 * own.score.mean():.1f} ({own.loss.mean():.3f})")
+        rows.append([task, str(len(group) // (len(rules) + 1)), *cells])
+    header = [f"constant rate, {rule}" for rule in rules]
+    return table(["task", "trainings", "falling rate, last", *header], rows)
 
 
 _mean: Callable[[pd.Series, str], str] = lambda values, form: form.format(  # noqa: E731

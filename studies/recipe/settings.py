@@ -18,6 +18,7 @@ class Cell:
     task: str
     updates: int
     dropout: bool
+    constant: bool
     seed: int
 
 

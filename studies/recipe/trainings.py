@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from fishpal.records.examples import Example, lengths
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import REFERENCE
 from fishpal.tasks.frames import read_frame
+from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
 from studies.rates.cells import Line, Store, encoder_of
@@ -66,7 +67,10 @@ def run_training(settings: Settings, cell: Cell, kind: str) -> None:
     begin = time.process_time()
     (task, evaluation), encoder = task_of(cell.task), encoder_of(LAYERS)
     tokens, plan = task.tokenised(encoder), plan_of(settings, cell, kind)
-    options = TrainOptions(updates=cell.updates, encoder_dropout=cell.dropout, device="cpu")
+    schedule: Any = "constant" if cell.constant else "linear"
+    options = TrainOptions(
+        updates=cell.updates, encoder_dropout=cell.dropout, schedule=schedule, device="cpu"
+    )
     model = start(encoder, task, plan, cell.seed).module
     accelerator = start_accelerator(options, cell.seed)
     run = TrainingRun(model, plan, tokens, options, accelerator, cell.updates)
@@ -76,16 +80,25 @@ def run_training(settings: Settings, cell: Cell, kind: str) -> None:
             parts = (predict(model, p, tokens.facts) for p in (tokens.selection, evaluation))
             return Look(update, *parts)
 
-    looks, rng = [look(0)], np.random.default_rng(cell.seed)
+    average = Average([p for p in model.parameters() if p.requires_grad])
+    looks, means, rng = [look(0)], [look(0)], np.random.default_rng(cell.seed)
     due = {round(cell.updates * part / settings.looks) for part in range(1, settings.looks + 1)}
     batches = endless_batches(lengths(tokens.fit), options.batch_size, rng)
     for update, batch in zip(range(1, cell.updates + 1), batches, strict=False):
         run.step([tokens.fit[i] for i in batch], batch, (cell.seed, update))
+        average.update()
         if update in due:
             looks.append(look(update))
+        if update in due and cell.constant:
+            with average.in_place():
+                means.append(look(update))
     labels = [example.label for example in evaluation]
     chosen = [example.label for example in tokens.selection]
-    found = outcomes(looks, chosen, labels, scorer(task, tokens.facts, labels))
+    score = scorer(task, tokens.facts, labels)
+    found = outcomes(looks, chosen, labels, score)
+    if cell.constant:
+        of_means = outcomes(means, chosen, labels, score)
+        found += [replace(o, rule=f"average, {o.rule}") for o in of_means if o.rule != "loss"]
     seconds = round(time.process_time() - begin, 1)
     TRAINED.add(columns | line_of(found) | {"precision": run.result.precision, "seconds": seconds})
 
