@@ -39,7 +39,7 @@ class Model(nn.Module):
 
 def add_modules(library: str, plan: str, encoder: Any) -> Any:
     """The plan's modules at every layer, all else frozen."""
-    if library == "peft":
+    if library != "adapters":
         from peft import LoraConfig, get_peft_model
 
         return get_peft_model(encoder, LoraConfig(r=8, lora_alpha=16, target_modules=SITES))
@@ -83,7 +83,9 @@ class Batched(Trainer):  # type: ignore[misc]
 def run(library: str, work: Work) -> float:
     """CPU seconds of the updates after the warm-up."""
     torch.manual_seed(0)
-    encoder = AutoModel.from_pretrained(work.encoder, add_pooling_layer=False)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    given = still if library == "peft_still" else {}
+    encoder = AutoModel.from_pretrained(work.encoder, add_pooling_layer=False, **given)
     hidden = encoder.config.hidden_size
     model = Model(add_modules(library, work.plan, encoder), hidden, work.task.facts.outputs)
     clock = Clock()

@@ -42,11 +42,13 @@ PACKAGES = ("adapters==1.3.0", "transformers==4.57.6", "huggingface-hub<1", "tok
             "datasets==4.0.0")  # fmt: skip
 SIDES = {
     "fishpal": "fishpal",
-    "no_dropout": "fishpal, `encoder_dropout: false`",
+    "dropout": "fishpal, `encoder_dropout: true`",
     "peft": "Trainer + peft",
+    "peft_still": "Trainer + peft, encoder without dropout",
     "adapters": "Trainer + adapters",
 }
-RIVALS = ("peft", "adapters")
+PEFT = ("peft", "peft_still")  # has no bottleneck adapter
+RIVALS = (*PEFT, "adapters")
 Seconds = dict[tuple[str, str, str], list[float]]  # by plan, precision and side, a value a round
 
 
@@ -111,13 +113,13 @@ class Side:
 
 
 def cells(plans: list[str], precisions: list[str], adapters: bool) -> list[tuple[str, str, str]]:
-    """Every plan, precision and side; peft has no bottleneck adapter."""
+    """Every plan, precision and side that goes together."""
     return [
         (plan, precision, side)
         for plan in plans
         for precision in precisions
         for side in SIDES
-        if (side, plan) != ("peft", "adapter") and (adapters or side != "adapters")
+        if (side not in PEFT or plan != "adapter") and (adapters or side != "adapters")
     ]
 
 
@@ -158,7 +160,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.side:
         side, *rest = given.side
-        answer(lambda work: run_fishpal(work, side == "fishpal"), rest)
+        answer(lambda work: run_fishpal(work, side == "dropout"), rest)
         return
     wanted = cells(given.plans, given.precisions, not given.without_adapters and with_adapters())
     sides = {cell: Side(*cell, given.task, str(given.updates)) for cell in wanted}
