@@ -24,11 +24,12 @@ def introduction(params: Params, results: TaskResults) -> str:
     )
     known = any(cell.device for method in results.methods for cell in method.cells)
     trained = f" Trained on {', '.join(map(escape, results.devices))}." if known else ""
+    picked = "picked and calibrated" if params.train.pick == "refined" else "picked"
     return (
         f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
         f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"
         f" {count(cells, 'cell')}. {encoder} Every method gets the same examples, head, seeds and"
-        " schedule; checkpoints are picked on the selection part of train, and the splits"
+        f" schedule; checkpoints are {picked} on the selection part of train, and the splits"
         f" reported here are used for nothing else.{trained}"
     )
 

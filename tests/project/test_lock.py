@@ -31,4 +31,4 @@ def test_the_lock_holds_what_dvc_yaml_has_and_is_small():
     text = (ROOT / "dvc.lock").read_text()
     names = {name.split("@")[0] for name in yaml.load(text, yaml.CSafeLoader)["stages"]}
     assert names == set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-    assert len(text.encode()) < 62_000  # 15 cells, of 4 KB each
+    assert len(text.encode()) < 64_000  # 15 cells, of 4.2 KB each

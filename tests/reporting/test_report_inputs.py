@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -240,3 +242,12 @@ def test_precisions_are_named(run, named, line):
     text = text_of(run)
     assert (" in bfloat16" in text) == (line is not None)
     assert line is None or line in text
+
+
+@pytest.mark.parametrize(
+    ("pick", "word"), [("refined", "picked and calibrated"), ("loss", "picked")]
+)
+def test_it_is_said_how_checkpoints_are_picked(run, pick, word):
+    params, root = run
+    params = replace(params, train=replace(params.train, pick=pick))
+    assert f"checkpoints are {word} on the selection part" in text_of((params, root))
