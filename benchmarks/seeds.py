@@ -134,8 +134,9 @@ class Together:
         """Optimizer, schedule and looks as `train` has them."""
         options, examples = self.options, len(self.task.fit)
         total = plan.updates or fixed_updates(options, examples)
-        if total is None or options.patience is not None:
-            raise ValueError("updates is auto, or patience is set; allowed: neither")
+        if total is None or options.patience is not None or options.pick != "loss":
+            what = "updates is auto, patience is set, or pick is refined"
+            raise ValueError(f"{what}; allowed: none of them")
         groups = parameter_groups(self.model, plan, options.weight_decay)
         name_of = {parameter: name for name, parameter in self.model.named_parameters()}
         for group in groups:
