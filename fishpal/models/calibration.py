@@ -43,7 +43,7 @@ class Calibration(Strict):
 def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> Calibration:
     """The best temperature of classes (Guo et al. 2017, §4.2), the best line of a regression.
 
-    The temperature is fitted to Platt's targets (1999, §2.2), which keeps it finite where the
+    The temperature is fitted to Platt's targets (1999), which keeps it finite where the
     classes separate. Neither changes the order of the answers: no scale is below 0.
 
     Args:
