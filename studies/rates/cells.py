@@ -25,7 +25,7 @@ from fishpal.params.options import FisherOptions, LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import resolve_rates
 from studies.rates.critical import critical_rate
-from studies.rates.settings import ROOM, Case, Settings, load_settings
+from studies.rates.settings import ROOM, Case, Settings, Source, load_settings
 
 Line = dict[str, Any]
 RESULTS = ROOM / "results"
@@ -80,15 +80,20 @@ def encoder_of(layers: int) -> TextEncoder:
     return load_encoder(folder)
 
 
+def task_options(name: str, source: Source, train: pd.DataFrame) -> dict[str, Any]:
+    """What both parts of a task are made with: the classes are those of train."""
+    named: dict[str, Any] = {"regression": source.regression, "name": name}
+    classes = None if source.regression else sorted(train[source.label].unique().tolist())
+    return named if classes is None else named | {"classes": classes}
+
+
 @cache
 def task_of(name: str) -> tuple[Task, Task]:
     """Train and evaluation rows, the first of each file."""
     settings = load_settings()
     source, rows = settings.tasks[name], settings.rows
     frames = [pd.read_json(ROOM / path, lines=True) for path in (source.train, source.test)]
-    named: dict[str, Any] = {"regression": source.regression, "name": name}
-    classes = None if source.regression else sorted(frames[0][source.label].unique().tolist())
-    named |= {} if classes is None else {"classes": classes}
+    named = task_options(name, source, frames[0])
     make = lambda frame, **sizes: Task.from_frame(  # noqa: E731
         frame, list(source.text), source.label, **named, **sizes
     )

@@ -8,22 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.reporting.markdown import table
+from studies.marked_part import write_part
 from studies.rates.rivals import RIVALS, Found, findings, halving_cost
 from studies.rates.settings import Settings
 
 REPORT = Path("reports/rates.md")
 PICTURE = Path("docs/pictures/rates.svg")
-BEGIN, END = "<!-- made by studies/rates -->", "<!-- end -->"
 
 
 def write_report(settings: Settings) -> None:
     """Replace what stands between the marks in the report, and draw the picture."""
     found = list(findings(settings))
-    text = REPORT.read_text("utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    body = "\n\n".join([summary(settings, found), per_case(found)])
-    REPORT.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    write_part(REPORT, "studies/rates", "\n\n".join([summary(settings, found), per_case(found)]))
     draw(found)
 
 

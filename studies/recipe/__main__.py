@@ -19,7 +19,7 @@ def main() -> None:
         for cell in tqdm(settings.cells, desc="cells", disable=None):
             for kind in settings.rates:
                 run_training(settings, cell, kind)
-    write_report(settings)
+    write_report()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tables of reports/recipe.md that the study makes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +8,21 @@ import numpy as np
 import pandas as pd
 
 from fishpal.reporting.markdown import table
+from studies.marked_part import write_part
 from studies.recipe.rules import RULES
-from studies.recipe.settings import Settings
 from studies.recipe.trainings import TRAINED
 
 REPORT = Path("reports/recipe.md")
-BEGIN, END = "<!-- made by studies/recipe -->", "<!-- end -->"
 SETTING = ["task", "updates", "dropout"]
+FALLING = "falling rate, last"
 
 
-def write_report(settings: Settings) -> None:
+def write_report() -> None:
     """Replace what stands between the marks in the report."""
-    text = REPORT.read_text("utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     found = trained()
     falling, constant = found[~found.constant], found[found.constant]
     tables = [by_rule(falling), by_dropout(falling), by_average(falling, constant)]
-    body = "\n\n".join(tables)
-    REPORT.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    write_part(REPORT, "studies/recipe", "\n\n".join(tables))
 
 
 def trained() -> pd.DataFrame:
@@ -44,10 +40,7 @@ def by_rule(found: pd.DataFrame) -> str:
     rows = []
     groups = [(key, group) for key, group in found.groupby(SETTING, sort=False)]
     for (task, updates, dropout), group in [*groups, (("all", "", ""), found)]:
-        cells = []
-        for rule in RULES:
-            own = group[group.rule == rule]
-            cells.append(f"{100 * own.score.mean():.1f} ({own.loss.mean():.3f})")
+        cells = _scores(group, RULES)
         word = {True: "on", False: "off"}.get(dropout, "")
         number = len(group) // len(RULES)
         rows.append([task, str(updates), word, str(number), *cells])
@@ -73,21 +66,24 @@ def by_dropout(found: pd.DataFrame) -> str:
 def by_average(falling: pd.DataFrame, constant: pd.DataFrame) -> str:
     """A row a task: the falling rate's last look, and a constant rate's looks and averages."""
     shared = ["task", "updates", "dropout", "seed", "kind"]
-    ours = falling[falling.rule == "last"].assign(rule="falling rate, last")
+    ours = falling[falling.rule == "last"].assign(rule=FALLING)
     ours = ours.merge(constant[shared].drop_duplicates(), on=shared)
     rules = ["last", "lowest", "average, last", "average, lowest"]
     both = pd.concat([ours, constant[constant.rule.isin(rules)]])
     rows = []
     for task, group in [*both.groupby("task", sort=False), ("all", both)]:
-        cells = []
-        for rule in (ours.rule.iloc[0], *rules):
-            own = group[group.rule == rule]
-            cells.append(f"{100 * own.score.mean():.1f} ({own.loss.mean():.3f})")
-        rows.append([task, str(len(group) // (len(rules) + 1)), *cells])
+        cells = _scores(group, [FALLING, *rules])
+        rows.append([task, str(len(group) // len(cells)), *cells])
     header = [f"constant rate, {rule}" for rule in rules]
-    return table(["task", "trainings", "falling rate, last", *header], rows)
+    return table(["task", "trainings", FALLING, *header], rows)
 
 
-_mean: Callable[[pd.Series, str], str] = lambda values, form: form.format(  # noqa: E731
-    values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-)
+def _scores(group: pd.DataFrame, rules: Sequence[str]) -> list[str]:
+    """Of every rule, the mean score in points and the mean loss."""
+    own = [group[group.rule == rule] for rule in rules]
+    return [f"{100 * each.score.mean():.1f} ({each.loss.mean():.3f})" for each in own]
+
+
+def _mean(values: pd.Series, form: str) -> str:
+    """Mean and standard error."""
+    return form.format(values.mean(), values.std(ddof=1) / np.sqrt(len(values)))

@@ -21,7 +21,7 @@ from fishpal.tasks.frames import read_frame
 from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
-from studies.rates.cells import Line, Store, encoder_of
+from studies.rates.cells import Line, Store, encoder_of, task_options
 from studies.recipe.rules import Logits, Look, outcomes
 from studies.recipe.settings import ROOM, Cell, Settings, load_settings
 
@@ -36,9 +36,7 @@ def task_of(name: str) -> tuple[Task, list[Example]]:
     source, rows = settings.tasks[name], settings.rows
     columns = [*source.text, source.label]
     train, test = (read_frame(path, columns) for path in (source.train, source.test))
-    named: dict[str, Any] = {"regression": source.regression, "name": name}
-    if not source.regression:
-        named["classes"] = sorted(train[source.label].unique().tolist())
+    named = task_options(name, source, train)
     task = Task.from_frame(
         train, list(source.text), source.label, fit=rows.fit, selection=rows.selection, **named
     )
