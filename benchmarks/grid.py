@@ -109,7 +109,8 @@ def main() -> None:
         "# A large grid",
         f"{count} toy tasks × {len(METHODS)} methods × one seed, {count * len(METHODS)} cells, a"
         " tiny encoder; the checks of `make report` and `dvc repro` together. Stages run in forks"
-        " of one process that has imported torch, so the first line is no measure of training.",
+        " of one process that has imported torch, so that it is DVC that is timed: a cell trains"
+        " for a second or less, and the last two lines are what workers cost, not what they save.",
         table(HEADER, rows),
         f"{os.cpu_count()} cores, Python {platform.python_version()}, Linux.",
     ]

@@ -52,8 +52,8 @@ RIVALS = (*PEFT, "adapters")
 Seconds = dict[tuple[str, str, str], list[float]]  # by plan, precision and side, a value a round
 
 
-def run_fishpal(work: Work, encoder_dropout: bool) -> float:
-    """CPU seconds of the updates after the warm-up."""
+def start_run(work: Work, encoder_dropout: bool) -> TrainingRun:
+    """A training of the work at its start."""
     encoder, task = load_encoder(work.encoder), replace(work.task, selection=())
     layers = (ModuleKind(work.plan),) * encoder.facts.layers
     plan = Plan(task.facts.name, work.plan, encoder.facts, layers, Reason("uniform"))
@@ -63,8 +63,12 @@ def run_fishpal(work: Work, encoder_dropout: bool) -> float:
     )  # fmt: skip
     accelerator = start_accelerator(options, 0)
     model = plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
-    run = TrainingRun(model, plan, task, options, accelerator, len(work.batches))
-    start = 0.0
+    return TrainingRun(model, plan, task, options, accelerator, len(work.batches))
+
+
+def run_fishpal(work: Work, encoder_dropout: bool) -> float:
+    """CPU seconds of the updates after the warm-up."""
+    run, start = start_run(work, encoder_dropout), 0.0
     for update, batch in enumerate(work.batches):
         if update == WARM:
             start = time.process_time()

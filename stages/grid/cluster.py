@@ -81,8 +81,9 @@ def _reach(options: Options, client: Any, security: Any) -> Iterator[Any]:
         given = security(require_encryption=True, **files)
     try:
         found = client(address, security=given, timeout=SECONDS)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        said = str(error).splitlines()[0]
+    except (OSError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        # dask asserts, without a word, that the thread of its event loop started within 10 s
+        said = (str(error) or "dask's event loop did not start, on a busy machine").splitlines()[0]
         allowed = "a scheduler that can be reached, as tcp://host:port, tls:// with the TLS files"
         raise FishpalError(f"--scheduler is '{address}': {said}; allowed: {allowed}") from error
     with found:
