@@ -10,7 +10,7 @@ and returns a number where higher is better. The confusion matrix N has rows for
 columns for predictions: N[i, j] examples of class i were predicted as class j.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,19 @@ def metric(name: str) -> Metric:
     """The metric of that name; `ParamsError` names the known ones."""
     check_choice("metric", name, tuple(MetricName))
     return METRICS[MetricName(name)]
+
+
+def compute_metrics(
+    names: Sequence[str], labels: Values, predictions: Values, classes: int
+) -> dict[str, float]:
+    """Scores by name, in the order of `names`.
+
+    Raises:
+        ParamsError: an unknown name.
+        DataError: what a metric refuses.
+    """
+    found = map(metric, names)
+    return {each.__name__: each(labels, predictions, classes) for each in found}
 
 
 def confusion(labels: Values, predictions: Values, classes: int) -> NDArray[np.int64]:

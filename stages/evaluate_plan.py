@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-from fishpal.common.errors import DataError, PlanError
-from fishpal.encoders.encoder import load_encoder
-from fishpal.evaluation.evaluate import evaluate
-from fishpal.models.classifier import pick_device
-from fishpal.models.precision import Passes, evaluation_precision
-from fishpal.models.processes import Processes
-from fishpal.models.trained import CARD, TrainedCard, load
+from dataclasses import asdict
+
 from fishpal.params.load import Params
-from fishpal.records.arrow import ArrowSplit
-from fishpal.records.facts import TaskFacts
-from fishpal.records.results import CellMetrics
+from fishpal.records.finished import Finished, Outputs, result_key
+from fishpal.records.paths import PLAN
+from fishpal.records.plan import Plan
 from fishpal.records.task import TASK
-from stages.runner import ARTIFACTS, check_cell, parse_seed, run
+from stages.runner import ARTIFACTS, check_cell, importing, parse_seed, run, started
+
+Cell = tuple[str, str, int]
 
 
 def main(params: Params, task: str, method: str, seed: str) -> None:
     check_cell(params, task, method)
     cell = (task, method, parse_seed(seed))
-    tokens, trained = ARTIFACTS.tokens(task), ARTIFACTS.trained(*cell)
-    facts, card = TaskFacts.load(tokens / TASK), TrainedCard.load(trained / CARD)
-    if card.task != facts:
-        raise PlanError(f"{trained}: is of task {card.task}; allowed: {facts}")
-    device = pick_device(params.evaluate.device)
-    processes = Processes.started(device)
-    encoder = load_encoder(ARTIFACTS.encoder).to(device)
-    model = load(encoder, trained)
-    paths = sorted((tokens / "evaluation").glob("*.arrow"))
-    if not paths:
-        raise PlanError(f"{tokens / 'evaluation'}: holds no splits; allowed: one .arrow or more")
-    splits = [(path.stem, ArrowSplit(path).check(facts, encoder.limits)) for path in paths]
-    metrics, batch_size = params.task(task).metrics, params.evaluate.batch_size
-    precision = evaluation_precision(params.evaluate.precision, card.precision, device)
-    try:
-        with Passes(model, precision)():
-            scores, predictions = evaluate(
-                model, splits, facts, metrics, batch_size, progress=True, processes=processes
-            )
-    except DataError as error:
-        raise PlanError(f"{trained}: {error}") from error
-    if not processes.main:
+    if started() > 1:
+        _evaluate(params, cell)
         return
-    predictions.save(ARTIFACTS.predictions(*cell))
-    found = CellMetrics(scores, card.parameters, card.precision, precision)
-    found.save(ARTIFACTS.metrics(*cell))
+    note, outputs = ARTIFACTS.finished(_key(params, cell)), Outputs(ARTIFACTS.evaluated(*cell))
+    if twin := Finished.find(note):
+        twin.take_over(outputs)
+        return
+    _evaluate(params, cell)
+    Finished.of(outputs).save(note)
+
+
+def _key(params: Params, cell: Cell) -> str:
+    """Of all that decides the scores: equal plans with one seed have equal ones."""
+    tokens, trained = ARTIFACTS.tokens(cell[0]), ARTIFACTS.trained(*cell)
+    plan, options = Plan.load(trained / PLAN), asdict(params.evaluate)
+    parts = [plan.trained_by(), options, params.task(cell[0]).metrics]
+    folders = (trained, tokens / "evaluation", ARTIFACTS.encoder)
+    files = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
+    return result_key(parts, [tokens / TASK, *(path for path in files if path.name != PLAN)])
+
+
+def _evaluate(params: Params, cell: Cell) -> None:
+    with importing():
+        from fishpal.evaluation.cell import evaluate_folder
+
+    folders = (ARTIFACTS.trained(*cell), ARTIFACTS.encoder, ARTIFACTS.tokens(cell[0]))
+    found = evaluate_folder(*folders, params.evaluate, params.task(cell[0]).metrics)
+    if found:
+        metrics, predictions = found
+        predictions.save(ARTIFACTS.predictions(*cell))
+        metrics.save(ARTIFACTS.metrics(*cell))
 
 
 if __name__ == "__main__":

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fishpal.encoders.encoder import load_encoder
-from fishpal.models.classifier import pick_device
-from fishpal.models.head import start_head
-from fishpal.models.planned import plan_model
+from fishpal.models.device import pick_device
 from fishpal.models.processes import Processes
-from fishpal.models.trained import save
 from fishpal.params.load import Params
+from fishpal.records.finished import Finished, Outputs, result_key
+from fishpal.records.paths import PLAN
 from fishpal.records.plan import Plan
 from fishpal.records.results import Curve
-from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
-from fishpal.training.checkpoint import Checkpoint, decisive, training_key
-from fishpal.training.finished import Finished, Outputs
-from fishpal.training.train import device_name, train
-from stages.runner import ARTIFACTS, check_cell, is_main, parse_seed, run, seconds_to
+from fishpal.records.task import FIT, SELECTION, TASK
+from fishpal.training.checkpoint import Checkpoint, decisive
+from stages.runner import ARTIFACTS, check_cell, importing, is_main, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
 
@@ -29,29 +25,31 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     processes = Processes.started(pick_device(params.train.device))
     parts = [*decisive(plan, params.train), asdict(params.head), cell[2], processes.count]
     tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
-    key = training_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
+    key = result_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
-    outputs, twin = Outputs(ARTIFACTS.trained(*cell), files), Finished.find(ARTIFACTS.finished(key))
+    outputs = Outputs(ARTIFACTS.trained(*cell), files, own=PLAN)
+    twin = Finished.find(ARTIFACTS.finished(key), own=PLAN)
     if not processes.as_main(twin is not None):
         _train(params, plan, cell, key, outputs)
     elif twin and processes.main:
-        twin.take_over(plan, outputs)
+        twin.take_over(outputs, plan)
 
 
 def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -> None:
-    name, _, seed = cell
+    with importing():
+        from fishpal.models.trained import save
+        from fishpal.training.cell import train_folder
+        from fishpal.training.train import device_name
+
+    tokens, checkpoint = ARTIFACTS.tokens(cell[0]), Checkpoint(ARTIFACTS.checkpoint(*cell), key)
     with seconds_to(ARTIFACTS.seconds("train", *cell)) as note:
-        encoder = load_encoder(ARTIFACTS.encoder)
-        task = TokenisedTask.load(ARTIFACTS.tokens(name), encoder.limits)
-        head = start_head(encoder, task, params.head)
         note["device"] = device_name(params.train.device)
-        model = plan_model(encoder, head, plan, seed, params.train.train_head, task)
-        checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
-        result = train(model, plan, task, params.train, seed, checkpoint=checkpoint)
+        given = (plan, cell[2], ARTIFACTS.encoder, tokens, params.head, params.train, checkpoint)
+        model, facts, result = train_folder(*given)
     if is_main():
         Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))
-        best, precision, trained = result.best_update, result.precision, outputs.trained
-        save(model, plan, trained, task=task.facts, seed=seed, best=best, precision=precision)
+        saved, best, precision = (model, plan, outputs.folder), result.best_update, result.precision
+        save(*saved, task=facts, seed=cell[2], best=best, precision=precision)
         checkpoint.remove()
         Finished.of(outputs).save(ARTIFACTS.finished(key))
 

@@ -18,9 +18,10 @@ from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, predict
-from fishpal.models.trained import CARD, PLAN, TrainedCard, load, save
+from fishpal.models.trained import TrainedCard, load, save
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
+from fishpal.records.paths import CARD, PLAN
 from fishpal.records.plan import Plan
 from fishpal.records.record import JsonRecord
 from fishpal.training.run import Training

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fishpal.common.errors import DataError
-from fishpal.evaluation.metric_classes import compute_metrics
+from fishpal.metrics import compute_metrics
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.models.processes import ALONE, Processes

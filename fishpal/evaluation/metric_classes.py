@@ -1,11 +1,10 @@
 """The metrics as classes of the `evaluate` package, shipped with the project.
 
-`evaluate.load("f1")` asks the hub for a script; these need neither hub nor network. The package
-takes seconds to import, so that only the stage that scores predictions imports this module.
+`evaluate.load("f1")` asks the hub for a script; these need neither hub nor network. They are for
+what speaks that interface: the package takes seconds to import, so that the pipeline itself calls
+the functions that they wrap.
 """
 
-import tempfile
-from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -15,12 +14,15 @@ import numpy as np
 from fishpal import metrics
 from fishpal.common.kinds import MetricName
 
+MOST = 2**15  # classes, as many as a confusion matrix of 8 GiB has
+
 
 class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
     """A metric of `fishpal.metrics` under the interface of `evaluate.Metric`.
 
     Subclasses have a `function`, and `value_type`, the Arrow type of labels and predictions.
-    `compute(predictions=..., references=..., classes=...)` returns `{name: score}`.
+    `compute(predictions=..., references=..., classes=...)` returns `{name: score}`, and raises
+    `DataError` as the function does. Without `classes`, they are as many as occur.
     """
 
     function: metrics.Metric
@@ -36,8 +38,24 @@ class NumpyMetric(evaluate.Metric):  # type: ignore[misc]
             features=datasets.Features({"predictions": value, "references": value}),
         )
 
-    def _compute(self, predictions: Any, references: Any, classes: int) -> dict[str, float]:
-        score = type(self).function(np.asarray(references), np.asarray(predictions), classes)
+    def compute(
+        self, *, predictions: Any, references: Any, classes: int | None = None, **more: Any
+    ) -> dict[str, float]:
+        """`{name: score}` of predictions and references (n,), all of them at once."""
+        # Before Arrow's columns cast without a word, as 1.5 to class 1.
+        if MetricName(self.function.__name__).of_numbers:
+            metrics.check_numbers(references, predictions)
+        elif classes is None:
+            metrics.check_classes(references, predictions, MOST)
+            classes = 1 + int(max(np.max(references), np.max(predictions)))
+        else:
+            metrics.check_classes(references, predictions, classes)
+        given = {"predictions": predictions, "references": references, "classes": classes}
+        found: dict[str, float] = super().compute(**given, **more)
+        return found
+
+    def _compute(self, predictions: Any, references: Any, classes: int | None) -> dict[str, float]:
+        score = type(self).function(np.asarray(references), np.asarray(predictions), classes or 1)
         return {self.function.__name__: score}
 
 
@@ -48,28 +66,3 @@ def _class_of(name: MetricName, function: metrics.Metric) -> type[NumpyMetric]:
 
 
 CLASSES = {name: _class_of(name, function) for name, function in metrics.METRICS.items()}
-
-
-def compute_metrics(
-    names: Sequence[str], labels: Any, predictions: Any, classes: int
-) -> dict[str, float]:
-    """Scores by name, in the order of `names`; arguments as in `fishpal.metrics`.
-
-    Raises:
-        ParamsError: an unknown name.
-        DataError: no examples, unequal lengths, a class out of range, a value that is not finite.
-    """
-    scores: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            metrics.metric(name)  # the error that names the known ones
-            kind = CLASSES[MetricName(name)]
-            # Arrow's columns would cast without a word, as 1.5 to class 1.
-            if MetricName(name).of_numbers:
-                metrics.check_numbers(labels, predictions)
-            else:
-                metrics.check_classes(labels, predictions, classes)
-            # keep_in_memory spares the file, but a folder is made anyway: not under ~/.cache
-            scorer = kind(keep_in_memory=True, cache_dir=folder)
-            scores |= scorer.compute(predictions=predictions, references=labels, classes=classes)
-    return scores

@@ -11,7 +11,8 @@ from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import project_head
 from fishpal.fisher.measuring import Candidates, Measuring
 from fishpal.fisher.sample import draw_sample
-from fishpal.models.classifier import Classifier, pick_device
+from fishpal.models.classifier import Classifier
+from fishpal.models.device import pick_device
 from fishpal.models.head import Head
 from fishpal.models.precision import pick_precision
 from fishpal.models.prefix_text import start_prefixes

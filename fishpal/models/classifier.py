@@ -1,6 +1,5 @@
 """A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,18 +108,3 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.is_floating_point():
         return 0.5 * nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
     return nn.functional.cross_entropy(logits, labels)
-
-
-def pick_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one: under torchrun, the one of this process.
-
-    `EncoderError` where a GPU is asked for and none is there, or fewer than processes.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise EncoderError("device is 'cuda', and torch sees no GPU; allowed here: auto, cpu")
-    if device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    index, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if index >= count:
-        raise EncoderError(f"process {index} has no GPU; allowed: at most {count} processes here")
-    return torch.device("cuda", index)

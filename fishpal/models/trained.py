@@ -23,11 +23,12 @@ from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
 from fishpal.records.facts import Pooling, Precision, TaskFacts
+from fishpal.records.paths import CARD, PLAN
 from fishpal.records.plan import Plan
 from fishpal.records.record import JsonRecord, without_default
 from fishpal.records.results import Parameters
 
-VERSION, CARD, PLAN = 1, "card.json", "plan.json"
+VERSION = 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CARD, PLAN = "card.json", "plan.json"  # of a trained folder (layout: `models.trained`)
+
 
 @dataclass(frozen=True)
 class Artifacts:
@@ -54,17 +56,21 @@ class Artifacts:
         return self._file("checkpoints", task, method, seed, suffix=".safetensors")
 
     def finished(self, key: str) -> Path:
-        """Of a finished training, by what it was trained from."""
+        """Of a finished training or evaluation, by all that decided it."""
         return self._file("checkpoints", "finished", key)
 
     def curve(self, task: str, method: str, seed: int | str) -> Path:
         return self._file("curves", task, method, seed, suffix=".csv")
 
+    def evaluated(self, task: str, method: str, seed: int | str) -> Path:
+        """A cell's metrics and predictions."""
+        return self.root / "evaluated" / task / method / str(seed)
+
     def metrics(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("evaluated", task, method, seed, "metrics")
+        return self.evaluated(task, method, seed) / "metrics.json"
 
     def predictions(self, task: str, method: str, seed: int | str) -> Path:
-        return self._file("evaluated", task, method, seed, "predictions", suffix=".parquet")
+        return self.evaluated(task, method, seed) / "predictions.parquet"
 
     def seconds(self, stage: str, *names: int | str) -> Path:
         """Wall clock of `fisher`, `pilot` (task), `select` (task, method) or `train` (a cell)."""

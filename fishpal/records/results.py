@@ -139,14 +139,15 @@ class Predictions:
     predictions: dict[str, Values]
 
     def save(self, path: str | Path) -> None:
-        import pandas as pd  # here: slow to import, and no reader needs it
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        frames = []
+        tables = []
         for split, labels in self.labels.items():
-            columns = (range(len(labels)), labels, self.predictions[split], split)
-            frames.append(pd.DataFrame(dict(zip(PREDICTION_COLUMNS, columns, strict=True))))
+            columns = (range(len(labels)), labels, self.predictions[split], [split] * len(labels))
+            tables.append(pa.table(list(map(pa.array, columns)), list(PREDICTION_COLUMNS)))
         with replacing(path) as draft:
-            pd.concat(frames, ignore_index=True).to_parquet(draft, index=False)
+            pq.write_table(pa.concat_tables(tables), draft)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -7,7 +7,6 @@ params, data, code or another torch, is as good as none, and training starts fro
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from fishpal.common.files import replacing
 from fishpal.params.options import TrainOptions
 from fishpal.records.plan import Plan
 
-LIBRARY = Path(__file__).parent.parent
 SECONDS = 60.0  # between two checkpoints: what a kill costs at most, plus one evaluation
 
 
@@ -35,25 +33,12 @@ def decisive(plan: Plan, options: TrainOptions) -> list[object]:
     return [plan.trained_by(), found]
 
 
-def training_key(parts: object, files: Sequence[Path]) -> str:
-    """Hash of all that decides a training's result; the library's and torch's versions count, too.
-
-    Args:
-        parts: JSON values, such as the plan, the options, the seed and the encoder's hash.
-        files: the examples.
-    """
-    digest = hashlib.sha256(json.dumps([parts, torch.__version__], sort_keys=True).encode())
-    for path in [*files, *sorted(LIBRARY.rglob("*.py"))]:
-        digest.update(hash_of(path).encode())
-    return digest.hexdigest()
-
-
 class Checkpoint:
     """Where one training keeps its state, and the key of what it belongs to.
 
     Args:
         path: a file outside the pipeline's outputs.
-        key: from `training_key`.
+        key: from `fishpal.records.finished.result_key`.
         seconds: wall clock between two checkpoints; 0 keeps one after every update.
     """
 
@@ -92,12 +77,6 @@ class Checkpoint:
     def remove(self) -> None:
         """The training's results are safe: its state is no longer needed."""
         self.path.unlink(missing_ok=True)
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

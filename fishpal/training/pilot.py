@@ -131,7 +131,7 @@ class _Race:
                     break
                 self._drop()
         best = min(self.alive, key=lambda arm: arm.best).run.result.best_update
-        return min(done, 2 * best) or done
+        return min(done, 2 * best if self._has_learnt() else done) or done
 
     def _affordable(self, done: int, update: int) -> bool:
         """The arms can go on so far, and one of them to the end; the last one always can."""

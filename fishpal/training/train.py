@@ -14,7 +14,8 @@ from accelerate.utils import set_seed
 from fishpal.common.errors import AttachError, DataError, ParamsError
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
-from fishpal.models.classifier import Classifier, pick_device
+from fishpal.models.classifier import Classifier
+from fishpal.models.device import pick_device
 from fishpal.models.precision import pick_precision
 from fishpal.models.processes import Processes
 from fishpal.params.options import TrainOptions

@@ -21,7 +21,9 @@ def write_report() -> None:
     """Replace what stands between the marks in the report."""
     found = trained()
     falling, constant = found[~found.constant], found[found.constant]
-    tables = [by_rule(falling), by_dropout(falling), by_average(falling, constant)]
+    tables = [
+        by_rule(falling), by_dropout(falling), by_average(falling, constant), by_length(falling),
+    ]  # fmt: skip
     write_part(REPORT, "studies/recipe", "\n\n".join(tables))
 
 
@@ -76,6 +78,20 @@ def by_average(falling: pd.DataFrame, constant: pd.DataFrame) -> str:
         rows.append([task, str(len(group) // len(cells)), *cells])
     header = [f"constant rate, {rule}" for rule in rules]
     return table(["task", "trainings", FALLING, *header], rows)
+
+
+def by_length(found: pd.DataFrame) -> str:
+    """A row a task: what `refined` gets of every length, over the kinds of one seed."""
+    own = found[(found.rule == "refined") & ~found.dropout & (found.seed == 0)]
+    lengths = sorted(own.updates.unique())
+    rows = []
+    for task, group in own.groupby("task", sort=False):
+        by_updates = dict(iter(group.groupby("updates")))
+        cells = [by_updates.get(length) for length in lengths]
+        rows.append(
+            [task, *("" if each is None else _scores(each, ["refined"])[0] for each in cells)]
+        )
+    return table(["task", *map(str, lengths)], rows)
 
 
 def _scores(group: pd.DataFrame, rules: Sequence[str]) -> list[str]:

@@ -110,39 +110,48 @@ def test_bad_input_is_named(name, labels, predictions, message):
     assert "\n" not in str(caught.value)
 
 
+def test_several_metrics_at_once():
+    labels, predictions = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
+    found = metrics.compute_metrics(["f1", "accuracy"], labels, predictions, 2)
+    assert list(found.items()) == [("f1", 2 / 3), ("accuracy", 0.75)]
+    with pytest.raises(ParamsError, match="did you mean 'macro_f1'"):
+        metrics.compute_metrics(["accuracy", "macrof1"], labels, predictions, 2)
+
+
 def test_unknown_metric_names_the_known_ones():
     with pytest.raises(ParamsError, match="did you mean 'accuracy'.*macro_f1"):
         metrics.metric("acuracy")
 
 
 OFFLINE = """
+import sys
 import numpy as np
-from fishpal.common.errors import DataError, ParamsError
-from fishpal.evaluation.metric_classes import CLASSES, compute_metrics
+from fishpal.common.errors import DataError
+from fishpal.evaluation.metric_classes import CLASSES
 from fishpal.metrics import METRICS
 import evaluate
 assert set(CLASSES) == set(METRICS)
 assert all(issubclass(kind, evaluate.Metric) for kind in CLASSES.values())
+def compute(name, y, p, **more):
+    scorer = CLASSES[name](keep_in_memory=True, cache_dir=sys.argv[1])
+    return scorer.compute(references=y, predictions=p, **more)
 rng = np.random.default_rng(0)
 y, p = rng.integers(3, size=300), rng.integers(3, size=300)
-names = ["matthews", "accuracy", "macro_f1"]
-found = compute_metrics(names, y, p, 3)
-assert list(found) == names
-assert found == {name: METRICS[name](y, p, 3) for name in names}
+for name in ("matthews", "accuracy", "macro_f1"):
+    assert compute(name, y, p, classes=3) == compute(name, y, p) == {name: METRICS[name](y, p, 3)}
 x, z = rng.normal(size=50), rng.normal(size=50).astype(np.float32)
-found = compute_metrics(["pearson", "spearman"], x, z, 1)
-assert list(found) == ["pearson", "spearman"]
-assert all(abs(found[name] - METRICS[name](x, z, 1)) < 1e-12 for name in found)
-def refused(error, *arguments):
+for name in ("pearson", "spearman"):
+    assert abs(compute(name, x, z)[name] - METRICS[name](x, z, 1)) < 1e-12
+def refused(*given, **more):
     try:
-        compute_metrics(*arguments)
-    except error as caught:
+        compute(*given, **more)
+    except DataError as caught:
         return str(caught)
-    raise AssertionError(arguments)
-assert "row 1 is 3" in refused(DataError, ["accuracy"], [0, 1], [0, 3], 2)
-assert "allowed: integers" in refused(DataError, ["accuracy"], [0, 1.5], [0, 1], 2)
-assert "row 0 is nan" in refused(DataError, ["pearson"], [0.0, 1.0], [np.nan, 1.0], 1)
-assert "did you mean 'macro_f1'" in refused(ParamsError, ["macrof1"], [0, 1], [0, 1], 2)
+    raise AssertionError(given)
+assert "row 1 is 3" in refused("accuracy", [0, 1], [0, 3], classes=2)
+assert "row 1 is -1" in refused("accuracy", [0, 1], [0, -1])
+assert "allowed: integers" in refused("accuracy", [0, 1.5], [0, 1], classes=2)
+assert "row 0 is nan" in refused("pearson", [0.0, 1.0], [np.nan, 1.0])
 """
 
 
@@ -155,7 +164,7 @@ def test_evaluate_interface_works_offline_and_leaves_no_files(tmp_path):
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", OFFLINE, tmp_path], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

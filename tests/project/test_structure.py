@@ -34,8 +34,8 @@ ROOMS = {
     "models": "common params records encoders modules",
     "fisher": "common params records encoders modules models",
     "selection": "common params records",
-    "training": "common params records models",
-    "evaluation": "common records models metrics",
+    "training": "common params records encoders models",
+    "evaluation": "common params records encoders models metrics",
     "reporting": "common params records metrics",
     "api": "common params records sources tasks encoders tokens modules models fisher selection"
     " training evaluation metrics reporting",

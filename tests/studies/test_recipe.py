@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.recipe.report import by_dropout, by_rule
+from studies.recipe.report import by_dropout, by_length, by_rule
 from studies.recipe.rules import RULES, Look, outcomes
 
 RNG = np.random.default_rng(0)
@@ -59,6 +59,10 @@ def test_tables_hold_means_and_paired_differences():
     found = pd.DataFrame(rows)
     assert "| t | 8 | off | 2 | 70.0 (1.000) |" in by_rule(found)
     assert "| all |  |  | 4 | 60.0 (1.000) |" in by_rule(found)
+    longer = found[~found.dropout].assign(updates=16, score=0.9)
+    lines = by_length(pd.concat([found, longer, longer.assign(task="u")])).splitlines()
+    assert lines[0] == "| task | 8 | 16 |"
+    assert lines[2:] == ["| t | 70.0 (1.000) | 90.0 (1.000) |", "| u |  | 90.0 (1.000) |"]
     assert "| t | 8 | 2 | +20.0 ± 10.0 | +0.000 ± 0.000 |" in by_dropout(found)
 
 

@@ -9,8 +9,9 @@ import sys
 from tests.project.closure import ROOT
 
 KEY = (
-    "from pathlib import Path; from fishpal.training.checkpoint import Checkpoint, training_key;"
-    " import sys, torch; key = training_key([sys.argv[1]], [Path('data')]);"
+    "from pathlib import Path; from fishpal.training.checkpoint import Checkpoint;"
+    " from fishpal.records.finished import result_key;"
+    " import sys, torch; key = result_key([sys.argv[1]], [Path('data')]);"
     " state = Checkpoint('state', key);"
     " state.save({'w': torch.ones(1)}, {}) if sys.argv[2] == 'save' else"
     " print(state.load() is not None)"

@@ -52,10 +52,11 @@ def pilot(
     rates=RATES,
     factors=(1.0,),
     modules=SMALL,
+    selection=None,
     **named,
 ) -> Pilot:
     fit = examples or learnable(40)
-    task = TokenisedTask(task_facts(), fit, learnable(16, seed=1))
+    task = TokenisedTask(task_facts(), fit, selection or learnable(16, seed=1))
     facts = tiny_encoder().facts
     plans = [
         Plan("toy", "pilot", facts, (kind,) * facts.layers, Reason("uniform"),
@@ -102,6 +103,16 @@ def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):
     found = pilot(tiny_encoder, options, random_examples(40), still)
     assert found.updates == 48 and not found.flat
     assert sum(arm.updates for arm in found.arms) <= COST * 48
+
+
+def test_a_lucky_look_shortens_nothing_where_nothing_was_learnt(tiny_encoder):
+    options, noise = replace(OPTIONS, max_updates=48), random_examples(200, seed=2)
+    found = pilot(tiny_encoder, options, random_examples(40), selection=noise)
+    last = max(found.arms, key=lambda arm: arm.updates)
+    luckiest = min(last.curve, key=lambda point: point.pick_loss)
+    assert last.updates == 48 and 2 * luckiest.update < 48, "else this tests nothing"
+    assert luckiest.pick_loss > (1 - LEARNT) * found.constant_loss
+    assert found.updates == 48 and not found.flat
 
 
 def test_options_that_say_the_length_need_no_arms(tiny_encoder):

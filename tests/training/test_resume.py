@@ -14,9 +14,10 @@ from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
 from fishpal.params.options import HeadOptions, TrainOptions
+from fishpal.records.finished import result_key
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
-from fishpal.training.checkpoint import Checkpoint, training_key
+from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
 
@@ -135,8 +136,8 @@ def test_a_checkpoint_is_written_when_due(tiny_encoder, tmp_path):
 
 def test_the_key_knows_parts_and_files(tmp_path):
     (tmp_path / "a").write_text("1")
-    key = training_key({"seed": 0}, [tmp_path / "a"])
-    assert key == training_key({"seed": 0}, [tmp_path / "a"])
-    assert key != training_key({"seed": 1}, [tmp_path / "a"])
+    key = result_key({"seed": 0}, [tmp_path / "a"])
+    assert key == result_key({"seed": 0}, [tmp_path / "a"])
+    assert key != result_key({"seed": 1}, [tmp_path / "a"])
     (tmp_path / "a").write_text("2")
-    assert key != training_key({"seed": 0}, [tmp_path / "a"])
+    assert key != result_key({"seed": 0}, [tmp_path / "a"])

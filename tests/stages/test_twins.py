@@ -1,4 +1,4 @@
-"""Equal plans share one training: the second cell takes over what the first one left."""
+"""Equal plans share one training and one evaluation: the second cell takes over the first's."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from benchmarks.toy.project import edit_yaml
 from tests.stages.toy_project import run_stage
 
 LORA, TWIN = "artifacts/trained/toy/lora/0", "artifacts/trained/toy/fishpal/0"
 CURVE = "artifacts/curves/toy/{}/0.csv"
+EVALUATED = "artifacts/evaluated/toy/{}/0"
 
 
 @pytest.fixture
@@ -20,15 +23,25 @@ def twins(project, tmp_path):
     plan = json.loads((root / "artifacts/plans/toy/lora.json").read_text())
     plan |= {"method": "fishpal", "reason": plan["reason"] | {"rule": "criterion"}}
     (root / "artifacts/plans/toy/fishpal.json").write_text(json.dumps(plan))
-    for folder in ("trained", "curves", "seconds/train", "checkpoints"):
+    for folder in ("trained", "evaluated", "curves", "seconds/train", "checkpoints"):
         shutil.rmtree(root / "artifacts" / folder, ignore_errors=True)
     return root
 
 
 def train(root, method, seed=0):
+    run(root, f"train_plan toy {method} {seed}")
+
+
+def run(root, command):
     log = root.parent / "log"
-    assert run_stage(root, f"train_plan toy {method} {seed}", log) == 0, log.read_text()
-    return log.read_text()
+    assert run_stage(root, command, log) == 0, log.read_text()
+
+
+def notes_of(root, folder):
+    """Those of what lies below artifacts/<folder>."""
+    notes = (root / "artifacts/checkpoints/finished").iterdir()
+    found = [json.loads(note.read_text())["folder"] for note in notes]
+    return sorted(each for each in found if each.startswith(f"artifacts/{folder}/"))
 
 
 def weights(folder):
@@ -46,7 +59,7 @@ def test_an_equal_plan_is_not_trained_again(twins):
     assert curves[0] == curves[1]
     assert json.loads((twins / TWIN / "plan.json").read_text())["method"] == "fishpal"
     assert [note] == list((twins / "artifacts/checkpoints/finished").iterdir())
-    assert json.loads(note.read_text())["trained"] == LORA
+    assert json.loads(note.read_text())["folder"] == LORA
 
 
 @pytest.mark.parametrize("damage", ["weights", "gone", "note", "rate", "seed"])
@@ -67,7 +80,44 @@ def test_what_is_not_the_same_is_trained(twins, damage):
     train(twins, "fishpal", seed=1 if damage == "seed" else 0)
     found = twins / (TWIN if damage != "seed" else TWIN[:-1] + "1")
     notes = (twins / "artifacts/checkpoints/finished").iterdir()
-    trained = [json.loads(note.read_text())["trained"] for note in notes]
+    trained = [json.loads(note.read_text())["folder"] for note in notes]
     assert str(found.relative_to(twins)) in trained, "a copy would leave the first one's note"
     same = {name: found.joinpath(name).read_bytes() == data for name, data in expected.items()}
     assert same["modules.safetensors"] == (damage not in ("rate", "seed"))
+
+
+def test_an_equal_cell_is_not_evaluated_again(twins):
+    for method in ("lora", "fishpal"):
+        train(twins, method)
+        run(twins, f"evaluate_plan toy {method} 0")
+    found = [weights(twins / EVALUATED.format(method)) for method in ("lora", "fishpal")]
+    assert found[0] == found[1] and set(found[0]) == {"metrics.json", "predictions.parquet"}
+    assert notes_of(twins, "evaluated") == [EVALUATED.format("lora")], "copied, not evaluated"
+
+
+@pytest.mark.parametrize("damage", ["scores", "alpha", "weights", "params"])
+def test_what_is_not_the_same_is_evaluated(twins, damage):
+    """`alpha` stands in the plan alone: with it, the same weights are another model."""
+    train(twins, "lora")
+    train(twins, "fishpal")
+    run(twins, "evaluate_plan toy lora 0")
+    first, twin = twins / EVALUATED.format("lora"), twins / EVALUATED.format("fishpal")
+    expected = weights(first)
+    if damage == "scores":
+        text = (first / "metrics.json").read_text()
+        (first / "metrics.json").write_text(text.replace('"loss": ', '"loss": 1'))
+    elif damage == "alpha":
+        path = twins / TWIN / "plan.json"
+        plan = json.loads(path.read_text())
+        plan["modules"]["lora"]["alpha"] *= 50
+        path.write_text(json.dumps(plan))
+    elif damage == "weights":
+        head = twins / TWIN / "head.safetensors"
+        tensors = {name: -tensor for name, tensor in load_file(head).items()}
+        save_file(tensors, head)
+    else:
+        edit_yaml(twins / "params.yaml", lambda params: params["evaluate"].update(batch_size=3))
+    run(twins, "evaluate_plan toy fishpal 0")
+    assert EVALUATED.format("fishpal") in notes_of(twins, "evaluated"), "evaluated, not copied"
+    same = weights(twin)["metrics.json"] == expected["metrics.json"]
+    assert same == (damage in ("scores", "params"))
