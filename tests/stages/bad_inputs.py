@@ -207,7 +207,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("metrics huge", REPORT, key(METRICS, "splits", "test", "n", value=10**400), "n is too large"),
     ("curve beyond floats", REPORT, write(CURVE, f"{CURVED}{'9' * 400},0,,1,1,1\n"), "rising"),
     ("predictions lack", REPORT, table(PREDICTIONS, lambda t: t.drop(["label"])), "'Field"),
-    ("rows of lists", REPORT, table(PREDICTIONS, filled("row", [1], None)), "row are large_string"),
+    ("rows of lists", REPORT, table(PREDICTIONS, filled("row", [1], None)), "string and list"),
     ("split null", REPORT, table(PREDICTIONS, filled("split", None, pa.string())), "cell is null"),
     ("rank huge", CHECK, param("modules", "lora", "rank", value=10**12), "rank is 1000000000000"),
     ("resamples huge", CHECK, param("report", "resamples", value=10**12), "resamples is 1000000"),

@@ -54,7 +54,7 @@ def test_a_seed_has_one_spelling(text):
         ("select_plan movies fishpal", "error: artifacts/fisher/movies.json: cannot be read"),
         ("train_plan movies lora -1", "error: seed is '-1'; allowed: integers from 0"),
         ("train_plan movies lora 0", "error: artifacts/plans/movies/lora.json: cannot be read"),
-        ("evaluate_plan movies lora 0", "error: artifacts/tokens/movies/train/task.json"),
+        ("evaluate_plan movies lora 0", "error: artifacts/trained/movies/lora/0/plan.json"),
         ("measure_fisher movies", "error: artifacts/encoder"),
         ("tokenize_task movies", "error: artifacts/"),
         ("write_report", "error: artifacts/"),
