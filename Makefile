@@ -35,6 +35,7 @@ lint: venv
 benchmark: venv
 	$(BIN)/python -m benchmarks.fisher
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.processes
 	$(BIN)/python -m benchmarks.grid
 
 scale: venv

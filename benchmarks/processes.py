@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from benchmarks.report import machine, write_part
@@ -38,7 +39,7 @@ TOLERANCE = 1e-4  # of a weight: gradients are summed in another order
 
 
 @dataclass(frozen=True)
-class Finished:
+class Outcome:
     """Wall-clock seconds of the updates, and the weights after them."""
 
     seconds: float
@@ -59,7 +60,7 @@ def train_share(work: Work, path: Path) -> None:
         save_file(weights, path, {"seconds": str(seconds)})
 
 
-def launch(way: str, given: list[str]) -> Finished:
+def launch(way: str, given: list[str]) -> Outcome:
     """Start the way's processes, and read what they left."""
     count, threads = WAYS[way]
     starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
@@ -69,24 +70,18 @@ def launch(way: str, given: list[str]) -> Finished:
         command = ["-m", "benchmarks.processes", "--share", str(path), *given]
         full = [sys.executable, *(starter if count > 1 else []), *command]
         subprocess.run(full, env=env, check=True, stderr=subprocess.DEVNULL)
-        weights = load_file(path)
-        return Finished(seconds_in(path), weights)
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Outcome(float(file.metadata()["seconds"]), weights)
 
 
-def seconds_in(path: Path) -> float:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return float(file.metadata()["seconds"])
-
-
-def furthest(found: Finished, other: Finished) -> float:
+def furthest(found: Outcome, other: Outcome) -> float:
     """The largest difference of a weight."""
     pairs = ((tensor, other.weights[name]) for name, tensor in found.weights.items())
     return max(float((one - two).abs().max()) for one, two in pairs)
 
 
-def lines(found: dict[str, list[Finished]], precision: str, examples: int) -> list[list[str]]:
+def lines(found: dict[str, list[Outcome]], precision: str, examples: int) -> list[list[str]]:
     rows, alone = [], found["one"]
     for way, runs in found.items():
         seconds = [run.seconds for run in runs]
@@ -115,7 +110,7 @@ def main() -> None:
     rows: list[list[str]] = []
     examples = Work.of("lora", "float32", given.task, str(given.updates)).measured
     for precision in tqdm(given.precisions, desc="precisions", disable=None):
-        found: dict[str, list[Finished]] = {way: [] for way in WAYS}
+        found: dict[str, list[Outcome]] = {way: [] for way in WAYS}
         for _ in range(given.rounds):
             for way in WAYS:
                 found[way].append(launch(way, [precision, given.task, str(given.updates)]))

@@ -86,10 +86,9 @@ def by_length(found: pd.DataFrame) -> str:
     lengths = sorted(own.updates.unique())
     rows = []
     for task, group in own.groupby("task", sort=False):
-        by_updates = dict(iter(group.groupby("updates")))
-        cells = [by_updates.get(length) for length in lengths]
+        parts = (group[group.updates == length] for length in lengths)
         rows.append(
-            [task, *("" if each is None else _scores(each, ["refined"])[0] for each in cells)]
+            [task, *("" if part.empty else _scores(part, ["refined"])[0] for part in parts)]
         )
     return table(["task", *map(str, lengths)], rows)
 
