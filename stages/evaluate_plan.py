@@ -40,10 +40,10 @@ def _key(params: Params, cell: Cell) -> str:
 
 def _evaluate(params: Params, cell: Cell) -> None:
     with importing():
-        from fishpal.evaluation.cell import evaluate_folder
+        from fishpal.evaluation.cell import evaluate_cell
 
     folders = (ARTIFACTS.trained(*cell), ARTIFACTS.encoder, ARTIFACTS.tokens(cell[0]))
-    found = evaluate_folder(*folders, params.evaluate, params.task(cell[0]).metrics)
+    found = evaluate_cell(*folders, params.evaluate, params.task(cell[0]).metrics)
     if found:
         metrics, predictions = found
         predictions.save(ARTIFACTS.predictions(*cell))

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from fishpal.common.files import write_json
+from fishpal.common.files import sha256_of, write_json
 from fishpal.records.paths import Artifacts
 
 
@@ -22,7 +21,7 @@ def hash_code(given: Iterable[str]) -> dict[str, str]:
     """File → SHA-256 of its bytes, for files and whatever stands in folders, sorted."""
     found = {path for name in given for path in (Path(name), *Path(name).rglob("*"))}
     files = (path for path in found if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+    return {str(path): sha256_of(path) for path in sorted(files)}
 
 
 if __name__ == "__main__":

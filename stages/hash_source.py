@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from fishpal.common.files import write_json
+from fishpal.common.files import sha256_of, write_json
 from fishpal.params.load import Params
 from fishpal.params.sections import AnySource
 from stages.runner import ARTIFACTS, run
@@ -33,8 +32,7 @@ def hash_files(source: AnySource) -> dict[str, str | None]:
 
 def _hash(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:  # the stage that reads it says what is wrong
         return None
 

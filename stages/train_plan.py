@@ -38,14 +38,14 @@ def main(params: Params, name: str, method: str, given: str) -> None:
 def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -> None:
     with importing():
         from fishpal.models.trained import save
-        from fishpal.training.cell import train_folder
+        from fishpal.training.cell import train_cell
         from fishpal.training.train import device_name
 
     tokens, checkpoint = ARTIFACTS.tokens(cell[0]), Checkpoint(ARTIFACTS.checkpoint(*cell), key)
     with seconds_to(ARTIFACTS.seconds("train", *cell)) as note:
         note["device"] = device_name(params.train.device)
         given = (plan, cell[2], ARTIFACTS.encoder, tokens, params.head, params.train, checkpoint)
-        model, facts, result = train_folder(*given)
+        model, facts, result = train_cell(*given)
     if is_main():
         Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))
         saved, best, precision = (model, plan, outputs.folder), result.best_update, result.precision

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -68,6 +69,12 @@ def _runs(process: int) -> bool:
 def _cannot_write(target: Path, error: Exception) -> FishpalError:
     reason = getattr(error, "strerror", None) or error
     return FishpalError(f"{target}: cannot be written: {reason}")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digits of a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

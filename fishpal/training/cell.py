@@ -15,7 +15,7 @@ from fishpal.training.run import Training
 from fishpal.training.train import train
 
 
-def train_folder(
+def train_cell(
     plan: Plan,
     seed: int,
     folder: Path,
