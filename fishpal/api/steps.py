@@ -76,7 +76,7 @@ def measure(
     def model(plan: Plan) -> Classifier:
         return start(encoder, task, plan, head=head, train_head=training.train_head).module
 
-    arms = pilot_plans(table, grams, rates, training.race.rates)
+    arms = pilot_plans(table, grams, rates, training.race)
     pilot = run_pilot(model, arms, tokens, training)
     return Measurement(table, grams, pilot, rates)
 

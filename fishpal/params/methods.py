@@ -38,8 +38,9 @@ class Uniform(BaseMethod):
 class Race(BaseMethod):
     """The kind and rate that did best in the task's pilot, at every layer.
 
-    `margin`, in units of the loss: the smallest of `train.race.smaller` that is shown, one-sided
-    at 95 % on the selection part, to lose less than that against it; else the best itself.
+    `margin`, in units of the loss: what keeps the fewest parameters of all kinds and
+    `train.race.smaller` of their sizes that is shown, one-sided at 95 % on the selection part, to
+    lose less than that against it; else the best itself.
     """
 
     rule: Literal["race"] = "race"

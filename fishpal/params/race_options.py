@@ -1,8 +1,9 @@
 """The options of the pilot's race."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from fishpal.common.checks import check
+from fishpal.common.kinds import CriterionName
 from fishpal.common.validate import Strict
 
 
@@ -10,17 +11,20 @@ from fishpal.common.validate import Strict
 class RaceOptions(Strict):
     """What the pilot tries beside each kind at its rate and size.
 
-    `rates` are multiples of a kind's rate. `smaller` are shares of the winner's size (rank,
-    bottleneck, length), each trained as long as the winner was, for rule `race` with a margin.
+    `rates` are multiples of a kind's rate. `smaller` are shares of each kind's size (rank,
+    bottleneck, length), compared with the winner for rule `race` with a margin. `criteria` race
+    with the plan that each of them scores highest, of all those with one module a layer.
     """
 
     rates: tuple[float, ...] = (1.0,)
     smaller: tuple[float, ...] = ()
+    criteria: tuple[CriterionName, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, each in (("rates", self.rates), ("smaller", self.smaller)):
-            check(len(set(each)) == len(each), name, list(each), "each number once")
+        for each in fields(self):
+            given = getattr(self, each.name)
+            check(len(set(given)) == len(given), each.name, list(given), "each of them once")
         rates = 1.0 in self.rates and min(self.rates) > 0
         check(rates, "rates", list(self.rates), "numbers above 0, 1 among them")
         shares = all(0 < share < 1 for share in self.smaller)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fishpal.common.checks import Positive, at_least
+from fishpal.common.choices import Choices
 from fishpal.common.errors import PlanError
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
@@ -15,17 +16,19 @@ Source = Literal["updates", "epochs", "pilot"]
 
 @dataclass(frozen=True)
 class Arm(Strict):
-    """One candidate everywhere, trained at a constant rate until it was dropped or was the last.
+    """One plan, trained at a constant rate until it was dropped or was the last.
 
     Attributes:
-        kind: the candidate's word (`common.choices`).
+        kind: the word of a candidate (`common.choices`) that every layer has, or the criterion
+            that chose the `layers`, which are None of a candidate.
         diverged: its loss stopped being finite, at the update after its curve's last.
         factor: of the kind's own rate.
-        share: of the kind's size; below 1 for what was trained after the race, as long as its
-            winner was.
+        share: of the kind's size.
         kept: parameters that the modules keep.
+        followed: trained after the race, too, as long as its winner took to its best loss, since it
+            is smaller.
         behind: upper end of the one-sided interval (`CONFIDENCE`) of how much more loss it has on
-            the selection part than the winner, both at their best; of smaller arms alone.
+            the selection part than the winner, both at their best; of arms that followed it.
     """
 
     kind: str
@@ -35,7 +38,9 @@ class Arm(Strict):
     factor: Positive = 1.0
     share: Positive = 1.0
     kept: int = 0
+    followed: bool = False
     behind: float | None = None
+    layers: Choices | None = None
 
     @property
     def best(self) -> float:
@@ -57,6 +62,7 @@ class Pilot(JsonRecord):
         source: who says so: `train.updates`, `train.epochs`, or the pilot.
         constant_loss: on the selection part, of the best constant answer of the fit part.
         arms: of a pilot that ran.
+        shares: of a kind's size, that smaller arms were asked for at (`train.race.smaller`).
         flat: where the pilot found the length, whether the last arm's loss had become flat, or
             `train.max_updates` ended it.
     """
@@ -66,6 +72,7 @@ class Pilot(JsonRecord):
     constant_loss: float
     arms: tuple[Arm, ...] = ()
     flat: bool = True
+    shares: tuple[float, ...] = ()
 
     def winner(self) -> Arm:
         """The arm of the lowest selection loss, the first of equals, of those that did not diverge;
@@ -73,20 +80,19 @@ class Pilot(JsonRecord):
         if not self.arms:
             what = "rule race: the pilot had no arms; allowed: train.pilot true"
             raise PlanError(what)
-        raced = [arm for arm in self.arms if arm.share == 1 and not arm.diverged]
+        raced = [arm for arm in self.arms if not (arm.followed or arm.diverged)]
         return min(raced, key=lambda arm: arm.best)
 
     def smallest(self, margin: float) -> Arm:
-        """The smallest arm that loses at most `margin` against the winner, or the winner.
+        """The arm that keeps the fewest parameters of those that lose at most `margin` against the
+        winner, or the winner.
 
         Raises:
-            PlanError: where the pilot trained no smaller arm.
+            PlanError: where the pilot was asked for no smaller arms.
         """
-        winner = self.winner()
-        smaller = [arm for arm in self.arms if arm.share < 1]
-        if not smaller:
-            what = "rule race: margin is set, and the pilot trained no smaller arm"
-            allowed = "shares in train.race.smaller, and a train.max_updates that affords them"
-            raise PlanError(f"{what}; allowed: {allowed}")
-        fit = [arm for arm in smaller if arm.behind is not None and arm.behind <= margin]
-        return min(fit, key=lambda arm: arm.share, default=winner)
+        if not self.shares:
+            what = "rule race: margin is set, and the pilot was asked for no smaller arms"
+            raise PlanError(f"{what}; allowed: shares in train.race.smaller")
+        smaller = [(arm, arm.behind) for arm in self.arms if arm.followed]
+        fit = [arm for arm, behind in smaller if behind is not None and behind <= margin]
+        return min(fit, key=lambda arm: arm.kept, default=self.winner())

@@ -133,8 +133,8 @@ class Plan(JsonRecord):
         Modules with a size of their own stay.
         """
         modules = self.modules
-        for kind in self.kinds:
-            modules = modules.shrunk(kind, share)
+        for module in {m for word in self.layers for m in modules_of(word) if m.size is None}:
+            modules = modules.shrunk(module.kind, share)
         return replace(self, modules=modules)
 
     @property

@@ -66,24 +66,23 @@ def select_plan(
         kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
     used = {HEAD} | {word for _, word in names_of(choices)}
     why = {word: reason for word, reason in resolved.reasons.items() if word in used}
-    if isinstance(method, Race):
-        arm = _arm(method, pilot)
-        kept, resolved = arm.kept or kept, resolved.times(arm.kind, arm.factor)
-        if arm.kind in table.kinds:  # words with a size of their own have no other
-            modules = modules.shrunk(ModuleKind(arm.kind), arm.share)
-    return Plan(
+    arm = _arm(method, pilot) if isinstance(method, Race) else None
+    if arm is not None and arm.layers is None:
+        resolved = resolved.times(arm.kind, arm.factor)
+    plan = Plan(
         task=table.task,
         method=name,
         encoder=table.encoder,
         layers=choices,
         reason=replace(reason, rates=why),
-        kept=kept,
+        kept=arm.kept or kept if arm else kept,
         full=full,
         modules=modules,
         learning_rate=resolved.rates,
         updates=pilot.updates,
         rates=resolved.sized,
     )
+    return plan if arm is None else plan.shrunk(arm.share)
 
 
 def _options(method: Method, table: FisherTable) -> ModuleOptions:
@@ -115,7 +114,8 @@ def _choose(
             return unless_noise(choices, reason, grams, table, options.fallback)
         case Race():
             arm = _arm(method, pilot)
-            return (arm.kind,) * everywhere, replace(reason, note=_said_of(arm))
+            choices = arm.layers or (arm.kind,) * everywhere
+            return choices, replace(reason, note=_said_of(arm, method, pilot))
         case Uniform():
             return (candidate_of(table, method.kind, method.size),) * everywhere, reason
         case Random():
@@ -134,11 +134,22 @@ def _arm(method: Race, pilot: Pilot) -> Arm:
     return pilot.winner() if method.margin is None else pilot.smallest(method.margin)
 
 
-def _said_of(arm: Arm) -> str | None:
-    """In which way the arm is not its kind's usual one; None: in none."""
+def _said_of(arm: Arm, method: Race, pilot: Pilot) -> str | None:
+    """In which way the arm is not the usual one of its kind, or what the margin gave; or None."""
+    what = arm.kind if arm.layers is None else f"the plan of {arm.kind}"
     at_rate = [] if arm.factor == 1 else [f"{arm.factor:g} times its own rate"]
     at_size = [] if arm.share == 1 else [f"{arm.share:g} of its size"]
-    return f"{arm.kind} at {' and '.join(at_rate + at_size)}" if at_rate + at_size else None
+    how = f" at {' and '.join(at_rate + at_size)}" if at_rate + at_size else ""
+    own = what + how if how or arm.layers else None
+    if method.margin is None:
+        return own
+    if arm.followed:
+        loss = f"shown to lose less than {method.margin:g} of the loss against"
+        return f"{what}{how}, {loss} {pilot.winner().kind}"
+    none = f"nothing smaller is shown to lose less than {method.margin:g} of the loss"
+    if not any(each.followed for each in pilot.arms):
+        none = "the pilot had no updates left for anything smaller"
+    return none if own is None else f"{own}: {none}"
 
 
 def _random(space: Space, seed: int) -> Choices:

@@ -11,8 +11,6 @@ from fishpal.common.errors import TrainingError
 from fishpal.common.files import rounded
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
-from fishpal.models.predict import losses as example_losses
-from fishpal.models.predict import predict
 from fishpal.records.examples import lengths
 from fishpal.records.pilot import CONFIDENCE, Arm
 from fishpal.records.plan import Plan
@@ -23,7 +21,12 @@ from fishpal.training.run import TrainingRun
 
 
 class TrainedArm:
-    """One model under training, with its batches; looks are at the average of its weights."""
+    """One model under training, with its batches; looks are at the average of its weights.
+
+    Attributes:
+        followed: was compared with the race's winner (`follow`).
+        behind: as of `records.pilot.Arm`; `is_behind`: the interval's lower end is above 0.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class TrainedArm:
         share: float,
     ) -> None:
         self.run, self.plan, self.task, self.share = run, plan, task, share
-        self.diverged = False
+        self.diverged = self.followed = self.is_behind = False
         self.behind: float | None = None
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
@@ -47,8 +50,13 @@ class TrainedArm:
 
     @property
     def kind(self) -> str:
-        """The candidate's word."""
-        return self.plan.layers[0] or ""
+        """The candidate's word, or the criterion of a mix."""
+        return self.plan.reason.criterion or self.plan.layers[0] or ""
+
+    @property
+    def kept(self) -> int:
+        """Parameters that its modules keep."""
+        return sum(module.kept_parameters for module in self.run.model.candidates())
 
     @property
     def rate(self) -> float:
@@ -57,6 +65,12 @@ class TrainedArm:
     @property
     def best(self) -> float:
         return self.run.result.best_loss
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Of every example of the selection part, at the best look."""
+        assert self.run.pick.lowest is not None  # since the look at update 0
+        return self.run.pick.lowest
 
     @property
     def best_update(self) -> int:
@@ -80,23 +94,18 @@ class TrainedArm:
             self.diverged = True
 
     def follow(self, winner: Self, bar: tqdm) -> None:
-        """Train as long as the winner did to its best, and compare; both end at their best."""
-        looks = [p.update for p in winner.run.result.curve if p.update <= winner.best_update]
-        for before, until in zip(looks, looks[1:], strict=False):
+        """Train as long as the winner did to its best, and compare both at their best looks."""
+        self.followed, done = True, self.run.result.curve[-1].update
+        looks = [p.update for p in winner.run.result.curve if done < p.update <= winner.best_update]
+        for before, until in zip([done, *looks], looks, strict=False):
             if not self.diverged:
                 self.advance(before, until, bar)
         if not self.diverged:
-            more = self.losses() - winner.losses()
+            more = self.losses - winner.losses
             error = float(more.std(ddof=1)) / math.sqrt(len(more)) if len(more) > 1 else math.inf
-            bound = float(more.mean()) + NormalDist().inv_cdf(CONFIDENCE) * error
-            self.behind = rounded(bound) if math.isfinite(bound) else None
-
-    def losses(self) -> NDArray[np.float64]:
-        """Of every example of the selection part, at the best look."""
-        self.run.restore()
-        with self.run.passes():
-            logits = predict(self.run.model, self.task.selection, self.task.facts)
-        return example_losses(logits, [example.label for example in self.task.selection])
+            mean, width = float(more.mean()), NormalDist().inv_cdf(CONFIDENCE) * error
+            self.behind = rounded(mean + width) if math.isfinite(width) else None
+            self.is_behind = mean > width
 
     def record(self, own_rate: float) -> Arm:
         """What the pilot's file says of it; `own_rate` is the kind's."""
@@ -107,6 +116,8 @@ class TrainedArm:
             self.diverged,
             factor=rounded(self.rate / own_rate),
             share=self.share,
-            kept=sum(module.kept_parameters for module in self.run.model.candidates()),
+            kept=self.kept,
+            followed=self.followed,
             behind=self.behind,
+            layers=None if self.plan.reason.criterion is None else self.plan.layers,
         )

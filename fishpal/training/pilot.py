@@ -5,8 +5,8 @@ planned length shapes their losses, with looks at the selection part, by the ave
 weights (`fishpal.training.average`), at two points a doubling of the updates. Of a kind that races
 at several rates one stays from the second look on. Once an arm has learnt, the worst one is dropped
 at every look (successive halving, Jamieson & Talwalkar 2016, one at a time); the last one goes on
-until its loss is flat. Then smaller versions of the winner train as long as it took to its best
-loss, and are compared with it example by example.
+until its loss is flat. Then what is smaller than the winner is compared with it
+(`fishpal.training.smaller`).
 
 Trainings are then twice as long as the last arm took to its best loss, at most as long as the
 pilot: a rate that falls linearly to zero moves as far in them as a constant one in half of them.
@@ -26,6 +26,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.arm import TrainedArm
 from fishpal.training.run import TrainingRun
+from fishpal.training.smaller import compare_smaller, own_rate
 from fishpal.training.train import fixed_updates, start_accelerator
 
 FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
@@ -75,18 +76,11 @@ def run_pilot(
     race = _Race(arms, floor, longest)
     with tqdm(total=COST * longest, desc="pilot", disable=None if progress else True) as bar:
         found = race.run(bar)
-        winner = min((arm for arm in arms if not arm.diverged), key=lambda arm: arm.best)
-        for share in sorted(options.race.smaller, reverse=True):
-            plan = winner.plan.shrunk(share)
-            if plan.modules == winner.plan.modules or not race.affords(winner.best_update):
-                continue
-            arms.append(enter(plan, share))
-            arms[-1].follow(winner, bar)
-            race.spent += winner.best_update
-    first = {arm.kind: arm.rate for arm in reversed(arms)}
-    records = tuple(arm.record(first[arm.kind]) for arm in arms)
-    flat = bool(fixed) or race.flat
-    return Pilot(fixed or found, source if fixed else "pilot", floor, records, flat)
+        left = COST * longest - race.spent
+        smaller = tuple(compare_smaller(arms, enter, options.race.smaller, left, bar))
+    records, flat = tuple(arm.record(own_rate(arms, arm)) for arm in arms), bool(fixed) or race.flat
+    updates, shares = fixed or found, options.race.smaller
+    return Pilot(updates, source if fixed else "pilot", floor, records + smaller, flat, shares)
 
 
 def constant_loss(task: TokenisedTask) -> float:
@@ -130,17 +124,15 @@ class _Race:
                 if self.flat:
                     break
                 self._drop()
-        best = min(self.alive, key=lambda arm: arm.best).run.result.best_update
-        return min(done, 2 * best if self._has_learnt() else done) or done
+        if not self._has_learnt():
+            return done
+        best = min(self.alive, key=lambda arm: arm.best).best_update
+        return min(done, 2 * best) or done
 
     def _affordable(self, done: int, update: int) -> bool:
         """The arms can go on so far, and one of them to the end; the last one always can."""
         ahead = len(self.alive) * (update - done) + self.longest - update
         return len(self.alive) == 1 or self.spent + ahead <= COST * self.longest
-
-    def affords(self, updates: int) -> bool:
-        """Whether so many more are within the cost."""
-        return self.spent + updates <= COST * self.longest
 
     def _settle_rates(self) -> None:
         """One arm of each kind stays: the best, the first of equals."""

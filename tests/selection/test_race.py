@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from fishpal.common.errors import ParamsError
+from fishpal.common.errors import FishpalWarning, ParamsError
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.methods import Race
 from fishpal.params.module_options import ModuleOptions, PrefixOptions
@@ -14,7 +17,7 @@ from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.results import CurvePoint
 from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
-from tests.selection.test_selection import make_table
+from tests.selection.test_selection import make_grams, make_table
 
 A, L = ModuleKind.ADAPTER, ModuleKind.LORA
 RATES = RateOptions(prefix=0.1, adapter=0.003, lora=0.004)
@@ -25,7 +28,7 @@ def arm(kind, loss, **named):
 
 
 def raced(*arms, margin=None):
-    pilot = Pilot(64, "pilot", 0.7, arms)
+    pilot = Pilot(64, "pilot", 0.7, arms, shares=() if margin is None else (0.5,))
     options = SelectOptions()
     return select_plan(make_table(), None, "race", Race(margin=margin), options, RATES, pilot)
 
@@ -41,20 +44,70 @@ def test_the_plan_has_the_winners_rate():
 
 
 def test_the_plan_has_the_smallest_arms_size():
-    arms = (arm(L, 0.4, kept=80), arm(L, 0.41, share=0.25, kept=20, behind=0.03))
+    arms = (arm(L, 0.4, kept=80), arm(L, 0.41, share=0.25, kept=20, followed=True, behind=0.03))
     small, large = raced(*arms, margin=0.05), raced(*arms, margin=0.01)
     assert (small.modules.lora.rank, small.modules.lora.alpha, small.kept) == (2, 4.0, 20)
-    assert small.reason.note == "lora at 0.25 of its size"
-    assert (large.modules.lora.rank, large.kept, large.reason.note) == (8, 80, None)
+    said = "lora at 0.25 of its size, shown to lose less than 0.05 of the loss against lora"
+    assert small.reason.note == said
+    assert (large.modules.lora.rank, large.kept) == (8, 80)
+    assert large.reason.note == "nothing smaller is shown to lose less than 0.01 of the loss"
+    alone = raced(arms[0], margin=0.05)
+    assert alone.reason.note == "the pilot had no updates left for anything smaller"
 
 
 def test_the_arms_of_several_rates():
-    plans = pilot_plans(make_table(), None, RATES, (0.5, 1.0, 1e9))
+    plans = pilot_plans(make_table(), None, RATES, RaceOptions(rates=(0.5, 1.0, 1e9)))
     found = [(p.kinds, getattr(p.learning_rate, p.kinds[0])) for p in plans]
     kinds, table = make_table().kinds, {k: getattr(RATES, k) for k in make_table().kinds}
     wanted = [(k, table[k] * f if f < 2 else 100.0) for k in kinds for f in (1.0, 0.5, 1e9)]
     assert [kind for (kind,), _ in found] == [kind for kind, _ in wanted]
     assert [rate for _, rate in found] == pytest.approx([rate for _, rate in wanted])
+
+
+def test_the_plans_of_criteria_race_where_they_are_mixes():
+    """Each mix once, and none that is one kind everywhere."""
+    table = make_table(seed=2)
+    race = RaceOptions(criteria=("mean", "trace", "parameters", "snr"))
+    with pytest.warns(FishpalWarning) as seen:
+        plans = pilot_plans(table, None, RATES, race)
+    assert [plan.layers for plan in plans[:3]] == [(kind,) * 4 for kind in table.kinds]
+    assert [plan.reason.criterion for plan in plans[3:]] == ["mean", "snr"]
+    means = [[table.row(layer, kind).mean for kind in table.kinds] for layer in range(4)]
+    best = tuple(table.kinds[i] for i in np.argmax(means, axis=1))
+    assert plans[3].layers == best and len(set(best)) > 1
+    for plan in plans[3:]:
+        assert [plan.rate(kind, 0) for kind in table.kinds] == [0.1, 0.003, 0.004]
+    said = [str(warning.message).partition(" has no arm: ")[2] for warning in seen]
+    assert said == [
+        "it picks what another criterion does",
+        "it picks adapter at every layer, which races anyway",
+    ]
+
+
+def test_no_mix_of_noise_races():
+    table, grams, rng = make_table(), make_grams(), np.random.default_rng(0)
+    noise = {(row.layer, row.kind): rng.normal(size=(2, 18)) for row in table.rows}
+    clear = {key: values + 9 for key, values in noise.items()}
+    race = RaceOptions(criteria=("mean",))
+    with pytest.warns(FishpalWarning, match="mean has no arm: the halves' gradients do not agree"):
+        assert len(pilot_plans(table, replace(grams, projections=noise), RATES, race)) == 3
+    assert len(pilot_plans(table, replace(grams, projections=clear), RATES, race)) == 4
+
+
+def test_the_plan_is_the_mix_that_won():
+    mix = (A, L, L, A)
+    arms = (arm(L, 0.4, kept=80), arm("snr", 0.3, kept=99, layers=mix))
+    plan = raced(*arms)
+    assert (plan.layers, plan.kept, plan.reason.note) == (mix, 99, "the plan of snr")
+    assert plan.learning_rate.lora == RATES.lora
+    arms += (arm("snr", 0.3, kept=50, share=0.5, behind=0.01, followed=True, layers=mix),)
+    small = raced(*arms, margin=0.02)
+    assert (small.layers, small.kept) == (mix, 50)
+    said = (
+        "the plan of snr at 0.5 of its size, shown to lose less than 0.02 of the loss against snr"
+    )
+    assert small.reason.note == said
+    assert (small.modules.lora.rank, small.modules.adapter.bottleneck) == (4, 24)
 
 
 def test_sizes_shrink_to_one_and_keep_loras_scale():
@@ -68,7 +121,13 @@ def test_sizes_shrink_to_one_and_keep_loras_scale():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("rates", (3.0,)), ("rates", (1.0, 1.0)), ("smaller", (1.0,)), ("rates", (1, -1))],
+    [
+        ("rates", (3.0,)),
+        ("rates", (1.0, 1.0)),
+        ("smaller", (1.0,)),
+        ("criteria", ("snr", "snr")),
+        ("rates", (1, -1)),
+    ],
 )
 def test_bad_races_are_refused(field, value):
     with pytest.raises(ParamsError, match=field):

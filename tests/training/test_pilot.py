@@ -53,6 +53,7 @@ def pilot(
     factors=(1.0,),
     modules=SMALL,
     selection=None,
+    more=(),
     **named,
 ) -> Pilot:
     fit = examples or learnable(40)
@@ -70,7 +71,7 @@ def pilot(
         encoder = tiny_encoder()
         return plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
 
-    return run_pilot(start, plans, task, options, progress=False, **named)
+    return run_pilot(start, [*plans, *more], task, options, progress=False, **named)
 
 
 def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
@@ -180,16 +181,47 @@ def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encod
     found = pilot(tiny_encoder, options)
     winner = found.winner()
     best = min(winner.curve, key=lambda point: point.pick_loss).update
-    smaller = [arm for arm in found.arms if arm.share < 1]
-    assert [arm.share for arm in smaller] == [0.6, 0.3]
-    assert all(arm.kind == winner.kind and arm.updates == best for arm in smaller)
-    assert all(arm.kept < winner.kept for arm in smaller)
+    smaller = {(arm.kind, arm.share): arm for arm in found.arms if arm.followed}
+    assert {share for kind, share in smaller if kind == winner.kind} == {0.6, 0.3}
+    assert all(arm.updates == best and arm.kept < winner.kept for arm in smaller.values())
     task = TokenisedTask(task_facts(), learnable(40), learnable(16, seed=1))
     looks = [p.update for p in winner.curve if p.update <= best]
-    rows = [by_hand(tiny_encoder, task, winner.kind, share, looks) for share in (1, 0.6)]
-    more = rows[1] - rows[0]
-    bound = more.mean() + scipy.stats.norm.ppf(0.95) * more.std(ddof=1) / math.sqrt(len(more))
-    assert smaller[0].behind == pytest.approx(bound, abs=1e-6)
+    first = by_hand(tiny_encoder, task, winner.kind, 1, looks)
+    dropped = next(kind for kind, share in smaller if share == 1 and kind != winner.kind)
+    for kind, share in ((winner.kind, 0.6), (dropped, 1)):
+        more = by_hand(tiny_encoder, task, kind, share, looks) - first
+        bound = more.mean() + scipy.stats.norm.ppf(0.95) * more.std(ddof=1) / math.sqrt(len(more))
+        assert smaller[kind, share].behind == pytest.approx(bound, abs=1e-6)
+
+
+def test_a_mix_races_by_its_criterions_name(tiny_encoder):
+    facts = tiny_encoder().facts
+    layers = (ModuleKind.ADAPTER, *[ModuleKind.LORA] * (facts.layers - 1))
+    mix = Plan("toy", "pilot", facts, layers, Reason("criterion", "snr"), modules=SMALL,
+               learning_rate=RATES)  # fmt: skip
+    found = pilot(tiny_encoder, replace(OPTIONS, updates=16), more=(mix,))
+    assert [(arm.kind, arm.layers) for arm in found.arms[-2:]] == [("lora", None), ("snr", layers)]
+    kept = {arm.kind: arm.kept // facts.layers for arm in found.arms}
+    assert found.arms[-1].kept == kept["adapter"] + (facts.layers - 1) * kept["lora"]
+    assert found.arms[-1].factor == 1 and found.arms[-1].updates > 0
+
+
+def test_what_is_shown_to_be_behind_is_tried_at_no_smaller_size(tiny_encoder):
+    """And a size that a share rounds to once more is no arm, nor one beyond the cost."""
+    options = replace(OPTIONS, max_updates=256, race=RaceOptions(smaller=(0.6, 0.5, 0.4)))
+    still = replace(RATES, prefix=1e-9, lora=1e-9, head=1e-9)
+    found = pilot(tiny_encoder, options, rates=still)
+    winner = found.winner()
+    assert winner.kind == "adapter", "else this tests nothing"
+    followed = [(arm.kind, arm.share) for arm in found.arms if arm.followed]
+    assert followed[:2] in ([("lora", 1), ("prefix", 1)], [("prefix", 1), ("lora", 1)])
+    assert {kind for kind, _ in followed[2:]} == {"adapter"}
+    sizes = [arm.kept for arm in found.arms if arm.kind == "adapter"]
+    assert len(set(sizes)) == len(sizes)
+    short = pilot(tiny_encoder, replace(options, max_updates=64), rates=still)
+    assert sum(arm.updates for arm in short.arms) <= COST * 64
+    assert not any(arm.followed for arm in short.arms)
+    assert short.smallest(9.0) == short.winner() and short.shares == (0.6, 0.5, 0.4)
 
 
 def calm(tiny_encoder):
@@ -255,17 +287,26 @@ def test_a_share_that_shrinks_nothing_is_no_arm(tiny_encoder):
     one = replace(SMALL, prefix=replace(SMALL.prefix, length=1), lora=replace(SMALL.lora, rank=1))
     one = replace(one, adapter=replace(one.adapter, bottleneck=1))
     found = pilot(tiny_encoder, options, modules=one)
-    assert len(found.arms) == len(KINDS)
-    with pytest.raises(PlanError, match=r"margin is set, and the pilot trained no smaller arm"):
+    assert len(found.arms) == len(KINDS) and {arm.share for arm in found.arms} == {1}
+    found = pilot(tiny_encoder, replace(options, race=RaceOptions()), modules=one)
+    with pytest.raises(PlanError, match=r"margin is set, and the pilot was asked for no smaller"):
         found.smallest(1.0)
 
 
-@pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.05, 0.25), (9.0, 0.1)])
+@pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.03, 0.25), (9.0, 0.1)])
 def test_the_smallest_within_the_margin(margin, share):
     curve = (CurvePoint(0, 0.0, None, 2.0, 0.7, True), CurvePoint(8, 1.0, 0.6, 2.0, 0.5, True))
     lora, prefix = ModuleKind.LORA, ModuleKind.PREFIX
-    arms = [Arm(prefix, 1.0, curve[:1]), Arm(lora, 1e-3, curve)]
+    arms = [Arm(prefix, 1.0, curve[:1], kept=1), Arm(lora, 1e-3, curve, kept=100)]
     behind = {0.5: 0.01, 0.25: 0.02, 0.1: 0.06, 0.05: None}
-    arms += [Arm(lora, 1e-3, curve, share=s, behind=b) for s, b in behind.items()]
-    found = Pilot(8, "pilot", 0.7, tuple(arms)).smallest(margin)
+    arms += [
+        Arm(lora, 1e-3, curve, share=s, kept=int(100 * s), followed=True, behind=b)
+        for s, b in behind.items()
+    ]
+    # Larger in its share, smaller in what it keeps; its loss is lower, and it did not race.
+    better = (*curve, CurvePoint(16, 2.0, 0.6, 2.0, 0.4, True))
+    arms.append(Arm(prefix, 1.0, better, kept=15, followed=True, behind=0.04))
+    pilot = Pilot(8, "pilot", 0.7, tuple(arms), shares=(0.5,))
+    found = pilot.smallest(margin)
     assert (found.kind, found.share) == (lora, share)
+    assert pilot.smallest(0.05).kind == prefix
