@@ -86,12 +86,13 @@ def findings(params: Params) -> Findings:
 
 
 def draw(found: Findings) -> None:
-    """All figures."""
+    """One figure a finding."""
     small, winner = found.small, found.params.select.criterion
     pairs = zip(found.cases, found.scores, strict=True)
     first = [own for each, own in pairs if each.size == small[0].size]
     pictures.draw_spread(FIGURES / "plans.png", small)
     pictures.draw_correlations(FIGURES / "criteria.png", found.cases, found.scores, found.names)
+    pictures.draw_scales(FIGURES / "scales.png", small)
     pictures.draw_winner(FIGURES / "default.png", small, first, winner)
     pictures.draw_budget(FIGURES / "budget.png", small, found.budget, found.settings.chosen)
 
@@ -104,7 +105,9 @@ def texts(found: Findings) -> dict[str, str]:
     labels = {task: unpack(part.labels.iloc[0]) for task, part in found.frame.groupby("task")}
     rates, shares = asdict(params.train.learning_rate), settings.budget.shares
     return {
-        "conclusion": (TEXTS / "conclusion.md").read_text(encoding="utf-8").strip(),
+        "cells": f"{len(found.frame):,}",
+        "plans": str(len(small[0].trained.plans)),
+        "sizes": ", ".join(f"{size:,}" for size in sorted(study.sizes)),
         "run": sections.what_was_run(found.frame, cases),
         "warnings": warnings([name for name in CRITERIA if name not in found.measured]),
         "sweep": sections.sweep_table(read_cells("sweep"), rates, study.updates),
@@ -132,10 +135,14 @@ def texts(found: Findings) -> dict[str, str]:
 def main(params: Params) -> None:
     found = findings(params)
     draw(found)
-    text = (TEXTS / "template.md").read_text(encoding="utf-8")
-    for key, value in texts(found).items():
-        text = text.replace("{{" + key + "}}", value)
-    write_text(REPORTS / "study.md", text)
+    for template, target in (
+        ("page.md", REPORTS / "study.md"),
+        ("tables.md", FIGURES / "tables.md"),
+    ):
+        text = (TEXTS / template).read_text(encoding="utf-8")
+        for key, value in texts(found).items():
+            text = text.replace("{{" + key + "}}", value)
+        write_text(target, text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from studies.criteria.analysis.table import Trained
 from studies.criteria.analysis.verdicts import Case, judge
 from studies.criteria.design.names import UNIFORM
 from studies.criteria.design.settings import Chosen
-from studies.criteria.report.sections import plan_groups
+from studies.criteria.report.sections import plan_groups, rhos_by_scale
 
 
 def draw_spread(path: Path, cases: Sequence[Case]) -> None:
@@ -80,6 +80,24 @@ def draw_correlations(
         axis.grid(visible=False)
         axis.set_title("Spearman's ρ of score and mean trained loss", size=10)
         figure.colorbar(image, ax=axis, shrink=0.8)
+
+
+def draw_scales(path: Path, cases: Sequence[Case]) -> None:
+    """Spearman of criteria as they are and under other scales, a dot a task."""
+    found = rhos_by_scale(cases)
+    with figure_file(path, (8.0, 0.34 * len(found) + 1.2)) as figure:
+        axis = figure.subplots()
+        for i, case in enumerate(cases):
+            rhos = [each[i] for each in found.values()]
+            look: dict[str, Any] = {"color": COLOURS[i], "marker": MARKERS[i]}
+            axis.scatter(rhos, range(len(found)), label=case.task, s=30, **look)
+        medians = [np.median(each) for each in found.values()]
+        axis.scatter(medians, range(len(found)), color="black", marker="|", s=160, label="median")
+        axis.set_yticks(range(len(found)), list(found))
+        axis.invert_yaxis()
+        axis.axvline(0, color="black", lw=1, ls=":")
+        axis.set_xlabel(f"Spearman's ρ of score and mean trained loss, K = {cases[0].size}")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def draw_winner(

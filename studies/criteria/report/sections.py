@@ -141,20 +141,28 @@ def leave_one_out_table(cases: Sequence[Case], pool: Sequence[str]) -> str:
 
 def ablation_table(cases: Sequence[Case]) -> str:
     """Spearman of the thesis's signal under other scales, and of criteria measured otherwise."""
-    lines: list[tuple[str, str, dict[str, Any]]] = [
-        (f"{name}, as measured", name, {}) for name in TRANSFORMED
-    ]
+    lines = [(f"{name}, as measured", rhos) for name, rhos in rhos_by_scale(cases).items()]
     lines += [
-        (f"{name}, {what}", name, change)
+        (f"{name}, {what}", rhos_of(cases, name, **change))
         for what, change in ABLATED
         for name in ("mean", "snr", "kernel")
     ]
-    rows = []
-    for title, name, change in lines:
-        found = [judge(c, c.scores_under(**change)[name]).loss.spearman for c in cases]
-        rows.append([title, *(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"])
+    rows = [
+        [title, *(f"{rho:+.2f}" for rho in found), f"{_median(found):+.2f}"]
+        for title, found in lines
+    ]
     header = ["signal", *(f"ρ {code(case.task)} {case.size}" for case in cases), "median ρ"]
     return table(header, rows)
+
+
+def rhos_by_scale(cases: Sequence[Case]) -> dict[str, list[float]]:
+    """Spearman on every case of criteria as they are and under other scales."""
+    return {name: rhos_of(cases, name) for name in TRANSFORMED}
+
+
+def rhos_of(cases: Sequence[Case], name: str, **change: Any) -> list[float]:
+    """Spearman of a score on every case, where a measurement was changed so."""
+    return [judge(c, c.scores_under(**change)[name]).loss.spearman for c in cases]
 
 
 def stability_table(cases: Sequence[Case], names: Sequence[str]) -> str:
