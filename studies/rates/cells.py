@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -20,17 +20,17 @@ from fishpal.common.errors import EncoderError, TrainingError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
 from fishpal.metrics import metric
+from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
-from fishpal.params.options import FisherOptions, LearningRates, TrainOptions
+from fishpal.params.options import FisherOptions, HeadOptions, LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import resolve_rates
+from fishpal.selection.rates import LAWS, resolve_rates
+from fishpal.training.run import Training
 from studies.rates.critical import critical_rate
-from studies.rates.settings import ROOM, Case, Settings, Source, load_settings
+from studies.rates.settings import ROOM, Case, Layers, Settings, Source, load_settings
 
 Line = dict[str, Any]
 RESULTS = ROOM / "results"
-KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
-WHOLE = Path("artifacts/encoder")  # of the project: `dvc repro encoder`
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Store:
         text = self.path.read_text("utf-8") if self.path.is_file() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def find(self, **columns: Any) -> list[Line]:
-        """The lines of these columns."""
-        return [line for line in self.lines() if columns.items() <= line.items()]
+    def find(self, case: Case, **columns: Any) -> list[Line]:
+        """The lines of a case that have these columns."""
+        own = [line for line in self.lines() if case.owns(line)]
+        return [line for line in own if columns.items() <= line.items()]
 
     def add(self, line: Line) -> None:
         """Append a line."""
@@ -60,14 +61,14 @@ TRAINED = Store(RESULTS / "trained.jsonl")
 
 
 @cache
-def encoder_of(layers: int) -> TextEncoder:
-    """The project's encoder, or its lower layers alone, as a model of their own."""
-    whole = load_encoder(WHOLE)
+def encoder_of(given: Layers) -> TextEncoder:
+    """An encoder (`dvc repro encoder`), or its lowest layers alone, as a model of their own."""
+    whole, layers = load_encoder(given.folder), given.layers
     if layers == whole.facts.layers:
         return whole
     folder = RESULTS.parent / "artifacts" / f"lower_{layers}"
     if not folder.is_dir():
-        shutil.copytree(WHOLE, folder)
+        shutil.copytree(given.folder, folder)
         config = read_json(folder / "config.json")
         write_json(folder / "config.json", config | {"num_hidden_layers": layers})
         (weights,) = folder.glob("*.safetensors")
@@ -107,8 +108,6 @@ def training(settings: Settings, case: Case) -> TrainOptions:
     return TrainOptions(
         updates=case.updates,
         pilot=False,
-        pick="loss",
-        encoder_dropout=True,
         batch_size=settings.batch_size,
         evaluations_per_epoch=settings.looks * per_epoch / case.updates,
     )
@@ -116,28 +115,29 @@ def training(settings: Settings, case: Case) -> TrainOptions:
 
 def measured(settings: Settings, case: Case) -> Line:
     """The auto and the critical rates of a case, measured now or before."""
-    if not MEASURED.find(**asdict(case)):
+    if not MEASURED.find(case):
         encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
         start = time.process_time()
         found: Measurement = measure(
             encoder,
             task,
-            FisherOptions(kinds=KINDS, device="cpu"),
-            settings.modules(case.size),
+            FisherOptions(kinds=case.kinds, device="cpu"),
+            settings.modules(case),
+            head=HeadOptions(case.head),
             training=training(settings, case),
         )
         auto = resolve_rates(found.rates, found.table, found.grams, case.updates)
         seconds = time.process_time() - start
-        plans = {kind: uniform(settings, case, kind, 1.0) for kind in KINDS}
+        plans = {kind: uniform(settings, case, kind, 1.0) for kind in case.kinds}
         critical = {k: critical_rate(encoder, task, plan) for k, plan in plans.items()}
-        line = asdict(case) | {
-            "auto": {k: getattr(auto.rates, k) for k in KINDS},
-            "reasons": {k: asdict(auto.reasons[k]) for k in KINDS},
+        line = case.columns() | {
+            "auto": {k: getattr(auto.rates, k) for k in case.kinds},
+            "reasons": {k: asdict(auto.reasons[k]) for k in case.kinds},
             "critical": critical,
             "seconds": round(seconds, 2),
         }
         MEASURED.add(line)
-    return MEASURED.find(**asdict(case))[0]
+    return MEASURED.find(case)[0]
 
 
 def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
@@ -149,53 +149,86 @@ def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Pl
         facts,
         (kind,) * facts.layers,
         Reason("uniform"),
-        modules=settings.modules(case.size),
+        modules=settings.modules(case),
         learning_rate=LearningRates(**{kind: rate}),
     )
 
 
 def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> None:
     """Train one cell and keep its line; divergence is a result."""
-    columns = asdict(case) | {"kind": kind.value, "rate": rate, "seed": settings.seed}
-    if TRAINED.find(**columns):
+    own = {"kind": kind.value, "rate": rate, "seed": settings.seed}
+    columns = case.columns() | own
+    if TRAINED.find(case, **own):
         return
     encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
-    start = time.process_time()
+    start, head = time.process_time(), HeadOptions(case.head)
     plan = uniform(settings, case, kind, rate)
     try:
-        model = fit(encoder, task, plan, settings.seed, training(settings, case))
+        model = fit(encoder, task, plan, settings.seed, training(settings, case), head)
     except TrainingError:
         TRAINED.add(columns | {"diverged": True})
         return
     assert model.training is not None
+    found = outcome(encoder, task, evaluation, model.module, model.training)
+    TRAINED.add(columns | found | {"seconds": round(time.process_time() - start, 1)})
+
+
+def outcome(
+    encoder: TextEncoder, task: Task, evaluation: Task, module: Classifier, training: Training
+) -> Line:
+    """What a training came to, on the selection and the evaluation rows."""
     facts = task.tokenised(encoder).facts
     examples = evaluation.examples(encoder, standardise=None if facts.labels else facts.standardise)
-    logits = predict(model.module, examples, facts)
+    logits = predict(module, examples, facts)
     labels = [example.label for example in examples]
     main = metric(evaluation.spec.metrics[0])  # accuracy, or Pearson's r
     truth = np.array(labels) if facts.scale is None else facts.scale.restore(np.array(labels))
     score = main(truth, decide(logits, facts), facts.outputs)
-    TRAINED.add(
-        columns
-        | {
-            "diverged": False,
-            "curve": [[p.update, round(p.selection_loss, 6)] for p in model.training.curve],
-            "selection_loss": round(model.training.best_loss, 6),
-            "loss": round(mean_loss(logits, labels), 6),
-            "score": round(score, 6),
-            "seconds": round(time.process_time() - start, 1),
-        }
-    )
+    return {
+        "diverged": False,
+        "curve": [[p.update, round(p.pick_loss, 6)] for p in training.curve],
+        "selection_loss": round(training.best_loss, 6),
+        "loss": round(mean_loss(logits, labels), 6),
+        "score": round(score, 6),
+    }
 
 
-def rates_to_try(settings: Settings, found: Line, kind: ModuleKind) -> Iterator[float]:
-    """The sweep's, the thesis's and auto's; each once, a rate within 5 % of one before is it."""
-    usual = found["reasons"][kind]["usual"]
+def swept(settings: Settings, case: Case, kind: ModuleKind) -> Iterator[float]:
+    """The rates of a case's sweep: all, or outwards from the middle while an edge is the best.
+
+    Each comes once the ones before it are trained.
+    """
+    rates = [float(f"{LAWS[kind].usual * factor:.3g}") for factor in settings.factors]
+    if case in settings.cases:
+        yield from rates
+        return
+    low, high = len(rates) // 2 - 1, len(rates) // 2 + 1
+    yield from rates[low : high + 1]
+    while (best := best_of(case, kind, rates[low : high + 1])) in (rates[low], rates[high]):
+        low, high = (low - 1, high) if best == rates[low] else (low, high + 1)
+        if not 0 <= low <= high < len(rates):
+            return
+        yield rates[low] if best == rates[low + 1] else rates[high]
+
+
+def best_of(case: Case, kind: ModuleKind, rates: Sequence[float]) -> float:
+    """The rate of the lowest selection loss, the first of equals; diverged ones lose."""
+    lines = TRAINED.find(case, kind=kind.value)
+    loss = {line["rate"]: line.get("selection_loss", np.inf) for line in lines}
+    return min(rates, key=lambda rate: loss[rate])
+
+
+def rates_to_try(settings: Settings, case: Case, found: Line, kind: ModuleKind) -> Iterator[float]:
+    """The sweep's, the thesis's where every rival runs, and auto's.
+
+    Each once: a rate within 5 % of one before is it.
+    """
     tried: list[float] = []
-    for rate in [usual * f for f in settings.factors] + [
-        settings.thesis[kind],
-        found["auto"][kind],
-    ]:
+    for rate in swept(settings, case, kind):
+        tried.append(rate)
+        yield rate
+    thesis = [settings.thesis[kind]] if case in settings.cases else []
+    for rate in [*thesis, found["auto"][kind]]:
         if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
             tried.append(float(f"{rate:.3g}"))
             yield tried[-1]

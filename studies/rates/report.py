@@ -7,9 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from fishpal.common.kinds import HeadInit
 from fishpal.reporting.markdown import table
 from studies.marked_part import write_part
-from studies.rates.rivals import RIVALS, Found, findings, halving_cost
+from studies.rates.rivals import FEW, RIVALS, Found, findings, halving_cost
 from studies.rates.settings import Settings
 
 REPORT = Path("reports/rates.md")
@@ -18,8 +19,12 @@ PICTURE = Path("docs/pictures/rates.svg")
 
 def write_report(settings: Settings) -> None:
     """Replace what stands between the marks in the report, and draw the picture."""
-    found = list(findings(settings))
-    write_part(REPORT, "studies/rates", "\n\n".join([summary(settings, found), per_case(found)]))
+    found = list(findings(settings, settings.cases))
+    further = list(findings(settings, settings.further))
+    parts = [summary(settings, found, RIVALS), per_case(found, RIVALS)]
+    judged = [f for f in further if f.case not in settings.fitted.cases]
+    parts += [summary(settings, judged, FEW), per_case(further, FEW)]
+    write_part(REPORT, "studies/rates", "\n\n".join(parts))
     draw(found)
 
 
@@ -29,19 +34,21 @@ def regrets(found: Sequence[Found], rival: str) -> NDArray[np.float64]:
     return np.array([f.loss - sweep[f.case, f.kind] for f in found if f.rival == rival])
 
 
-def summary(settings: Settings, found: Sequence[Found]) -> str:
+def summary(settings: Settings, found: Sequence[Found], rivals: Sequence[str]) -> str:
     """A row a rival: its regret over all cases and kinds, and what it costs."""
+    most = len(settings.factors)
     cost = {
         "auto": "the Fisher table",
         "fixed": "nothing",
         "thesis": "nothing",
         "line search": "10 forward passes",
-        "halving": f"{halving_cost(len(settings.factors)):g} trainings a kind",
-        "sweep": f"{len(settings.factors)} trainings a kind",
+        "Prodigy": "nothing",
+        "halving": f"{halving_cost(most):g} trainings a kind",
+        "sweep": f"{most} trainings a kind" if rivals == RIVALS else f"3 to {most} a kind",
     }
     sweep = {(f.case, f.kind): f.score for f in found if f.rival == "sweep"}
     rows = []
-    for rival in RIVALS:
+    for rival in rivals:
         values = regrets(found, rival)
         points = [f.score - sweep[f.case, f.kind] for f in found if f.rival == rival]
         rows.append(
@@ -58,15 +65,17 @@ def summary(settings: Settings, found: Sequence[Found]) -> str:
     return table(header, rows)
 
 
-def per_case(found: Sequence[Found]) -> str:
+def per_case(found: Sequence[Found], rivals: Sequence[str]) -> str:
     """A row a case and kind: rate and evaluation loss of every rival."""
     rows = []
     for case, kind in dict.fromkeys((f.case, f.kind) for f in found):
         own = {f.rival: f for f in found if (f.case, f.kind) == (case, kind)}
-        cells = [f"{own[r].rate:.2g}: {own[r].loss:.3f}" for r in RIVALS]
+        cells = [f"{own[r].rate:.2g}: {own[r].loss:.3f}" for r in rivals]
         place = f"{case.task}, {case.encoder.replace('_', ' ')}, {case.size}, {case.updates}"
+        place += ", probe" if case.head == HeadInit.PROBE else ""
+        place += ", parallel" if case.parallel else ""
         rows.append([place, kind, *cells])
-    return table(["case", "kind", *RIVALS], rows)
+    return table(["case", "kind", *rivals], rows)
 
 
 def draw(found: Sequence[Found]) -> None:

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from studies.rates.cells import KINDS, MEASURED, TRAINED, Line
-from studies.rates.settings import Case, Settings
+from fishpal.common.kinds import ModuleKind
+from fishpal.selection.rates import LAWS
+from studies.rates.cells import MEASURED, TRAINED, Line
+from studies.rates.prodigy import PRODIGY
+from studies.rates.settings import KINDS, Case, Settings
 
-RIVALS = ("auto", "fixed", "thesis", "line search", "halving", "sweep")
+RIVALS = ("auto", "fixed", "thesis", "line search", "Prodigy", "halving", "sweep")
+FEW = ("auto", "fixed", "sweep")  # of the further cases
 HALVED = ((0.25, 2), (0.5, 1))  # after this share of the updates, so many rates stay
 
 
@@ -25,36 +29,45 @@ class Found:
     score: float
 
 
-def findings(settings: Settings) -> Iterator[Found]:
-    """Of every case and kind whose sweep is complete."""
-    shares = line_search_shares(settings)
-    for case in settings.cases:
-        found = MEASURED.find(**asdict(case))
-        for kind in KINDS if found else ():
-            (measured,) = found
-            cells = TRAINED.find(**asdict(case), kind=kind.value)
-            usual = measured["reasons"][kind]["usual"]
-            rates = [usual, settings.thesis[kind], measured["auto"][kind]]
-            rates += [usual * factor for factor in settings.factors]
-            lines = [line for rate in rates if (line := _at(cells, rate))]
-            if len(lines) < len(rates):
-                continue
-            (fixed, thesis, auto), swept = lines[:3], lines[3:]
-            chosen: dict[str, Line] = {
-                "auto": auto,
-                "fixed": fixed,
-                "thesis": thesis,
-                "line search": between(swept, shares[kind] * measured["critical"][kind]),
-                "halving": halved(swept),
-                "sweep": min(swept, key=lambda line: line["selection_loss"]),
-            }
-            for rival, line in chosen.items():
-                yield Found(case, kind, rival, line["rate"], line["loss"], line["score"])
+def findings(settings: Settings, cases: Sequence[Case]) -> Iterator[Found]:
+    """Of every one of these cases and kinds whose sweep is complete."""
+    for case in cases:
+        for kind in case.kinds if MEASURED.find(case) else ():
+            chosen = _chosen(settings, case, kind)
+            wanted = RIVALS if case in settings.cases else FEW
+            if all(rival in chosen for rival in wanted):
+                for rival in wanted:
+                    line = chosen[rival]
+                    yield Found(case, kind, rival, line["rate"], line["loss"], line["score"])
+
+
+def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]:
+    """What every rival that has run would have got."""
+    measured = MEASURED.find(case)[0]
+    cells = TRAINED.find(case, kind=kind.value)
+    usual = LAWS[kind].usual
+    at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
+    swept = {i: line for i, line in at.items() if line}
+    found: dict[str, Line | None] = {
+        "auto": _at(cells, measured["auto"][kind]),
+        "fixed": _at(cells, usual),
+        "thesis": _at(cells, settings.thesis[kind]),
+    }
+    for line in PRODIGY.find(case, kind=kind.value):
+        found["Prodigy"] = line | {"rate": line["rates"][0]}
+    if len(swept) == len(settings.factors):
+        share = line_search_shares(settings)[kind]
+        found["line search"] = between([*swept.values()], share * measured["critical"][kind])
+        found["halving"] = halved([*swept.values()])
+    best = min(swept, key=lambda i: swept[i]["selection_loss"], default=None)
+    if best is not None and all(i in swept for i in (best - 1, best + 1) if i in at):
+        found["sweep"] = swept[best]  # its neighbours are worse
+    return {rival: line for rival, line in found.items() if line}
 
 
 def line_search_shares(settings: Settings) -> dict[str, float]:
     """A kind's best rate as a share of the critical one: geometric mean over the fitted cases."""
-    found = [MEASURED.find(**asdict(case))[0]["critical"] for case in settings.fitted.cases]
+    found = [MEASURED.find(case)[0]["critical"] for case in settings.fitted.cases]
     best = settings.fitted.best
     return {
         kind: math.exp(np.mean([math.log(best[kind] / each[kind]) for each in found]))

@@ -1,14 +1,17 @@
 """study.yaml → one checked object."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from fishpal.common.kinds import HeadInit, ModuleKind
 from fishpal.common.validate import decode
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.yaml import parse_yaml
 
 ROOM = Path(__file__).parent
 PATH = ROOM / "study.yaml"
+KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,40 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """The lowest layers of an encoder."""
+
+    folder: str
+    layers: int
+
+
+@dataclass(frozen=True)
 class Case:
-    """What a sweep is of; every kind is swept in it."""
+    """What a sweep is of; every kind is swept in it.
+
+    `parallel`: the adapter is, and is swept alone.
+    """
 
     task: str
     encoder: str
     size: str
     updates: int
+    head: HeadInit = HeadInit.RANDOM
+    parallel: bool = False
+
+    @property
+    def kinds(self) -> tuple[ModuleKind, ...]:
+        """Those that are swept."""
+        return (ModuleKind.ADAPTER,) if self.parallel else KINDS
+
+    def owns(self, line: dict[str, Any]) -> bool:
+        """Whether a line is of this case."""
+        return all(line.get(f.name, f.default) == getattr(self, f.name) for f in fields(self))
+
+    def columns(self) -> dict[str, Any]:
+        """What its lines are known by: all that is not as by default."""
+        same = {f.name: f.default for f in fields(self)}
+        return {k: v for k, v in asdict(self).items() if v != same[k]}
 
 
 @dataclass(frozen=True)
@@ -51,7 +81,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of study.yaml."""
+    """All of study.yaml; every rival runs on `cases`, auto and the sweep alone on `further`."""
 
     factors: tuple[float, ...]
     thesis: dict[str, float]
@@ -60,16 +90,18 @@ class Settings:
     batch_size: int
     looks: int
     sizes: dict[str, tuple[int, int, int]]
-    encoders: dict[str, int]
+    encoders: dict[str, Layers]
     tasks: dict[str, Source]
     fitted: Fitted
     cases: tuple[Case, ...]
+    further: tuple[Case, ...]
 
-    def modules(self, size: str) -> ModuleOptions:
+    def modules(self, case: Case) -> ModuleOptions:
         """The candidates' options; LoRA's alpha stays twice its rank."""
-        rank, bottleneck, length = self.sizes[size]
+        rank, bottleneck, length = self.sizes[case.size]
         lora = LoraOptions(rank=rank, alpha=2.0 * rank)
-        return ModuleOptions(PrefixOptions(length), AdapterOptions(bottleneck), lora)
+        placement: Any = "parallel" if case.parallel else "sequential"
+        return ModuleOptions(PrefixOptions(length), AdapterOptions(bottleneck, placement), lora)
 
 
 def load_settings() -> Settings:

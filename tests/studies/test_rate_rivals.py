@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from torch.nn.functional import cross_entropy
 
 from fishpal.api.steps import start
+from fishpal.common.errors import PlanError
+from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import collate
+from fishpal.selection.rates import LAWS
+from studies.rates import cells
 from studies.rates.critical import EXAMPLES, FIRST, LAST, critical_rate
-from studies.rates.rivals import RIVALS, between, findings, halved, halving_cost
+from studies.rates.prodigy import Optimizers
+from studies.rates.rivals import FEW, RIVALS, between, findings, halved, halving_cost
 from studies.rates.settings import load_settings
 from tests.api import conftest as api
 
@@ -36,12 +43,38 @@ def test_between_is_linear_in_the_logarithm():
     assert between(swept, 1.0)["score"] == pytest.approx(0.8)
 
 
-def test_every_stored_case_has_every_rival():
-    found = list(findings(load_settings()))
+@pytest.mark.parametrize(("part", "rivals"), [("cases", RIVALS), ("further", FEW)])
+def test_every_stored_case_has_every_rival(part, rivals):
+    settings = load_settings()
+    found = list(findings(settings, getattr(settings, part)))
     assert found
     for case, kind in {(each.case, each.kind) for each in found}:
         own = [each.rival for each in found if (each.case, each.kind) == (case, kind)]
-        assert tuple(own) == RIVALS
+        assert tuple(own) == rivals
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"), [(2, [1, 2, 3]), (1, [1, 2, 3, 0]), (3, [1, 2, 3, 4]), (0, [1, 2, 3, 0])]
+)
+def test_a_sweep_goes_outwards_while_an_edge_is_the_best(best, tried, tmp_path, monkeypatch):
+    """Losses rise away from the best of five rates; as many are trained as it takes to see that."""
+    settings, kind = load_settings(), ModuleKind.LORA
+    monkeypatch.setattr(cells, "TRAINED", cells.Store(tmp_path / "trained.jsonl"))
+    case, rates = settings.further[0], [LAWS[kind].usual * f for f in settings.factors]
+    found = []
+    for rate in cells.swept(settings, case, kind):
+        found.append(int(np.argmin(np.abs(np.log(rates) - np.log(rate)))))
+        loss = abs(found[-1] - best) / 10
+        named = {"kind": kind.value, "rate": rate, "selection_loss": loss}
+        cells.TRAINED.add(case.columns() | named)
+    assert found == tried
+    assert len(list(cells.swept(settings, settings.cases[0], kind))) == len(settings.factors)
+
+
+def test_prodigy_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prodigyopt", None)
+    with pytest.raises(PlanError, match="not installed; allowed: pip install prodigyopt"):
+        Optimizers([])
 
 
 def test_the_critical_rate_is_where_the_first_step_stops_helping(encoder, task):

@@ -1,0 +1,115 @@
+"""The rival: Prodigy (Mishchenko & Defazio 2024), which finds its step size while it trains.
+
+`pip install prodigyopt==1.1.2`; nothing else of the project needs it.
+"""
+
+import importlib
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import get_scheduler
+
+from fishpal.api.steps import start
+from fishpal.common.errors import PlanError, TrainingError
+from fishpal.common.kinds import ModuleKind
+from fishpal.models.batching import endless_batches
+from fishpal.params.options import TrainOptions
+from fishpal.records.examples import lengths
+from fishpal.training.groups import parameter_groups
+from fishpal.training.run import TrainingRun
+from fishpal.training.train import start_accelerator
+from studies.rates.cells import RESULTS, Store, encoder_of, outcome, task_of, training, uniform
+from studies.rates.settings import Case, Settings
+
+PRODIGY = Store(RESULTS / "prodigy.jsonl")
+
+
+def run_prodigy(settings: Settings, case: Case, kind: ModuleKind) -> None:
+    """Train one cell at the rate that Prodigy finds, times the project's schedule; keep its line.
+
+    Modules and head have an optimizer each, since their rates differ. `safeguard_warmup`, which its
+    authors advise for a warm-up, would keep the rates below 1e-5 in so few updates.
+    """
+    own = {"kind": kind.value, "seed": settings.seed}
+    columns = case.columns() | own
+    if PRODIGY.find(case, **own):
+        return
+    begin = time.process_time()
+    encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
+    tokens, plan = task.tokenised(encoder), uniform(settings, case, kind, 1.0)
+    options = training(settings, case)
+    module = start(encoder, task, plan, settings.seed).module
+    run = TrainingRun(
+        module, plan, tokens, options, start_accelerator(options, settings.seed), case.updates
+    )
+    run.optimizer = Optimizers(parameter_groups(module, plan, options.weight_decay))
+    run.schedule = Schedules(run.optimizer, options, case.updates)
+    rng, looks = np.random.default_rng(settings.seed), settings.looks
+    due = {round(case.updates * part / looks) for part in range(1, looks + 1)}
+    batches = endless_batches(lengths(tokens.fit), options.batch_size, rng)
+    try:
+        run.evaluate(0, 0.0)
+        for update, batch in zip(range(1, case.updates + 1), batches, strict=False):
+            run.step([tokens.fit[i] for i in batch], batch, (settings.seed, update))
+            if update in due:
+                run.evaluate(update, update * options.batch_size / len(tokens.fit))
+    except TrainingError:
+        PRODIGY.add(columns | {"diverged": True})
+        return
+    run.restore()
+    found = {"rates": [float(f"{each:.3g}") for each in run.optimizer.found()]}
+    found |= outcome(encoder, task, evaluation, module, run.result)
+    PRODIGY.add(columns | found | {"seconds": round(time.process_time() - begin, 1)})
+
+
+class Optimizers:
+    """One Prodigy for the modules' parameter groups and one for the head's, as one optimizer."""
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        try:
+            prodigy = importlib.import_module("prodigyopt").Prodigy
+        except ImportError:
+            raise PlanError(
+                "prodigyopt is not installed; allowed: pip install prodigyopt"
+            ) from None
+        rates = list(dict.fromkeys(group["lr"] for group in groups))  # the modules' and the head's
+        parts = [[g for g in groups if g["lr"] == rate] for rate in rates]
+        self.parts: list[torch.optim.Optimizer] = [
+            prodigy(
+                [each | {"lr": 1.0} for each in part],
+                lr=1.0, betas=(0.9, 0.999), use_bias_correction=True,
+            )
+            for part in parts
+        ]  # fmt: skip
+
+    def step(self) -> None:
+        """Of both."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Of both."""
+        for part in self.parts:
+            part.zero_grad()
+
+    def found(self) -> list[float]:
+        """The rates found: the modules', then the head's."""
+        return [float(part.param_groups[0]["d"]) for part in self.parts]
+
+
+class Schedules:
+    """The project's schedule, of both optimizers."""
+
+    def __init__(self, optimizers: Optimizers, options: TrainOptions, total: int) -> None:
+        warmup = math.ceil(options.warmup * total)
+        self.parts = [
+            get_scheduler(options.schedule, part, warmup, total) for part in optimizers.parts
+        ]
+
+    def step(self) -> None:
+        """Of both."""
+        for part in self.parts:
+            part.step()
