@@ -7,9 +7,13 @@ every example and candidate, and u of a kind at every layer is their sum.
 
 η* is of one step at the start, from some hundred examples: it tells scales apart (of kinds, sizes,
 encoders), and carries noise itself. So a rate follows it half way, on a log scale, from the rate
-that is usual for the kind, and not at all where the gradients are noise:
+that is usual for the kind, and the less the more of the gradients is noise:
 
-    rate = usual · (η* / typical)^½ · (REFERENCE / updates)^decay,    η* / typical within [1/9, 9]
+    rate = usual · (η* / typical)^(s/2) · (REFERENCE / updates)^decay,    η* / typical in [1/9, 9]
+
+with s = max(0, 1 − 1/z²), the positive-part factor of James & Stein (1961) for a mean that is seen
+with z standard errors (`selection.reliability`): 0 of noise, ¾ at z = 2, 1 of a clear signal. A
+threshold instead would let another draw of the same task's examples change a rate threefold.
 
 It falls with the number of updates where the module is a product of two matrices that grow
 together. How the numbers were found, and how they do where they were not: reports/rates.md. The
@@ -31,7 +35,7 @@ from fishpal.params.options import LearningRates, RateOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import RateReason
-from fishpal.selection.reliability import NOISE, z_score
+from fishpal.selection.reliability import z_score
 
 REFERENCE = 125  # updates of the trainings that the usual rates are of
 FOLLOW = 0.5  # exponent of η* / typical
@@ -106,10 +110,14 @@ def best_step(projections: NDArray[np.float64]) -> float:
 
 def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
     """The rate of a kind at every layer, or of the head, from its projections (2, n)."""
-    law, step, signal = LAWS[name], best_step(projections[0]), z_score(projections[1])
-    follow = 1.0
-    if signal >= NOISE and step > 0:
-        follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** FOLLOW
+    return rate_of(name, best_step(projections[0]), z_score(projections[1]), updates)
+
+
+def rate_of(name: str, step: float, signal: float, updates: int) -> RateReason:
+    """The rate by η* and the z of the gradients that it is of."""
+    law = LAWS[name]
+    share = max(0.0, 1 - 1 / signal**2) if signal > 0 and step > 0 else 0.0
+    follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** (FOLLOW * share)
     shorter = (REFERENCE / updates) ** law.decay
     return RateReason(
         rate=rounded(law.usual * follow * shorter),

@@ -24,7 +24,7 @@ from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
 from fishpal.params.options import FisherOptions, HeadOptions, LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import LAWS, resolve_rates
+from fishpal.selection.rates import LAWS, rate_of, resolve_rates
 from fishpal.training.run import Training
 from studies.rates.critical import critical_rate
 from studies.rates.settings import ROOM, Case, Layers, Settings, Source, load_settings
@@ -228,7 +228,9 @@ def rates_to_try(settings: Settings, case: Case, found: Line, kind: ModuleKind) 
         tried.append(rate)
         yield rate
     thesis = [settings.thesis[kind]] if case in settings.cases else []
-    for rate in [*thesis, found["auto"][kind]]:
+    seen = found["reasons"][kind]
+    auto = rate_of(kind, seen["step"], seen["signal"], case.updates).rate
+    for rate in [*thesis, auto]:
         if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
             tried.append(float(f"{rate:.3g}"))
             yield tried[-1]

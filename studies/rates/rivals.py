@@ -1,13 +1,13 @@
 """What each way of finding a rate would have got on a case, from the trainings that are there."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fishpal.common.kinds import ModuleKind
-from fishpal.selection.rates import LAWS
+from fishpal.selection.rates import LAWS, rate_of
 from studies.rates.cells import MEASURED, TRAINED, Line
 from studies.rates.prodigy import PRODIGY
 from studies.rates.settings import KINDS, Case, Settings
@@ -49,7 +49,7 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
     found: dict[str, Line | None] = {
-        "auto": _at(cells, measured["auto"][kind]),
+        "auto": _auto(cells, measured["reasons"][kind], case, kind),
         "fixed": _at(cells, usual),
         "thesis": _at(cells, settings.thesis[kind]),
     }
@@ -63,6 +63,15 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
     if best is not None and all(i in swept for i in (best - 1, best + 1) if i in at):
         found["sweep"] = swept[best]  # its neighbours are worse
     return {rival: line for rival, line in found.items() if line}
+
+
+def _auto(
+    cells: Sequence[Line], seen: Mapping[str, float], case: Case, kind: ModuleKind
+) -> Line | None:
+    """At the rate by today's formula, or read off between the nearest trainings."""
+    rate = rate_of(kind, seen["step"], seen["signal"], case.updates).rate
+    trained = sorted((c for c in cells if not c["diverged"]), key=lambda line: line["rate"])
+    return _at(cells, rate) or (between(trained, rate) if trained else None)
 
 
 def line_search_shares(settings: Settings) -> dict[str, float]:

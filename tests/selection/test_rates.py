@@ -108,11 +108,20 @@ def projections(signal: float, step: float = 1.0, examples: int = 100) -> np.nda
 def test_a_rate_follows_the_step_half_way_and_within_bounds():
     law = LAWS[A]
     for factor, expected in [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5), (1e6, 3.0), (1e-6, 1 / 3)]:
-        found = explain_rate(A, projections(5.0, law.typical * factor), REFERENCE)
+        found = explain_rate(A, projections(1e4, law.typical * factor), REFERENCE)
         assert found.rate == pytest.approx(law.usual * expected, rel=1e-6)
     assert FURTHEST == 9.0
-    noise = explain_rate(A, projections(1.9, law.typical * 4), REFERENCE)
-    assert noise.rate == pytest.approx(law.usual) and noise.signal == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize(
+    ("signal", "factor"),
+    [(-9.0, 1), (0.0, 1), (0.9, 1), (1.0, 1), (2.0, 4**0.375), (2**0.5, 4**0.25), (1e4, 2)],
+)
+def test_the_less_signal_the_less_a_rate_follows(signal, factor):
+    law = LAWS[A]
+    found = explain_rate(A, projections(signal, law.typical * 4), REFERENCE)
+    assert found.rate == pytest.approx(law.usual * factor, rel=1e-6)
+    assert found.signal == pytest.approx(signal, abs=1e-8)
 
 
 def test_a_rate_of_a_product_falls_with_length():
