@@ -44,10 +44,13 @@ class Store:
         text = self.path.read_text("utf-8") if self.path.is_file() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def find(self, case: Case, **columns: Any) -> list[Line]:
+    def find(self, **columns: Any) -> list[Line]:
+        """The lines of these columns."""
+        return [line for line in self.lines() if columns.items() <= line.items()]
+
+    def of(self, case: Case, **columns: Any) -> list[Line]:
         """The lines of a case that have these columns."""
-        own = [line for line in self.lines() if case.owns(line)]
-        return [line for line in own if columns.items() <= line.items()]
+        return [line for line in self.find(**columns) if case.owns(line)]
 
     def add(self, line: Line) -> None:
         """Append a line."""
@@ -115,7 +118,7 @@ def training(settings: Settings, case: Case) -> TrainOptions:
 
 def measured(settings: Settings, case: Case) -> Line:
     """The auto and the critical rates of a case, measured now or before."""
-    if not MEASURED.find(case):
+    if not MEASURED.of(case):
         encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
         start = time.process_time()
         found: Measurement = measure(
@@ -137,7 +140,7 @@ def measured(settings: Settings, case: Case) -> Line:
             "seconds": round(seconds, 2),
         }
         MEASURED.add(line)
-    return MEASURED.find(case)[0]
+    return MEASURED.of(case)[0]
 
 
 def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
@@ -158,7 +161,7 @@ def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) 
     """Train one cell and keep its line; divergence is a result."""
     own = {"kind": kind.value, "rate": rate, "seed": settings.seed}
     columns = case.columns() | own
-    if TRAINED.find(case, **own):
+    if TRAINED.of(case, **own):
         return
     encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
     start, head = time.process_time(), HeadOptions(case.head)
@@ -213,7 +216,7 @@ def swept(settings: Settings, case: Case, kind: ModuleKind) -> Iterator[float]:
 
 def best_of(case: Case, kind: ModuleKind, rates: Sequence[float]) -> float:
     """The rate of the lowest selection loss, the first of equals; diverged ones lose."""
-    lines = TRAINED.find(case, kind=kind.value)
+    lines = TRAINED.of(case, kind=kind.value)
     loss = {line["rate"]: line.get("selection_loss", np.inf) for line in lines}
     return min(rates, key=lambda rate: loss[rate])
 

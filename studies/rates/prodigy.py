@@ -35,7 +35,7 @@ def run_prodigy(settings: Settings, case: Case, kind: ModuleKind) -> None:
     """
     own = {"kind": kind.value, "seed": settings.seed}
     columns = case.columns() | own
-    if PRODIGY.find(case, **own):
+    if PRODIGY.of(case, **own):
         return
     begin = time.process_time()
     encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)

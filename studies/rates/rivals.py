@@ -32,7 +32,7 @@ class Found:
 def findings(settings: Settings, cases: Sequence[Case]) -> Iterator[Found]:
     """Of every one of these cases and kinds whose sweep is complete."""
     for case in cases:
-        for kind in case.kinds if MEASURED.find(case) else ():
+        for kind in case.kinds if MEASURED.of(case) else ():
             chosen = _chosen(settings, case, kind)
             wanted = RIVALS if case in settings.cases else FEW
             if all(rival in chosen for rival in wanted):
@@ -43,8 +43,8 @@ def findings(settings: Settings, cases: Sequence[Case]) -> Iterator[Found]:
 
 def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]:
     """What every rival that has run would have got."""
-    measured = MEASURED.find(case)[0]
-    cells = TRAINED.find(case, kind=kind.value)
+    measured = MEASURED.of(case)[0]
+    cells = TRAINED.of(case, kind=kind.value)
     usual = LAWS[kind].usual
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
@@ -53,7 +53,7 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
         "fixed": _at(cells, usual),
         "thesis": _at(cells, settings.thesis[kind]),
     }
-    for line in PRODIGY.find(case, kind=kind.value):
+    for line in PRODIGY.of(case, kind=kind.value):
         found["Prodigy"] = line | {"rate": line["rates"][0]}
     if len(swept) == len(settings.factors):
         share = line_search_shares(settings)[kind]
@@ -76,7 +76,7 @@ def _auto(
 
 def line_search_shares(settings: Settings) -> dict[str, float]:
     """A kind's best rate as a share of the critical one: geometric mean over the fitted cases."""
-    found = [MEASURED.find(case)[0]["critical"] for case in settings.fitted.cases]
+    found = [MEASURED.of(case)[0]["critical"] for case in settings.fitted.cases]
     best = settings.fitted.best
     return {
         kind: math.exp(np.mean([math.log(best[kind] / each[kind]) for each in found]))

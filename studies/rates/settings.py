@@ -42,6 +42,9 @@ class Layers:
     layers: int
 
 
+WHOLE = Layers("artifacts/encoder", 6)  # of the project: `dvc repro encoder`
+
+
 @dataclass(frozen=True)
 class Case:
     """What a sweep is of; every kind is swept in it.

@@ -22,17 +22,17 @@ from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
 from studies.rates.cells import Line, Store, encoder_of, task_options
+from studies.rates.settings import WHOLE
 from studies.recipe.rules import Logits, Look, outcomes
 from studies.recipe.settings import ROOM, Cell, Settings, load_settings
 
 TRAINED = Store(ROOM / "results" / "trained.jsonl")
-LAYERS = 6
 
 
 @cache
 def task_of(name: str) -> tuple[Task, list[Example]]:
     """The task's fit and selection parts, and evaluation rows drawn at random."""
-    settings, encoder = load_settings(), encoder_of(LAYERS)
+    settings, encoder = load_settings(), encoder_of(WHOLE)
     source, rows = settings.tasks[name], settings.rows
     columns = [*source.text, source.label]
     train, test = (read_frame(path, columns) for path in (source.train, source.test))
@@ -52,7 +52,7 @@ def plan_of(settings: Settings, cell: Cell, kind: str) -> Plan:
     rate = settings.rates[kind]
     if kind == "lora":
         rate *= (REFERENCE / cell.updates) ** 0.5
-    facts, layers = encoder_of(LAYERS).facts, (kind,) * LAYERS
+    facts, layers = encoder_of(WHOLE).facts, (kind,) * WHOLE.layers
     rates = LearningRates(**{kind: rate})
     return Plan(cell.task, "uniform", facts, layers, Reason("uniform"), learning_rate=rates)
 
@@ -63,7 +63,7 @@ def run_training(settings: Settings, cell: Cell, kind: str) -> None:
     if TRAINED.find(**columns):
         return
     begin = time.process_time()
-    (task, evaluation), encoder = task_of(cell.task), encoder_of(LAYERS)
+    (task, evaluation), encoder = task_of(cell.task), encoder_of(WHOLE)
     tokens, plan = task.tokenised(encoder), plan_of(settings, cell, kind)
     schedule: Any = "constant" if cell.constant else "linear"
     options = TrainOptions(

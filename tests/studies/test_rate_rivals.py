@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from fishpal.api.steps import start
 from fishpal.common.errors import PlanError
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.kinds import HeadInit, ModuleKind
 from fishpal.models.batching import collate
 from fishpal.selection.rates import LAWS
 from studies.rates import cells
@@ -98,3 +98,14 @@ def test_the_critical_rate_is_where_the_first_step_stops_helping(encoder, task):
     found = critical_rate(encoder, task, plan, passes=16)
     assert FIRST < found < LAST
     assert loss_after(found / 1.01) <= loss_after(0) <= loss_after(found * 1.01)
+
+
+def test_a_stored_cell_is_not_trained_again():
+    """Nor are rows or an encoder looked for; a case's lines are not those of another head."""
+    settings, before = load_settings(), cells.TRAINED.lines()
+    case, line = settings.cases[0], before[0]
+    own = next(line for line in before if case.owns(line))
+    cells.run_training(settings, case, ModuleKind(own["kind"]), own["rate"])
+    assert cells.TRAINED.lines() == before
+    assert not replace(case, head=HeadInit.PROBE).owns(line)
+    assert not case.owns(own | {"head": "probe"})

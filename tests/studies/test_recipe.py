@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from studies.recipe import trainings
 from studies.recipe.report import by_dropout, by_length, by_rule
 from studies.recipe.rules import RULES, Look, outcomes
+from studies.recipe.settings import load_settings
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(2, size=400).tolist()
@@ -77,3 +79,10 @@ def test_a_regression_is_kept_by_its_line():
     by_name = {each.rule: each for each in found}
     assert by_name["refined"].update == 1
     assert by_name["refined"].loss == pytest.approx(0, abs=1e-6) and by_name["loss"].update == 1
+
+
+def test_a_stored_cell_is_not_trained_again():
+    """Nor are rows or an encoder looked for."""
+    settings, before = load_settings(), trainings.TRAINED.lines()
+    trainings.run_training(settings, settings.cells[0], "lora")
+    assert trainings.TRAINED.lines() == before and before
