@@ -117,7 +117,10 @@ def training(settings: Settings, case: Case) -> TrainOptions:
 
 
 def measured(settings: Settings, case: Case) -> Line:
-    """The auto and the critical rates of a case, measured now or before."""
+    """What `auto` rests on, and the critical rates that the line search needs of some cases.
+
+    Measured now or before.
+    """
     if not MEASURED.of(case):
         encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
         start = time.process_time()
@@ -131,16 +134,22 @@ def measured(settings: Settings, case: Case) -> Line:
         )
         auto = resolve_rates(found.rates, found.table, found.grams, case.updates)
         seconds = time.process_time() - start
-        plans = {kind: uniform(settings, case, kind, 1.0) for kind in case.kinds}
+        searched = case in (*settings.cases, *settings.fitted.cases)
+        plans = {kind: uniform(settings, case, kind, 1.0) for kind in case.kinds if searched}
         critical = {k: critical_rate(encoder, task, plan) for k, plan in plans.items()}
         line = case.columns() | {
-            "auto": {k: getattr(auto.rates, k) for k in case.kinds},
             "reasons": {k: asdict(auto.reasons[k]) for k in case.kinds},
             "critical": critical,
             "seconds": round(seconds, 2),
         }
         MEASURED.add(line)
     return MEASURED.of(case)[0]
+
+
+def auto_rate(found: Line, case: Case, kind: ModuleKind) -> float:
+    """By today's formula, of a measured case."""
+    seen = found["reasons"][kind]
+    return rate_of(kind, seen["step"], seen["signal"], case.updates).rate
 
 
 def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
@@ -231,9 +240,7 @@ def rates_to_try(settings: Settings, case: Case, found: Line, kind: ModuleKind) 
         tried.append(rate)
         yield rate
     thesis = [settings.thesis[kind]] if case in settings.cases else []
-    seen = found["reasons"][kind]
-    auto = rate_of(kind, seen["step"], seen["signal"], case.updates).rate
-    for rate in [*thesis, auto]:
+    for rate in [*thesis, auto_rate(found, case, kind)]:
         if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
             tried.append(float(f"{rate:.3g}"))
             yield tried[-1]

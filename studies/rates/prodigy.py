@@ -6,6 +6,7 @@
 import importlib
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,20 @@ from fishpal.api.steps import start
 from fishpal.common.errors import PlanError, TrainingError
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import endless_batches
-from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.training.groups import parameter_groups
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
-from studies.rates.cells import RESULTS, Store, encoder_of, outcome, task_of, training, uniform
+from studies.rates.cells import (
+    RESULTS,
+    Line,
+    Store,
+    encoder_of,
+    outcome,
+    task_of,
+    training,
+    uniform,
+)
 from studies.rates.settings import Case, Settings
 
 PRODIGY = Store(RESULTS / "prodigy.jsonl")
@@ -45,8 +54,10 @@ def run_prodigy(settings: Settings, case: Case, kind: ModuleKind) -> None:
     run = TrainingRun(
         module, plan, tokens, options, start_accelerator(options, settings.seed), case.updates
     )
-    run.optimizer = Optimizers(parameter_groups(module, plan, options.weight_decay))
-    run.schedule = Schedules(run.optimizer, options, case.updates)
+    parts = optimizers(parameter_groups(module, plan, options.weight_decay))
+    warmup, total = math.ceil(options.warmup * case.updates), case.updates
+    run.optimizer = Together(parts)
+    run.schedule = Together([get_scheduler(options.schedule, p, warmup, total) for p in parts])
     rng, looks = np.random.default_rng(settings.seed), settings.looks
     due = {round(case.updates * part / looks) for part in range(1, looks + 1)}
     batches = endless_batches(lengths(tokens.fit), options.batch_size, rng)
@@ -60,56 +71,35 @@ def run_prodigy(settings: Settings, case: Case, kind: ModuleKind) -> None:
         PRODIGY.add(columns | {"diverged": True})
         return
     run.restore()
-    found = {"rates": [float(f"{each:.3g}") for each in run.optimizer.found()]}
+    found: Line = {"rates": [float(f"{part.param_groups[0]['d']:.3g}") for part in parts]}
     found |= outcome(encoder, task, evaluation, module, run.result)
     PRODIGY.add(columns | found | {"seconds": round(time.process_time() - begin, 1)})
 
 
-class Optimizers:
-    """One Prodigy for the modules' parameter groups and one for the head's, as one optimizer."""
+def optimizers(groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
+    """One Prodigy for the modules' parameter groups, and one for the head's."""
+    try:
+        prodigy = importlib.import_module("prodigyopt").Prodigy
+    except ImportError:
+        what = "prodigyopt is not installed; allowed: pip install prodigyopt"
+        raise PlanError(what) from None
+    rates = list(dict.fromkeys(group["lr"] for group in groups))  # the modules' and the head's
+    parts = ([g | {"lr": 1.0} for g in groups if g["lr"] == rate] for rate in rates)
+    return [prodigy(part, betas=(0.9, 0.999), use_bias_correction=True) for part in parts]
 
-    def __init__(self, groups: list[dict[str, Any]]) -> None:
-        try:
-            prodigy = importlib.import_module("prodigyopt").Prodigy
-        except ImportError:
-            raise PlanError(
-                "prodigyopt is not installed; allowed: pip install prodigyopt"
-            ) from None
-        rates = list(dict.fromkeys(group["lr"] for group in groups))  # the modules' and the head's
-        parts = [[g for g in groups if g["lr"] == rate] for rate in rates]
-        self.parts: list[torch.optim.Optimizer] = [
-            prodigy(
-                [each | {"lr": 1.0} for each in part],
-                lr=1.0, betas=(0.9, 0.999), use_bias_correction=True,
-            )
-            for part in parts
-        ]  # fmt: skip
+
+@dataclass(frozen=True)
+class Together:
+    """Several optimizers, or their schedules, as one."""
+
+    parts: list[Any]
 
     def step(self) -> None:
-        """Of both."""
+        """Of all."""
         for part in self.parts:
             part.step()
 
     def zero_grad(self) -> None:
-        """Of both."""
+        """Of all."""
         for part in self.parts:
             part.zero_grad()
-
-    def found(self) -> list[float]:
-        """The rates found: the modules', then the head's."""
-        return [float(part.param_groups[0]["d"]) for part in self.parts]
-
-
-class Schedules:
-    """The project's schedule, of both optimizers."""
-
-    def __init__(self, optimizers: Optimizers, options: TrainOptions, total: int) -> None:
-        warmup = math.ceil(options.warmup * total)
-        self.parts = [
-            get_scheduler(options.schedule, part, warmup, total) for part in optimizers.parts
-        ]
-
-    def step(self) -> None:
-        """Of both."""
-        for part in self.parts:
-            part.step()

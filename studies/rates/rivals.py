@@ -1,14 +1,14 @@
 """What each way of finding a rate would have got on a case, from the trainings that are there."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fishpal.common.kinds import ModuleKind
-from fishpal.selection.rates import LAWS, rate_of
-from studies.rates.cells import MEASURED, TRAINED, Line
+from fishpal.selection.rates import LAWS
+from studies.rates.cells import MEASURED, TRAINED, Line, auto_rate
 from studies.rates.prodigy import PRODIGY
 from studies.rates.settings import KINDS, Case, Settings
 
@@ -48,8 +48,10 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
     usual = LAWS[kind].usual
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
+    auto, trained = auto_rate(measured, case, kind), [c for c in cells if not c["diverged"]]
     found: dict[str, Line | None] = {
-        "auto": _auto(cells, measured["reasons"][kind], case, kind),
+        # At today's rate, or read off between the nearest trainings.
+        "auto": _at(cells, auto) or (between(trained, auto) if trained else None),
         "fixed": _at(cells, usual),
         "thesis": _at(cells, settings.thesis[kind]),
     }
@@ -63,15 +65,6 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
     if best is not None and all(i in swept for i in (best - 1, best + 1) if i in at):
         found["sweep"] = swept[best]  # its neighbours are worse
     return {rival: line for rival, line in found.items() if line}
-
-
-def _auto(
-    cells: Sequence[Line], seen: Mapping[str, float], case: Case, kind: ModuleKind
-) -> Line | None:
-    """At the rate by today's formula, or read off between the nearest trainings."""
-    rate = rate_of(kind, seen["step"], seen["signal"], case.updates).rate
-    trained = sorted((c for c in cells if not c["diverged"]), key=lambda line: line["rate"])
-    return _at(cells, rate) or (between(trained, rate) if trained else None)
 
 
 def line_search_shares(settings: Settings) -> dict[str, float]:
@@ -103,6 +96,7 @@ def halving_cost(rates: int) -> float:
 
 def between(swept: Sequence[Line], rate: float) -> Line:
     """Loss and score at a rate, linear in its logarithm between the two of the sweep around it."""
+    swept = sorted(swept, key=lambda line: line["rate"])
     x = [math.log(line["rate"]) for line in swept]
     at = {
         key: float(np.interp(math.log(rate), x, [line[key] for line in swept]))

@@ -16,7 +16,7 @@ from fishpal.models.batching import collate
 from fishpal.selection.rates import LAWS
 from studies.rates import cells
 from studies.rates.critical import EXAMPLES, FIRST, LAST, critical_rate
-from studies.rates.prodigy import Optimizers
+from studies.rates.prodigy import optimizers
 from studies.rates.rivals import FEW, RIVALS, between, findings, halved, halving_cost
 from studies.rates.settings import load_settings
 from tests.api import conftest as api
@@ -74,7 +74,7 @@ def test_a_sweep_goes_outwards_while_an_edge_is_the_best(best, tried, tmp_path, 
 def test_prodigy_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "prodigyopt", None)
     with pytest.raises(PlanError, match="not installed; allowed: pip install prodigyopt"):
-        Optimizers([])
+        optimizers([])
 
 
 def test_the_critical_rate_is_where_the_first_step_stops_helping(encoder, task):
