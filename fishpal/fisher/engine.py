@@ -9,6 +9,7 @@ from fishpal.common.errors import ParamsError, caution
 from fishpal.common.kinds import FisherMode, ModuleKind
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.accumulate import project_head
+from fishpal.fisher.full import project_full
 from fishpal.fisher.measuring import Candidates, Measuring
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.classifier import Classifier
@@ -78,9 +79,10 @@ def measure_fisher(
     kernels = {key: found[key].gram().float().numpy() for key in keys} if options.gram else {}
     projections = {key: found[key].projections.numpy() for key in keys}
     of_head = project_head(features, measuring.scores(), sample.half).numpy()
+    of_full = project_full(model, sample, progress).numpy() if options.full else None
     table = _table(task.facts.name, facts, head.facts, modules, options, rows, count)
     labels = sample.labels.numpy()
-    return table, Grams(logits.numpy(), labels, kernels, projections, of_head)
+    return table, Grams(logits.numpy(), labels, kernels, projections, of_head, of_full)
 
 
 def _table(

@@ -54,7 +54,8 @@ class HeadOptions(Strict):
 
 @dataclass(frozen=True)
 class FisherOptions(Strict):
-    """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs.
+    """How the Fisher table is measured; `gram` also keeps what the kernel criterion needs, `full`
+    what the rate of full fine-tuning does.
 
     `dropout` leaves the encoder's own dropout on while measuring, as the thesis does. `precision`
     is that of the passes, sums are in float32 or better; `auto`: the lowest that the device
@@ -66,6 +67,7 @@ class FisherOptions(Strict):
     estimator: Estimator = Estimator.EMPIRICAL
     mode: FisherMode = FisherMode.ISOLATED
     gram: bool = True
+    full: bool = False
     dropout: bool = False
     batch_size: Count = 32
     seed: Seed = 0
@@ -108,7 +110,7 @@ class RateOptions(Strict):
     ia3: Rate = LearningRates.ia3
     gate: Rate = LearningRates.gate
     head: AutoRate = LearningRates.head
-    full: Rate = LearningRates.full
+    full: AutoRate = LearningRates.full
 
     def fixed(self) -> LearningRates:
         """The same as numbers; `ParamsError` where one is `auto`."""

@@ -44,6 +44,7 @@ class Grams:
             g · sign(ḡ), ḡ the mean over all examples; and the same with ḡ over the half of the
             examples that this one is not in, so that noise does not project on itself.
         head: the same (2, n) of the head.
+        full: the same of all of the encoder's weights, where `fisher.full` asked for it.
     """
 
     logits: NDArray[np.float32]
@@ -51,11 +52,12 @@ class Grams:
     kernels: dict[Candidate, NDArray[np.float32]] = field(default_factory=dict)
     projections: dict[Candidate, NDArray[np.float64]] = field(default_factory=dict)
     head: NDArray[np.float64] | None = None
+    full: NDArray[np.float64] | None = None
 
     def save(self, path: str | Path) -> None:
         arrays = {"logits": self.logits, "labels": self.labels}
-        if self.head is not None:
-            arrays["head"] = self.head
+        whole = {"head": self.head, "full": self.full}
+        arrays |= {name: values for name, values in whole.items() if values is not None}
         for (layer, word), values in self.projections.items():
             arrays[f"{PROJECTION}{word}.{layer}"] = values
         arrays |= {f"{word}.{layer}": gram for (layer, word), gram in self.kernels.items()}
@@ -71,9 +73,10 @@ class Grams:
             if logits.ndim != 2 or labels.shape != logits.shape[:1]:
                 raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not match")
             size = len(logits) * max(logits.shape[1] - 1, 1)
-            head = arrays.pop("head", None)
-            if head is not None:
-                _check("head", head, (2, len(logits)), np.float64)
+            whole = {name: arrays.pop(name, None) for name in ("head", "full")}
+            for name, values in whole.items():
+                if values is not None:
+                    _check(name, values, (2, len(logits)), np.float64)
             kernels, projections = {}, {}
             for name, values in arrays.items():
                 word, layer = name.removeprefix(PROJECTION).split(".")
@@ -84,7 +87,7 @@ class Grams:
                 else:
                     _check(name, values, (size, size), np.float32)
                     kernels[key] = values
-        return cls(logits, labels, kernels, projections, head)
+        return cls(logits, labels, kernels, projections, **whole)
 
 
 def _check(name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:

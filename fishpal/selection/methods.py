@@ -24,7 +24,7 @@ from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import HEAD, Rates, resolve_rates
+from fishpal.selection.rates import FULL, HEAD, Rates, resolve_rates
 from fishpal.selection.scored import by_criterion, candidate_of, space_of, unless_noise
 from fishpal.selection.search import Space
 from fishpal.selection.thesis import thesis_kinds
@@ -57,14 +57,14 @@ def select_plan(
     if method.learning_rate is not None:
         kinds = dict.fromkeys((*ModuleKind, "gate", "full"), method.learning_rate)
         rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
-    resolved = resolve_rates(rates, table, grams, pilot.updates)
+    full, modules = isinstance(method, Full), _options(method, table)
+    resolved = resolve_rates(rates, table, grams, pilot.updates, full=full)
     space = space_of(table, options)
     choices, reason = _choose(method, table, grams, options, resolved, pilot, space)
-    full, modules = isinstance(method, Full), _options(method, table)
     kept = table.encoder.parameters if full else space.cost(choices)
     if modules.gates and not table.modules.gates:
         kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
-    used = {HEAD} | {word for _, word in names_of(choices)}
+    used = {HEAD, FULL, *(word for _, word in names_of(choices))}
     why = {word: reason for word, reason in resolved.reasons.items() if word in used}
     arm = _arm(method, pilot) if isinstance(method, Race) else None
     if arm is not None and arm.layers is None:

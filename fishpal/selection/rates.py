@@ -40,7 +40,7 @@ from fishpal.selection.reliability import z_score
 REFERENCE = 125  # updates of the trainings that the usual rates are of
 FOLLOW = 0.5  # exponent of η* / typical
 FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
-HEAD = "head"
+HEAD, FULL = "head", "full"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ LAWS: dict[str, Law] = {
     # At B = 0 only B's gradient speaks; A then grows with it, so that a step moves ever more.
     ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
     HEAD: Law(1e-2, 0.03),
+    FULL: Law(1e-4, 4e-4),
 }
 
 
@@ -83,15 +84,19 @@ class Rates:
 
 
 def resolve_rates(
-    options: RateOptions, table: FisherTable, grams: Grams | None, updates: int
+    options: RateOptions, table: FisherTable, grams: Grams | None, updates: int, full: bool = False
 ) -> Rates:
     """Numbers for all that is `auto`, of the kinds that the table measured.
+
+    Args:
+        full: of full fine-tuning, too, which other plans do without.
 
     Raises:
         PlanError: where the table lacks projections.
     """
     given = {each.name: getattr(options, each.name) for each in fields(options)}
     words = {HEAD: [HEAD]} | {kind: table.words(kind) for kind in table.kinds}
+    words |= {FULL: [FULL]} if full else {}
     reasons: dict[str, RateReason] = {}
     for name, rate in given.items():
         for word in words.get(name, []) if rate == "auto" else []:
@@ -132,13 +137,16 @@ def rate_of(name: str, step: float, signal: float, updates: int) -> RateReason:
 def _projections(
     name: str, word: str, table: FisherTable, grams: Grams | None
 ) -> NDArray[np.float64]:
-    """Of the head, or of a kind's candidate at every layer, (2, n)."""
-    found = None if grams is None else grams.head
-    if name != HEAD and grams is not None:
+    """Of the head, the encoder, or a kind's candidate at every layer, (2, n)."""
+    found = None
+    if grams is not None and name in (HEAD, FULL):
+        found = grams.head if name == HEAD else grams.full
+    elif grams is not None:
         wanted = [(layer, word) for layer in range(table.encoder.layers)]
         has_all = all(key in grams.projections for key in wanted)
         found = np.sum([grams.projections[key] for key in wanted], axis=0) if has_all else None
     if found is None:
         what = f"train.learning_rate.{name} is auto, and the Fisher table of task {table.task}"
-        raise PlanError(f"{what} has no projections; allowed: a number, or a table measured anew")
+        other = "fisher.full: true" if name == FULL else "a table measured anew"
+        raise PlanError(f"{what} has no projections; allowed: a number, or {other}")
     return found

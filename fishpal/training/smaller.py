@@ -44,12 +44,14 @@ def compare_smaller(
         behind.update([arm.kind] if arm.is_behind else [])
         return True
 
-    for share in [1.0, *sorted(shares, reverse=True)] if shares else []:
+    if not shares:
+        return
+    for whole in sorted(kinds.values(), key=lambda arm: arm.best):
+        follows(whole)
+    for share in sorted(shares, reverse=True):
         for kind, whole in sorted(kinds.items(), key=lambda item: item[1].best):
             plan = whole.plan.shrunk(share)
-            if share == 1:
-                follows(whole)
-            elif plan.modules != sizes[kind] and kind not in behind and cost(None) <= left:
+            if plan.modules != sizes[kind] and kind not in behind and cost(None) <= left:
                 sizes[kind], arm = plan.modules, enter(plan, share)
                 if follows(arm):
                     yield arm.record(own_rate(arms, arm))

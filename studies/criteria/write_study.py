@@ -24,7 +24,7 @@ from studies.criteria.analysis.verdicts import (
 )
 from studies.criteria.design.names import base
 from studies.criteria.design.settings import Settings, load_settings
-from studies.criteria.report import budget_sections, pictures, sections
+from studies.criteria.report import budget_sections, pictures, sections, shared_sections
 from studies.criteria.report.warnings import warnings
 from studies.criteria.trainings.store import read_lines
 
@@ -57,6 +57,11 @@ class Findings:
     measured: list[str]
     small: list[Case]
     budget: list[Trained]
+
+    @property
+    def shared(self) -> shared_sections.Found:
+        """Scores from weights that all plans share."""
+        return shared_sections.shared_findings(self.small, self.budget, read_lines("shared"))
 
     @property
     def names(self) -> list[str]:
@@ -93,6 +98,7 @@ def draw(found: Findings) -> None:
     pictures.draw_spread(FIGURES / "plans.png", small)
     pictures.draw_correlations(FIGURES / "criteria.png", found.cases, found.scores, found.names)
     pictures.draw_scales(FIGURES / "scales.png", small)
+    pictures.draw_shared(FIGURES / "shared.png", small, found.shared)
     pictures.draw_winner(FIGURES / "default.png", small, first, winner)
     pictures.draw_budget(FIGURES / "budget.png", small, found.budget, found.settings.chosen)
 
@@ -122,6 +128,7 @@ def texts(found: Findings) -> dict[str, str]:
         "probe_updates": str(settings.probe.updates),
         "probe_cost": sections.probe_cost(small, settings, batch),
         "budget": budget_sections.budget_tables(small, found.budget, labels, metric, shares),
+        "shared": shared_sections.shared_tables(small, found.shared),
         "winner": winner,
         "size": f"{study.sizes[0]:,}",
         "batch": str(batch),

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,16 +18,21 @@ from fishpal.api.steps import Measurement, fit, measure
 from fishpal.api.task import Task
 from fishpal.common.errors import EncoderError, TrainingError
 from fishpal.common.files import read_json, write_json
-from fishpal.common.kinds import ModuleKind
 from fishpal.metrics import metric
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
-from fishpal.params.options import FisherOptions, HeadOptions, LearningRates, TrainOptions
+from fishpal.params.options import (
+    FisherOptions,
+    HeadOptions,
+    LearningRates,
+    RateOptions,
+    TrainOptions,
+)
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import LAWS, rate_of, resolve_rates
+from fishpal.selection.rates import FULL, LAWS, rate_of, resolve_rates
 from fishpal.training.run import Training
 from studies.rates.critical import critical_rate
-from studies.rates.settings import ROOM, Case, Layers, Settings, Source, load_settings
+from studies.rates.settings import KINDS, ROOM, Case, Layers, Settings, Source, load_settings
 
 Line = dict[str, Any]
 RESULTS = ROOM / "results"
@@ -109,6 +114,7 @@ def training(settings: Settings, case: Case) -> TrainOptions:
     """The project's, of a fixed length."""
     per_epoch = -(-settings.rows.fit // settings.batch_size)
     return TrainOptions(
+        learning_rate=RateOptions(full="auto"),
         updates=case.updates,
         pilot=False,
         batch_size=settings.batch_size,
@@ -122,17 +128,18 @@ def measured(settings: Settings, case: Case) -> Line:
     Measured now or before.
     """
     if not MEASURED.of(case):
+        kinds = tuple(kind for kind in KINDS if kind in case.kinds) or KINDS[:1]
         encoder, (task, _) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
         start = time.process_time()
         found: Measurement = measure(
             encoder,
             task,
-            FisherOptions(kinds=case.kinds, device="cpu"),
+            FisherOptions(kinds=kinds, full=case.full, device="cpu"),
             settings.modules(case),
             head=HeadOptions(case.head),
             training=training(settings, case),
         )
-        auto = resolve_rates(found.rates, found.table, found.grams, case.updates)
+        auto = resolve_rates(found.rates, found.table, found.grams, case.updates, case.full)
         seconds = time.process_time() - start
         searched = case in (*settings.cases, *settings.fitted.cases)
         plans = {kind: uniform(settings, case, kind, 1.0) for kind in case.kinds if searched}
@@ -146,29 +153,38 @@ def measured(settings: Settings, case: Case) -> Line:
     return MEASURED.of(case)[0]
 
 
-def auto_rate(found: Line, case: Case, kind: ModuleKind) -> float:
+def auto_rate(found: Line, case: Case, kind: str) -> float:
     """By today's formula, of a measured case."""
     seen = found["reasons"][kind]
     return rate_of(kind, seen["step"], seen["signal"], case.updates).rate
 
 
-def uniform(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> Plan:
-    """One kind at every layer, at a rate."""
+def fixed_rate(kind: str) -> float:
+    """The middle of its sweeps: the usual one, or, of full fine-tuning, params.yaml's default.
+
+    The law of the latter was set on such sweeps.
+    """
+    return LearningRates.full if kind == FULL else LAWS[kind].usual
+
+
+def uniform(settings: Settings, case: Case, kind: str, rate: float) -> Plan:
+    """One kind at every layer, or the whole encoder, at a rate."""
     facts = encoder_of(settings.encoders[case.encoder]).facts
     return Plan(
         case.task,
         "uniform",
         facts,
-        (kind,) * facts.layers,
+        (None if kind == FULL else kind,) * facts.layers,
         Reason("uniform"),
+        full=kind == FULL,
         modules=settings.modules(case),
         learning_rate=LearningRates(**{kind: rate}),
     )
 
 
-def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) -> None:
+def run_training(settings: Settings, case: Case, kind: str, rate: float) -> None:
     """Train one cell and keep its line; divergence is a result."""
-    own = {"kind": kind.value, "rate": rate, "seed": settings.seed}
+    own = {"kind": str(kind), "rate": rate, "seed": settings.seed}
     columns = case.columns() | own
     if TRAINED.of(case, **own):
         return
@@ -188,49 +204,59 @@ def run_training(settings: Settings, case: Case, kind: ModuleKind, rate: float) 
 def outcome(
     encoder: TextEncoder, task: Task, evaluation: Task, module: Classifier, training: Training
 ) -> Line:
-    """What a training came to, on the selection and the evaluation rows."""
+    """What a training came to, on the selection and the evaluation rows.
+
+    `right` has a bit an evaluation row, as hexadecimal digits; null of a regression.
+    """
     facts = task.tokenised(encoder).facts
     examples = evaluation.examples(encoder, standardise=None if facts.labels else facts.standardise)
     logits = predict(module, examples, facts)
     labels = [example.label for example in examples]
     main = metric(evaluation.spec.metrics[0])  # accuracy, or Pearson's r
     truth = np.array(labels) if facts.scale is None else facts.scale.restore(np.array(labels))
-    score = main(truth, decide(logits, facts), facts.outputs)
+    found = decide(logits, facts)
     return {
         "diverged": False,
         "curve": [[p.update, round(p.pick_loss, 6)] for p in training.curve],
         "selection_loss": round(training.best_loss, 6),
         "loss": round(mean_loss(logits, labels), 6),
-        "score": round(score, 6),
+        "score": round(main(truth, found, facts.outputs), 6),
+        "right": np.packbits(found == truth).tobytes().hex() if facts.labels else None,
     }
 
 
-def swept(settings: Settings, case: Case, kind: ModuleKind) -> Iterator[float]:
-    """The rates of a case's sweep: all, or outwards from the middle while an edge is the best.
+def swept(settings: Settings, case: Case, kind: str) -> Iterator[float]:
+    """The rates of a case's sweep: all where every rival runs, else `outwards`."""
+    rates = [float(f"{fixed_rate(kind) * factor:.3g}") for factor in settings.factors]
+    if case in settings.cases:
+        return iter(rates)
+    return outwards(rates, lambda tried: best_of(case, kind, tried))
+
+
+def outwards(
+    rates: Sequence[float], best_of_them: Callable[[Sequence[float]], float]
+) -> Iterator[float]:
+    """From the middle three on, while an edge is the best.
 
     Each comes once the ones before it are trained.
     """
-    rates = [float(f"{LAWS[kind].usual * factor:.3g}") for factor in settings.factors]
-    if case in settings.cases:
-        yield from rates
-        return
     low, high = len(rates) // 2 - 1, len(rates) // 2 + 1
     yield from rates[low : high + 1]
-    while (best := best_of(case, kind, rates[low : high + 1])) in (rates[low], rates[high]):
+    while (best := best_of_them(rates[low : high + 1])) in (rates[low], rates[high]):
         low, high = (low - 1, high) if best == rates[low] else (low, high + 1)
         if not 0 <= low <= high < len(rates):
             return
         yield rates[low] if best == rates[low + 1] else rates[high]
 
 
-def best_of(case: Case, kind: ModuleKind, rates: Sequence[float]) -> float:
+def best_of(case: Case, kind: str, rates: Sequence[float]) -> float:
     """The rate of the lowest selection loss, the first of equals; diverged ones lose."""
-    lines = TRAINED.of(case, kind=kind.value)
+    lines = TRAINED.of(case, kind=str(kind))
     loss = {line["rate"]: line.get("selection_loss", np.inf) for line in lines}
     return min(rates, key=lambda rate: loss[rate])
 
 
-def rates_to_try(settings: Settings, case: Case, found: Line, kind: ModuleKind) -> Iterator[float]:
+def rates_to_try(settings: Settings, case: Case, found: Line, kind: str) -> Iterator[float]:
     """The sweep's, the thesis's where every rival runs, and auto's.
 
     Each once: a rate within 5 % of one before is it.

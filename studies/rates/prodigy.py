@@ -15,7 +15,6 @@ from transformers import get_scheduler
 
 from fishpal.api.steps import start
 from fishpal.common.errors import PlanError, TrainingError
-from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import endless_batches
 from fishpal.records.examples import lengths
 from fishpal.training.groups import parameter_groups
@@ -36,13 +35,13 @@ from studies.rates.settings import Case, Settings
 PRODIGY = Store(RESULTS / "prodigy.jsonl")
 
 
-def run_prodigy(settings: Settings, case: Case, kind: ModuleKind) -> None:
+def run_prodigy(settings: Settings, case: Case, kind: str) -> None:
     """Train one cell at the rate that Prodigy finds, times the project's schedule; keep its line.
 
     Modules and head have an optimizer each, since their rates differ. `safeguard_warmup`, which its
     authors advise for a warm-up, would keep the rates below 1e-5 in so few updates.
     """
-    own = {"kind": kind.value, "seed": settings.seed}
+    own = {"kind": str(kind), "seed": settings.seed}
     columns = case.columns() | own
     if PRODIGY.of(case, **own):
         return

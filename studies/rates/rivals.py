@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fishpal.common.kinds import ModuleKind
-from fishpal.selection.rates import LAWS
-from studies.rates.cells import MEASURED, TRAINED, Line, auto_rate
+from studies.rates.cells import MEASURED, TRAINED, Line, auto_rate, fixed_rate
 from studies.rates.prodigy import PRODIGY
 from studies.rates.settings import KINDS, Case, Settings
 
@@ -41,11 +39,11 @@ def findings(settings: Settings, cases: Sequence[Case]) -> Iterator[Found]:
                     yield Found(case, kind, rival, line["rate"], line["loss"], line["score"])
 
 
-def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]:
+def _chosen(settings: Settings, case: Case, kind: str) -> dict[str, Line]:
     """What every rival that has run would have got."""
     measured = MEASURED.of(case)[0]
-    cells = TRAINED.of(case, kind=kind.value)
-    usual = LAWS[kind].usual
+    cells = TRAINED.of(case, kind=str(kind))
+    usual = fixed_rate(kind)
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
     auto, trained = auto_rate(measured, case, kind), [c for c in cells if not c["diverged"]]
@@ -53,9 +51,9 @@ def _chosen(settings: Settings, case: Case, kind: ModuleKind) -> dict[str, Line]
         # At today's rate, or read off between the nearest trainings.
         "auto": _at(cells, auto) or (between(trained, auto) if trained else None),
         "fixed": _at(cells, usual),
-        "thesis": _at(cells, settings.thesis[kind]),
+        "thesis": _at(cells, settings.thesis[kind]) if kind in settings.thesis else None,
     }
-    for line in PRODIGY.of(case, kind=kind.value):
+    for line in PRODIGY.of(case, kind=str(kind)):
         found["Prodigy"] = line | {"rate": line["rates"][0]}
     if len(swept) == len(settings.factors):
         share = line_search_shares(settings)[kind]

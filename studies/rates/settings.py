@@ -8,6 +8,7 @@ from fishpal.common.kinds import HeadInit, ModuleKind
 from fishpal.common.validate import decode
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.yaml import parse_yaml
+from fishpal.selection.rates import FULL
 
 ROOM = Path(__file__).parent
 PATH = ROOM / "study.yaml"
@@ -49,7 +50,7 @@ WHOLE = Layers("artifacts/encoder", 6)  # of the project: `dvc repro encoder`
 class Case:
     """What a sweep is of; every kind is swept in it.
 
-    `parallel`: the adapter is, and is swept alone.
+    `parallel`: the adapter is, and is swept alone; `full`: the whole encoder is trained instead.
     """
 
     task: str
@@ -58,10 +59,13 @@ class Case:
     updates: int
     head: HeadInit = HeadInit.RANDOM
     parallel: bool = False
+    full: bool = False
 
     @property
-    def kinds(self) -> tuple[ModuleKind, ...]:
+    def kinds(self) -> tuple[str, ...]:
         """Those that are swept."""
+        if self.full:
+            return (FULL,)
         return (ModuleKind.ADAPTER,) if self.parallel else KINDS
 
     def owns(self, line: dict[str, Any]) -> bool:

@@ -22,7 +22,7 @@ if __name__ == "__main__":
     encoder = load_encoder(sys.argv[1])
     task = TokenisedTask(task_facts(3), random_examples(13, classes=3))
     head = start_head(encoder, task, HeadOptions())
-    options = FisherOptions(batch_size=2, device="cpu")
+    options = FisherOptions(batch_size=2, device="cpu", full=True)
     table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
     if Processes.started(torch.device("cpu")).main:
         folder = Path(sys.argv[2])

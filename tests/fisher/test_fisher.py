@@ -431,6 +431,7 @@ def test_two_processes_measure_the_same_table(tmp_path, tiny_encoder):
     first, second = (Grams.load(tmp_path / n / "grams.safetensors") for n in "12")
     for key, gram in first.kernels.items():
         np.testing.assert_allclose(second.kernels[key], gram, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(second.full, first.full, rtol=1e-3)
 
 
 def test_broken_tables_are_errors(tiny_encoder, tmp_path):

@@ -64,6 +64,8 @@ class Study:
         study["sweep"] |= {"tasks": ["toy"], "size": 16, "seeds": [0], "updates": []}
         study["sweep"]["rates"] = {kind: [1e-3] for kind in ("head", "prefix", "adapter", "lora")}
         study["probe"]["updates"] = 1
+        ways = [{"one_shot": False, "updates": 1}, {"one_shot": True, "updates": 2}]
+        study["shared"] = {"ways": ways, "seeds": [0]}
         study["budget"] |= {"shares": [0.25], "draws": 1}
         study["chosen"] = [
             {"share": None, "top_layers": None},
@@ -135,6 +137,11 @@ def test_the_study_leaves_sorted_lines_predictions_and_a_report(study):
         row = apart.loc[line["key"]]
         right = [p == y for p, y in zip(row.predictions, row.labels, strict=True)]
         assert line["score"] == pytest.approx(sum(right) / len(right))
+    shared = study.lines("shared")
+    assert [(line["task"], line["mode"]) for line in shared] == [
+        (task, mode) for task in sorted(TASKS) for mode in ("joint", "one_shot")
+    ]
+    assert all(len(values) == len(e["plans"]) for e in shared for values in e["scores"].values())
     assert set(apart.index) == {
         line["key"] for group in ("plans", "budget", "chosen") for line in study.lines(group)
     }
@@ -186,7 +193,8 @@ def test_a_deleted_line_and_a_new_seed_are_what_is_trained(study):
     (again,) = (line for line in made if line["seed"] == 1)
     assert again | {"seconds": 0} == lost | {"seconds": 0}
     assert all(line["seed"] == 2 for line in made if line != again)
-    untouched = {"halving.jsonl", "probe.jsonl", "selected.jsonl", "signals.jsonl", "sweep.jsonl"}
+    groups = ("halving", "probe", "selected", "shared", "signals", "sweep")
+    untouched = {f"{group}.jsonl" for group in groups}
     assert {name for name, content in study.results().items() if others[name] == content} == (
         untouched
     )

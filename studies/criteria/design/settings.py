@@ -71,6 +71,26 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to train weights that all plans share.
+
+    Attributes:
+        one_shot: a random plan in each update, instead of all candidates together.
+    """
+
+    one_shot: bool
+    updates: int
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Scores from shared weights."""
+
+    ways: tuple[Way, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Budget:
     """Plans that keep a share of the parameters of kind `full` at every layer."""
 
@@ -103,6 +123,7 @@ class Settings:
     study: Study
     halving: Halving
     probe: Probe
+    shared: Shared
     budget: Budget
     chosen: tuple[Chosen, ...]
     sweep: Sweep

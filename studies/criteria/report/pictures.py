@@ -16,6 +16,7 @@ from studies.criteria.analysis.verdicts import Case, judge
 from studies.criteria.design.names import UNIFORM
 from studies.criteria.design.settings import Chosen
 from studies.criteria.report.sections import plan_groups, rhos_by_scale
+from studies.criteria.report.shared_sections import Found, median
 
 
 def draw_spread(path: Path, cases: Sequence[Case]) -> None:
@@ -98,6 +99,26 @@ def draw_scales(path: Path, cases: Sequence[Case]) -> None:
         axis.axvline(0, color="black", lw=1, ls=":")
         axis.set_xlabel(f"Spearman's ρ of score and mean trained loss, K = {cases[0].size}")
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def draw_shared(path: Path, cases: Sequence[Case], found: Found) -> None:
+    """Spearman of every score from shared weights, a dot a task, plans in full and limited."""
+    names = list(next(iter(found.values())))
+    with figure_file(path, (9.0, 0.34 * len(names) + 1.4)) as figure:
+        axes = figure.subplots(1, len(found), sharey=True)
+        for axis, (plans, scores) in zip(axes, found.items(), strict=True):
+            for i, case in enumerate(cases):
+                rhos = [scores[name][i].spearman for name in names]
+                look: dict[str, Any] = {"color": COLOURS[i], "marker": MARKERS[i]}
+                axis.scatter(rhos, range(len(names)), label=case.task, s=30, **look)
+            medians = [median(scores[name]) for name in names]
+            axis.scatter(medians, range(len(names)), color="black", marker="|", s=160)
+            axis.axvline(0, color="black", lw=1, ls=":")
+            axis.set_title(f"plans {plans}", size=10)
+        figure.supxlabel("Spearman's ρ of score and mean trained loss", size=10)
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def draw_winner(

@@ -1,0 +1,27 @@
+"""What every criterion says of the plans before they are trained."""
+
+from fishpal.api.steps import measure
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import FisherOptions, LearningRates
+from studies.criteria.trainings.scores import scorers, totals
+from studies.rates.cells import Line, Store, encoder_of
+from studies.rates.settings import WHOLE
+from studies.regime.plans import whole_plans
+from studies.regime.settings import ROOM, Settings
+from studies.regime.trainings import task_of, training
+
+MEASURED = Store(ROOM / "results" / "measured.jsonl")
+
+
+def measured(settings: Settings, task: str, rates: LearningRates) -> Line:
+    """Scores of all plans of full size, measured now or before."""
+    if not MEASURED.find(task=task):
+        rows, _ = task_of(task)
+        options = FisherOptions(device="cpu")
+        found = measure(encoder_of(WHOLE), rows, options, training=training(settings))
+        plans = {k: v for k, v in whole_plans(settings, WHOLE.layers).items() if any(v)}
+        layers = [tuple(None if k is None else ModuleKind(k) for k in v) for v in plans.values()]
+        named = scorers(found.table, found.grams, rates).items()
+        scores = {name: totals(scorer, layers) for name, scorer in named}
+        MEASURED.add({"task": task, "plans": list(plans), "scores": scores})
+    return MEASURED.find(task=task)[0]

@@ -1,0 +1,108 @@
+"""Trainings of the study, kept line by line: a run goes on where it was."""
+
+import time
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from fishpal.api.steps import fit
+from fishpal.api.task import Task
+from fishpal.common.errors import TrainingError
+from fishpal.params.module_options import ModuleOptions
+from fishpal.params.options import LearningRates, TrainOptions
+from fishpal.selection.rates import LAWS, REFERENCE
+from fishpal.tasks.frames import read_frame
+from studies.criteria.design.plans import KINDS, Layers
+from studies.rates.cells import Line, Store, encoder_of, outcome, outwards, task_options
+from studies.rates.settings import WHOLE
+from studies.regime.plans import plan_of, small_plans, whole_plans
+from studies.regime.settings import ROOM, Settings, load_settings
+
+TRAINED = Store(ROOM / "results" / "trained.jsonl")
+
+
+@cache
+def task_of(name: str) -> tuple[Task, Task]:
+    """Train and evaluation rows; the latter drawn at random where there are more than wanted."""
+    settings = load_settings()
+    source, rows = settings.tasks[name], settings.rows
+    columns = [*source.text, source.label]
+    train, test = (read_frame(path, columns) for path in (source.train, source.test))
+    named = task_options(name, source, train)
+    text = list(source.text)
+    drawn = test.sample(min(rows.evaluation, len(test)), random_state=0)
+    task = Task.from_frame(
+        train, text, source.label, fit=rows.fit, selection=rows.selection, **named
+    )
+    return task, Task.from_frame(drawn, text, source.label, **named)
+
+
+def training(settings: Settings) -> TrainOptions:
+    """The project's, of a fixed length, with evenly spread looks."""
+    per_epoch = -(-settings.rows.fit // settings.batch_size)
+    return TrainOptions(
+        updates=settings.updates,
+        pilot=False,
+        batch_size=settings.batch_size,
+        evaluations_per_epoch=settings.looks * per_epoch / settings.updates,
+    )
+
+
+def usual_rate(kind: str, updates: int) -> float:
+    """A kind's at this length (`fishpal.selection.rates`)."""
+    law = LAWS[kind]
+    return law.usual * (REFERENCE / updates) ** law.decay
+
+
+def run_training(
+    settings: Settings, columns: Line, layers: Layers, modules: ModuleOptions, rates: LearningRates
+) -> None:
+    """Train one cell, unless it is there; divergence is a result."""
+    if TRAINED.find(**columns):
+        return
+    encoder, (task, evaluation) = encoder_of(WHOLE), task_of(columns["task"])
+    plan = plan_of(columns["task"], columns["plan"], layers, modules, rates, encoder.facts)
+    used = {kind: getattr(rates, kind) for kind in plan.kinds}
+    begin = time.process_time()
+    try:
+        model = fit(encoder, task, plan, columns["seed"], training(settings))
+    except TrainingError:
+        TRAINED.add(columns | {"layers": layers, "rates": used, "diverged": True})
+        return
+    seconds = time.process_time() - begin
+    assert model.training is not None
+    found = outcome(encoder, task, evaluation, model.module, model.training)
+    kept = model.module.parameter_counts().kept
+    own = {"layers": layers, "rates": used, "kept": kept, "precision": model.training.precision}
+    TRAINED.add(columns | own | found | {"seconds": round(seconds, 1)})
+
+
+def sweep(settings: Settings, task: str) -> dict[str, float]:
+    """The best rate of every kind by the first seed, tried outwards from the usual one."""
+    best: dict[str, float] = {}
+    for kind in KINDS:
+        usual, layers = usual_rate(kind, settings.updates), (kind,) * WHOLE.layers
+        columns = {"task": task, "plan": str(kind), "seed": settings.seeds[0]}
+
+        def best_of_them(tried: Sequence[float], columns: Line = columns) -> float:
+            lines = [line for line in TRAINED.find(**columns) if line["rate"] in tried]
+            found: Line = min(lines, key=lambda line: line.get("selection_loss", np.inf))
+            return float(found["rate"])
+
+        rates = [float(f"{usual * factor:.3g}") for factor in settings.factors]
+        for rate in outwards(rates, best_of_them):
+            own = LearningRates(**{kind: rate})
+            run_training(settings, columns | {"rate": rate}, layers, ModuleOptions(), own)
+        best[kind] = best_of_them(rates)
+    return best
+
+
+def run_plans(settings: Settings, task: str, seed: int, rates: LearningRates) -> None:
+    """Every plan of one seed, each kind at its best rate."""
+    whole = whole_plans(settings, WHOLE.layers).items()
+    plans = {name: (layers, ModuleOptions()) for name, layers in whole}
+    for name, (layers, modules) in (plans | small_plans(settings, WHOLE.layers)).items():
+        rate = getattr(rates, name) if name in KINDS else None  # as the sweep names them
+        columns = {"task": task, "plan": name, "seed": seed, "rate": rate}
+        run_training(settings, columns, layers, modules, rates)
