@@ -25,12 +25,11 @@ ACCURACY = metric("accuracy")
 def write_report(settings: Settings) -> None:
     """Replace what stands between the marks in the report."""
     lines = TRAINED.lines()
-    tasks = [task for task in settings.tasks if any(line["task"] == task for line in lines)]
-    parts = [rates_table(tasks, lines)]
-    for task in tasks:
-        found = chosen(task, lines)
-        if len(found) > len(KINDS):
-            parts += [f"{code(task)}:", plans_table(found), findings(task, found)]
+    swept = {task: chosen(task, lines) for task in settings.tasks}
+    swept = {task: found for task, found in swept.items() if found.keys() >= set(KINDS)}
+    parts = [rates_table(list(swept), lines)]
+    for task, found in swept.items():
+        parts += [f"{code(task)}:", plans_table(found), findings(task, found)]
     write_part(REPORT, "studies/regime", "\n\n".join(parts))
 
 
