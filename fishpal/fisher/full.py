@@ -22,7 +22,8 @@ from fishpal.models.processes import Processes
 def project_full(model: Classifier, sample: Sample, progress: bool) -> Tensor:
     """(2, n) float64, as `records.grams.Grams.full`; in the model's own dtype.
 
-    Takes about five times a backward pass over the sample, and memory for four encoders.
+    Takes about five forward and backward passes over the sample, and memory for the weights seven
+    times over: sums over both halves and all, their signs, and one batch's gradient.
     """
     weights = list(model.encoder.parameters())
     processes = Processes.started(model.head.weight.device)
@@ -35,7 +36,7 @@ def project_full(model: Classifier, sample: Sample, progress: bool) -> Tensor:
         with sdpa_kernel(SDPBackend.MATH), tqdm(total=steps, desc="full", disable=silent) as bar:
             halves = _half_gradients(model, sample, mine, weights, bar)
             halves = [[processes.sum(each) for each in half] for half in halves]
-            whole = [sum(pair, start=torch.zeros(())) for pair in zip(*halves, strict=True)]
+            whole = [first + second for first, second in zip(*halves, strict=True)]
             signs = [[each.sign() for each in part] for part in (whole, *halves)]
             for index, along in _along(model, sample, mine, weights, signs, bar):
                 half = sample.half[index]

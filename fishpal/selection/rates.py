@@ -114,7 +114,7 @@ def best_step(projections: NDArray[np.float64]) -> float:
 
 
 def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
-    """The rate of a kind at every layer, or of the head, from its projections (2, n)."""
+    """The rate of a kind at every layer, the head or the encoder, from projections (2, n)."""
     return rate_of(name, best_step(projections[0]), z_score(projections[1]), updates)
 
 

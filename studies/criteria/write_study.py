@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Findings:
     small: list[Case]
     budget: list[Trained]
 
-    @property
+    @cached_property
     def shared(self) -> shared_sections.Found:
         """Scores from weights that all plans share."""
         return shared_sections.shared_findings(self.small, self.budget, read_lines("shared"))
@@ -142,12 +143,13 @@ def texts(found: Findings) -> dict[str, str]:
 def main(params: Params) -> None:
     found = findings(params)
     draw(found)
+    places = texts(found)
     for template, target in (
         ("page.md", REPORTS / "study.md"),
         ("tables.md", FIGURES / "tables.md"),
     ):
         text = (TEXTS / template).read_text(encoding="utf-8")
-        for key, value in texts(found).items():
+        for key, value in places.items():
             text = text.replace("{{" + key + "}}", value)
         write_text(target, text)
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,19 @@ from fishpal.params.options import (
 )
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import FULL, LAWS, rate_of, resolve_rates
+from fishpal.tasks.frames import read_frame
 from fishpal.training.run import Training
 from studies.rates.critical import critical_rate
-from studies.rates.settings import KINDS, ROOM, Case, Layers, Settings, Source, load_settings
+from studies.rates.settings import (
+    KINDS,
+    ROOM,
+    Case,
+    Layers,
+    Rows,
+    Settings,
+    Source,
+    load_settings,
+)
 
 Line = dict[str, Any]
 RESULTS = ROOM / "results"
@@ -110,15 +120,32 @@ def task_of(name: str) -> tuple[Task, Task]:
     return make(frames[0], fit=rows.fit, selection=rows.selection), evaluation
 
 
+def drawn_task(name: str, source: Source, rows: Rows) -> tuple[Task, Task]:
+    """Train rows, and evaluation rows drawn at random; files of the project's root."""
+    columns, text = [*source.text, source.label], list(source.text)
+    train, test = (read_frame(path, columns) for path in (source.train, source.test))
+    named = task_options(name, source, train)
+    drawn = test.sample(min(rows.evaluation, len(test)), random_state=0)
+    task = Task.from_frame(
+        train, text, source.label, fit=rows.fit, selection=rows.selection, **named
+    )
+    return task, Task.from_frame(drawn, text, source.label, **named)
+
+
 def training(settings: Settings, case: Case) -> TrainOptions:
-    """The project's, of a fixed length."""
-    per_epoch = -(-settings.rows.fit // settings.batch_size)
+    """The project's, of a case's length; η* of the encoder counts where it was measured."""
+    options = fixed_length(case.updates, settings.batch_size, settings.looks, settings.rows.fit)
+    return replace(options, learning_rate=RateOptions(full="auto"))
+
+
+def fixed_length(updates: int, batch_size: int, looks: int, fit: int) -> TrainOptions:
+    """The project's training of so many updates, with looks evenly over them."""
+    per_epoch = -(-fit // batch_size)
     return TrainOptions(
-        learning_rate=RateOptions(full="auto"),
-        updates=case.updates,
+        updates=updates,
         pilot=False,
-        batch_size=settings.batch_size,
-        evaluations_per_epoch=settings.looks * per_epoch / case.updates,
+        batch_size=batch_size,
+        evaluations_per_epoch=looks * per_epoch / updates,
     )
 
 

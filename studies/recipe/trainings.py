@@ -17,11 +17,10 @@ from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.examples import Example, lengths
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import REFERENCE
-from fishpal.tasks.frames import read_frame
 from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
-from studies.rates.cells import Line, Store, encoder_of, task_options
+from studies.rates.cells import Line, Store, drawn_task, encoder_of
 from studies.rates.settings import WHOLE
 from studies.recipe.rules import Logits, Look, outcomes
 from studies.recipe.settings import ROOM, Cell, Settings, load_settings
@@ -33,18 +32,10 @@ TRAINED = Store(ROOM / "results" / "trained.jsonl")
 def task_of(name: str) -> tuple[Task, list[Example]]:
     """The task's fit and selection parts, and evaluation rows drawn at random."""
     settings, encoder = load_settings(), encoder_of(WHOLE)
-    source, rows = settings.tasks[name], settings.rows
-    columns = [*source.text, source.label]
-    train, test = (read_frame(path, columns) for path in (source.train, source.test))
-    named = task_options(name, source, train)
-    task = Task.from_frame(
-        train, list(source.text), source.label, fit=rows.fit, selection=rows.selection, **named
-    )
-    drawn = test.sample(min(rows.evaluation, len(test)), random_state=0)
-    evaluation = Task.from_frame(drawn, list(source.text), source.label, **named)
+    task, drawn = drawn_task(name, settings.tasks[name], settings.rows)
     facts = task.tokenised(encoder).facts
     standardise = None if facts.labels else facts.standardise
-    return task, evaluation.examples(encoder, standardise=standardise)
+    return task, drawn.examples(encoder, standardise=standardise)
 
 
 def plan_of(settings: Settings, cell: Cell, kind: str) -> Plan:

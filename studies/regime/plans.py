@@ -1,12 +1,7 @@
 """The plans that are trained, by name."""
 
-from dataclasses import replace
-
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.module_options import LoraOptions, ModuleOptions
-from fishpal.params.options import LearningRates
-from fishpal.records.facts import EncoderFacts
-from fishpal.records.plan import Plan, Reason
 from studies.criteria.design.names import label
 from studies.criteria.design.plans import KINDS, Layers, no_modules, random_mixes, uniform
 from studies.criteria.design.settings import Mixes
@@ -35,12 +30,3 @@ def small_plans(settings: Settings, layers: int) -> dict[str, tuple[Layers, Modu
             plan: Layers = (None,) * (layers - top) + (kind,) * top
             found[f"top_{top}_{kind.value}"] = (plan, ModuleOptions())
     return found
-
-
-def plan_of(
-    task: str, name: str, layers: Layers, modules: ModuleOptions, rates: LearningRates,
-    facts: EncoderFacts,
-) -> Plan:  # fmt: skip
-    """A plan as training takes it."""
-    plan = Plan(task, name, facts, layers, Reason("uniform"), learning_rate=rates)
-    return replace(plan, modules=modules)

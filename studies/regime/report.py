@@ -16,7 +16,7 @@ from studies.marked_part import write_part
 from studies.rates.cells import Line
 from studies.regime.settings import Settings
 from studies.regime.signals import MEASURED
-from studies.regime.trainings import TRAINED
+from studies.regime.trainings import TRAINED, best_of
 
 REPORT = Path("reports/regime.md")
 ACCURACY = metric("accuracy")
@@ -52,11 +52,6 @@ def _cell(line: Line, best: Line) -> str:
         return "diverged"
     text = f"{line['loss']:.3f} ({100 * line['score']:.1f})"
     return f"**{text}**" if line is best else text
-
-
-def best_of(lines: Sequence[Line]) -> Line:
-    """Of the lowest selection loss, the first of equals; diverged ones lose."""
-    return min(lines, key=lambda line: line.get("selection_loss", np.inf))
 
 
 def chosen(task: str, lines: Sequence[Line]) -> dict[str, list[Line]]:

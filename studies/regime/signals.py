@@ -1,7 +1,6 @@
 """What every criterion says of the plans before they are trained."""
 
 from fishpal.api.steps import measure
-from fishpal.common.kinds import ModuleKind
 from fishpal.params.options import FisherOptions, LearningRates
 from studies.criteria.trainings.scores import scorers, totals
 from studies.rates.cells import Line, Store, encoder_of
@@ -20,8 +19,7 @@ def measured(settings: Settings, task: str, rates: LearningRates) -> Line:
         options = FisherOptions(device="cpu")
         found = measure(encoder_of(WHOLE), rows, options, training=training(settings))
         plans = {k: v for k, v in whole_plans(settings, WHOLE.layers).items() if any(v)}
-        layers = [tuple(None if k is None else ModuleKind(k) for k in v) for v in plans.values()]
         named = scorers(found.table, found.grams, rates).items()
-        scores = {name: totals(scorer, layers) for name, scorer in named}
+        scores = {name: totals(scorer, [*plans.values()]) for name, scorer in named}
         MEASURED.add({"task": task, "plans": list(plans), "scores": scores})
     return MEASURED.find(task=task)[0]

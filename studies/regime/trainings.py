@@ -11,12 +11,20 @@ from fishpal.api.task import Task
 from fishpal.common.errors import TrainingError
 from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import LearningRates, TrainOptions
+from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import LAWS, REFERENCE
-from fishpal.tasks.frames import read_frame
 from studies.criteria.design.plans import KINDS, Layers
-from studies.rates.cells import Line, Store, encoder_of, outcome, outwards, task_options
+from studies.rates.cells import (
+    Line,
+    Store,
+    drawn_task,
+    encoder_of,
+    fixed_length,
+    outcome,
+    outwards,
+)
 from studies.rates.settings import WHOLE
-from studies.regime.plans import plan_of, small_plans, whole_plans
+from studies.regime.plans import small_plans, whole_plans
 from studies.regime.settings import ROOM, Settings, load_settings
 
 TRAINED = Store(ROOM / "results" / "trained.jsonl")
@@ -24,29 +32,15 @@ TRAINED = Store(ROOM / "results" / "trained.jsonl")
 
 @cache
 def task_of(name: str) -> tuple[Task, Task]:
-    """Train and evaluation rows; the latter drawn at random where there are more than wanted."""
+    """Train and evaluation rows."""
     settings = load_settings()
-    source, rows = settings.tasks[name], settings.rows
-    columns = [*source.text, source.label]
-    train, test = (read_frame(path, columns) for path in (source.train, source.test))
-    named = task_options(name, source, train)
-    text = list(source.text)
-    drawn = test.sample(min(rows.evaluation, len(test)), random_state=0)
-    task = Task.from_frame(
-        train, text, source.label, fit=rows.fit, selection=rows.selection, **named
-    )
-    return task, Task.from_frame(drawn, text, source.label, **named)
+    return drawn_task(name, settings.tasks[name], settings.rows)
 
 
 def training(settings: Settings) -> TrainOptions:
-    """The project's, of a fixed length, with evenly spread looks."""
-    per_epoch = -(-settings.rows.fit // settings.batch_size)
-    return TrainOptions(
-        updates=settings.updates,
-        pilot=False,
-        batch_size=settings.batch_size,
-        evaluations_per_epoch=settings.looks * per_epoch / settings.updates,
-    )
+    """The project's, of the study's length."""
+    looks, fit = settings.looks, settings.rows.fit
+    return fixed_length(settings.updates, settings.batch_size, looks, fit)
 
 
 def usual_rate(kind: str, updates: int) -> float:
@@ -62,7 +56,15 @@ def run_training(
     if TRAINED.find(**columns):
         return
     encoder, (task, evaluation) = encoder_of(WHOLE), task_of(columns["task"])
-    plan = plan_of(columns["task"], columns["plan"], layers, modules, rates, encoder.facts)
+    plan = Plan(
+        columns["task"],
+        columns["plan"],
+        encoder.facts,
+        layers,
+        Reason("uniform"),
+        modules=modules,
+        learning_rate=rates,
+    )
     used = {kind: getattr(rates, kind) for kind in plan.kinds}
     begin = time.process_time()
     try:
@@ -87,8 +89,7 @@ def sweep(settings: Settings, task: str) -> dict[str, float]:
 
         def best_of_them(tried: Sequence[float], columns: Line = columns) -> float:
             lines = [line for line in TRAINED.find(**columns) if line["rate"] in tried]
-            found: Line = min(lines, key=lambda line: line.get("selection_loss", np.inf))
-            return float(found["rate"])
+            return float(best_of(lines)["rate"])
 
         rates = [float(f"{usual * factor:.3g}") for factor in settings.factors]
         for rate in outwards(rates, best_of_them):
@@ -96,6 +97,11 @@ def sweep(settings: Settings, task: str) -> dict[str, float]:
             run_training(settings, columns | {"rate": rate}, layers, ModuleOptions(), own)
         best[kind] = best_of_them(rates)
     return best
+
+
+def best_of(lines: Sequence[Line]) -> Line:
+    """Of the lowest selection loss, the first of equals; diverged ones lose."""
+    return min(lines, key=lambda line: line.get("selection_loss", np.inf))
 
 
 def run_plans(settings: Settings, task: str, seed: int, rates: LearningRates) -> None:
