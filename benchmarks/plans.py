@@ -20,8 +20,8 @@ from fishpal.params.options import FisherOptions, SelectOptions, TrainOptions
 from fishpal.records.plan import Plan
 from fishpal.reporting.markdown import table
 from fishpal.selection.rates import resolve_rates
-from studies.rates.cells import encoder_of
-from studies.rates.settings import KINDS, WHOLE
+from studies.cells.sources import whole_encoder
+from studies.rates.settings import KINDS
 from studies.recipe.trainings import task_of
 
 UPDATES = 128  # that rates are for
@@ -34,7 +34,7 @@ def measurement(name: str, precision: str) -> Measurement:
     task, _ = task_of(name)
     options = FisherOptions(precision=precision)  # type: ignore[arg-type]
     training = TrainOptions(updates=UPDATES, pilot=False, device="cpu")
-    return measure(encoder_of(WHOLE), task, options, training=training)
+    return measure(whole_encoder(), task, options, training=training)
 
 
 def plans_of(found: Measurement) -> dict[str, Plan]:

@@ -99,15 +99,14 @@ class LearningRates(Strict):
 class RateOptions(Strict):
     """One peak learning rate a kind, the same in every plan (protocol, design §7.2).
 
-    `auto`: from the Fisher table and the number of updates (`fishpal.selection.rates`), for the
-    kinds that it has been fitted for.
+    `auto`: from the Fisher table and the number of updates (`fishpal.selection.rates`).
     """
 
     prefix: AutoRate = "auto"
     adapter: AutoRate = "auto"
     lora: AutoRate = "auto"
-    bias: Rate = LearningRates.bias
-    ia3: Rate = LearningRates.ia3
+    bias: AutoRate = "auto"
+    ia3: AutoRate = "auto"
     gate: Rate = LearningRates.gate
     head: AutoRate = LearningRates.head
     full: AutoRate = LearningRates.full

@@ -57,6 +57,8 @@ LAWS: dict[str, Law] = {
     ModuleKind.ADAPTER: Law(3e-3, 4e-3),
     # At B = 0 only B's gradient speaks; A then grows with it, so that a step moves ever more.
     ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
+    ModuleKind.BIAS: Law(3e-3, 3e-3),
+    ModuleKind.IA3: Law(0.03, 0.3),
     HEAD: Law(1e-2, 0.03),
     FULL: Law(1e-4, 4e-4),
 }

@@ -20,19 +20,19 @@ from fishpal.records.examples import lengths
 from fishpal.training.groups import parameter_groups
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
+from studies.cells.outcomes import outcome
+from studies.cells.store import Line
 from studies.rates.cells import (
     RESULTS,
-    Line,
-    Store,
+    CaseStore,
     encoder_of,
-    outcome,
     task_of,
     training,
     uniform,
 )
 from studies.rates.settings import Case, Settings
 
-PRODIGY = Store(RESULTS / "prodigy.jsonl")
+PRODIGY = CaseStore(RESULTS / "prodigy.jsonl")
 
 
 def run_prodigy(settings: Settings, case: Case, kind: str) -> None:

@@ -1,7 +1,7 @@
 """The tables of reports/rates.md that the study makes, and its picture."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,10 +22,10 @@ def write_report(settings: Settings) -> None:
     """Replace what stands between the marks in the report, and draw the picture."""
     found = list(findings(settings, settings.cases))
     parts = [summary(settings, found, RIVALS), per_case(found, RIVALS)]
-    for full in (False, True):
-        own = [case for case in settings.further if case.full == full]
-        further = list(findings(settings, own))
-        judged = [f for f in further if replace(f.case, full=False) not in settings.fitted.cases]
+    groups = itertools.groupby(settings.further, key=lambda case: (case.vectors, case.full))
+    for _, own in groups:
+        further = list(findings(settings, [*own]))
+        judged = [f for f in further if f.case.plain not in settings.fitted.cases]
         parts += [summary(settings, judged, FEW), per_case(further, FEW)] if judged else []
     write_part(REPORT, "studies/rates", "\n\n".join(parts))
     draw(found)

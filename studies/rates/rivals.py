@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.rates.cells import MEASURED, TRAINED, Line, auto_rate, fixed_rate
+from studies.cells.store import Line
+from studies.rates.cells import MEASURED, TRAINED, auto_rate, fixed_rate
 from studies.rates.prodigy import PRODIGY
 from studies.rates.settings import KINDS, Case, Settings
 

@@ -1,6 +1,6 @@
 """study.yaml → one checked object."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +9,12 @@ from fishpal.common.validate import decode
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.yaml import parse_yaml
 from fishpal.selection.rates import FULL
+from studies.cells.sources import Rows, Source
 
 ROOM = Path(__file__).parent
 PATH = ROOM / "study.yaml"
 KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How many of a task's rows are used."""
-
-    fit: int
-    selection: int
-    evaluation: int
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a task's rows are, and which columns count."""
-
-    train: str
-    test: str
-    text: tuple[str, ...]
-    label: str
-    regression: bool
+VECTORS = (ModuleKind.BIAS, ModuleKind.IA3)
 
 
 @dataclass(frozen=True)
@@ -43,14 +25,12 @@ class Layers:
     layers: int
 
 
-WHOLE = Layers("artifacts/encoder", 6)  # of the project: `dvc repro encoder`
-
-
 @dataclass(frozen=True)
 class Case:
-    """What a sweep is of; every kind is swept in it.
+    """What a sweep is of; every kind that has a size is swept in it.
 
-    `parallel`: the adapter is, and is swept alone; `full`: the whole encoder is trained instead.
+    `parallel`: the adapter is, and is swept alone; instead, `vectors` sweeps the kinds without a
+    size, and `full` the whole encoder.
     """
 
     task: str
@@ -59,6 +39,7 @@ class Case:
     updates: int
     head: HeadInit = HeadInit.RANDOM
     parallel: bool = False
+    vectors: bool = False
     full: bool = False
 
     @property
@@ -66,7 +47,14 @@ class Case:
         """Those that are swept."""
         if self.full:
             return (FULL,)
+        if self.vectors:
+            return VECTORS
         return (ModuleKind.ADAPTER,) if self.parallel else KINDS
+
+    @property
+    def plain(self) -> "Case":
+        """The same of the kinds that have a size."""
+        return replace(self, vectors=False, full=False)
 
     def owns(self, line: dict[str, Any]) -> bool:
         """Whether a line is of this case."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fishpal.common.validate import decode
 from fishpal.params.yaml import parse_yaml
-from studies.rates.settings import Rows, Source
+from studies.cells.sources import Rows, Source
 
 ROOM = Path(__file__).parent
 PATH = ROOM / "study.yaml"

@@ -9,11 +9,11 @@ import pandas as pd
 from fishpal.metrics import metric
 from fishpal.reporting.bootstrap import paired_difference
 from fishpal.reporting.markdown import code, table
+from studies.cells.store import Line
 from studies.criteria.analysis.agreement import agreement, variance
 from studies.criteria.design.names import letter
 from studies.criteria.design.plans import KINDS
 from studies.marked_part import write_part
-from studies.rates.cells import Line
 from studies.regime.settings import Settings
 from studies.regime.signals import MEASURED
 from studies.regime.trainings import TRAINED, best_of

@@ -2,9 +2,9 @@
 
 from fishpal.api.steps import measure
 from fishpal.params.options import FisherOptions, LearningRates
+from studies.cells.sources import whole_encoder
+from studies.cells.store import Line, Store
 from studies.criteria.trainings.scores import scorers, totals
-from studies.rates.cells import Line, Store, encoder_of
-from studies.rates.settings import WHOLE
 from studies.regime.plans import whole_plans
 from studies.regime.settings import ROOM, Settings
 from studies.regime.trainings import task_of, training
@@ -15,10 +15,11 @@ MEASURED = Store(ROOM / "results" / "measured.jsonl")
 def measured(settings: Settings, task: str, rates: LearningRates) -> Line:
     """Scores of all plans of full size, measured now or before."""
     if not MEASURED.find(task=task):
-        rows, _ = task_of(task)
+        (rows, _), encoder = task_of(task), whole_encoder()
         options = FisherOptions(device="cpu")
-        found = measure(encoder_of(WHOLE), rows, options, training=training(settings))
-        plans = {k: v for k, v in whole_plans(settings, WHOLE.layers).items() if any(v)}
+        found = measure(encoder, rows, options, training=training(settings))
+        whole = whole_plans(settings, encoder.facts.layers)
+        plans = {name: layers for name, layers in whole.items() if any(layers)}
         named = scorers(found.table, found.grams, rates).items()
         scores = {name: totals(scorer, [*plans.values()]) for name, scorer in named}
         MEASURED.add({"task": task, "plans": list(plans), "scores": scores})

@@ -13,17 +13,10 @@ from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import LAWS, REFERENCE
+from studies.cells.outcomes import fixed_length, outcome, outwards
+from studies.cells.sources import drawn_task, whole_encoder
+from studies.cells.store import Line, Store
 from studies.criteria.design.plans import KINDS, Layers
-from studies.rates.cells import (
-    Line,
-    Store,
-    drawn_task,
-    encoder_of,
-    fixed_length,
-    outcome,
-    outwards,
-)
-from studies.rates.settings import WHOLE
 from studies.regime.plans import small_plans, whole_plans
 from studies.regime.settings import ROOM, Settings, load_settings
 
@@ -55,7 +48,7 @@ def run_training(
     """Train one cell, unless it is there; divergence is a result."""
     if TRAINED.find(**columns):
         return
-    encoder, (task, evaluation) = encoder_of(WHOLE), task_of(columns["task"])
+    encoder, (task, evaluation) = whole_encoder(), task_of(columns["task"])
     plan = Plan(
         columns["task"],
         columns["plan"],
@@ -84,7 +77,7 @@ def sweep(settings: Settings, task: str) -> dict[str, float]:
     """The best rate of every kind by the first seed, tried outwards from the usual one."""
     best: dict[str, float] = {}
     for kind in KINDS:
-        usual, layers = usual_rate(kind, settings.updates), (kind,) * WHOLE.layers
+        usual, layers = usual_rate(kind, settings.updates), (kind,) * whole_encoder().facts.layers
         columns = {"task": task, "plan": str(kind), "seed": settings.seeds[0]}
 
         def best_of_them(tried: Sequence[float], columns: Line = columns) -> float:
@@ -106,9 +99,10 @@ def best_of(lines: Sequence[Line]) -> Line:
 
 def run_plans(settings: Settings, task: str, seed: int, rates: LearningRates) -> None:
     """Every plan of one seed, each kind at its best rate."""
-    whole = whole_plans(settings, WHOLE.layers).items()
+    depth = whole_encoder().facts.layers
+    whole = whole_plans(settings, depth).items()
     plans = {name: (layers, ModuleOptions()) for name, layers in whole}
-    for name, (layers, modules) in (plans | small_plans(settings, WHOLE.layers)).items():
+    for name, (layers, modules) in (plans | small_plans(settings, depth)).items():
         rate = getattr(rates, name) if name in KINDS else None  # as the sweep names them
         columns = {"task": task, "plan": name, "seed": seed, "rate": rate}
         run_training(settings, columns, layers, modules, rates)

@@ -35,7 +35,7 @@ from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL
 from tests.selection.test_selection import make_table
 
-P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
+P, A, L, BIAS, IA3 = ModuleKind
 
 
 def log_likelihood(logits, label):
@@ -76,7 +76,7 @@ def looped(encoder, task, options, kind, layer):
 
 
 @pytest.mark.parametrize("gram", [True, False])
-@pytest.mark.parametrize(("classes", "kind"), [(1, A), (2, P), (3, L)])
+@pytest.mark.parametrize(("classes", "kind"), [(1, A), (2, P), (3, L), (2, BIAS), (2, IA3)])
 def test_projections_equal_a_loop(tiny_encoder, classes, kind, gram):
     encoder = tiny_encoder(double=True)
     task = TokenisedTask(task_facts(classes), random_examples(14, classes))
@@ -105,10 +105,11 @@ def projections(signal: float, step: float = 1.0, examples: int = 100) -> np.nda
     return np.stack([own, noise + signal / np.sqrt(examples)])
 
 
-def test_a_rate_follows_the_step_half_way_and_within_bounds():
-    law = LAWS[A]
+@pytest.mark.parametrize("name", LAWS)
+def test_a_rate_follows_the_step_half_way_and_within_bounds(name):
+    law = LAWS[name]
     for factor, expected in [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5), (1e6, 3.0), (1e-6, 1 / 3)]:
-        found = explain_rate(A, projections(1e4, law.typical * factor), REFERENCE)
+        found = explain_rate(name, projections(1e4, law.typical * factor), REFERENCE)
         assert found.rate == pytest.approx(law.usual * expected, rel=1e-6)
     assert FURTHEST == 9.0
 
@@ -156,6 +157,18 @@ def test_auto_is_resolved_kind_by_kind(tmp_path):
     np.testing.assert_array_equal(loaded.projections[2, L], grams.projections[2, L])
     with pytest.raises(PlanError, match="learning_rate.prefix is auto, and .* no projections"):
         resolve_rates(RateOptions(), table, replace(grams, projections={}), 125)
+
+
+def test_every_kind_is_auto_by_default(tiny_encoder):
+    encoder, task = tiny_encoder(), TokenisedTask(task_facts(2), random_examples(14, 2))
+    options = FisherOptions(kinds=tuple(ModuleKind), examples=11, batch_size=4, device="cpu")
+    head = start_head(encoder, task, HeadOptions())
+    table, grams = measure_fisher(encoder, head, task, SMALL, options, progress=False)
+    found = resolve_rates(RateOptions(), table, grams, 125)
+    assert set(found.reasons) == set(ModuleKind)
+    for kind in (BIAS, IA3):
+        summed = sum(grams.projections[layer, kind] for layer in range(table.encoder.layers))
+        assert getattr(found.rates, kind) == pytest.approx(explain_rate(kind, summed, 125).rate)
 
 
 def test_a_choice_from_noise_falls_back():

@@ -59,7 +59,7 @@ def test_every_stored_case_has_every_rival(part, rivals):
 def test_a_sweep_goes_outwards_while_an_edge_is_the_best(best, tried, tmp_path, monkeypatch):
     """Losses rise away from the best of five rates; as many are trained as it takes to see that."""
     settings, kind = load_settings(), ModuleKind.LORA
-    monkeypatch.setattr(cells, "TRAINED", cells.Store(tmp_path / "trained.jsonl"))
+    monkeypatch.setattr(cells, "TRAINED", cells.CaseStore(tmp_path / "trained.jsonl"))
     case, rates = settings.further[0], [LAWS[kind].usual * f for f in settings.factors]
     found = []
     for rate in cells.swept(settings, case, kind):
