@@ -11,7 +11,13 @@ from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint
 
 CONFIDENCE = 0.95
+LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
 Source = Literal["updates", "epochs", "pilot"]
+
+
+def has_learnt(loss: float, constant: float) -> bool:
+    """Whether a selection loss is below the constant answer's by more than noise."""
+    return loss < (1 - LEARNT) * constant
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fishpal.records.pilot import has_learnt
 from fishpal.reporting.grid import TaskResults
 from fishpal.reporting.markdown import code, count, escape
 
@@ -83,6 +84,17 @@ def _kept_start(results: TaskResults) -> Iterator[str]:
     return _methods(results, {method.name: method.untrained for method in results.methods})
 
 
+def _collapsed(results: TaskResults) -> Iterator[str]:
+    """Of methods with other seeds, since a head, say, may have nothing to learn at all."""
+    found = dict[str, int]()
+    for method in results.methods:
+        curves = [cell.curve for cell in method.cells]
+        floor, trained = results.pilot.constant_loss, [c for c in curves if c.best_update > 0]
+        learnt = sum(has_learnt(min(curve.losses), floor) for curve in trained)
+        found[method.name] = len(trained) - learnt if learnt else 0
+    yield from _methods(results, found)
+
+
 def _ended_early(results: TaskResults) -> Iterator[str]:
     if results.pilot.source == "pilot":  # which had waited until its loss was flat, or says so
         return
@@ -126,6 +138,8 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Not better than the majority class (share of errors), or than the mean prediction (squared"
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
+    "Learnt no more than a constant answer, unlike the method's other seeds, so that a lower"
+    " learning rate may help": _collapsed,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
     "The pilot's loss was still falling at its end, `train.max_updates`": _still_falling,
     "Trained on machines of several kinds, which results depend on, too": _unlike_devices,

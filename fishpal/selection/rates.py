@@ -16,8 +16,13 @@ with z standard errors (`selection.reliability`): 0 of noise, ¾ at z = 2, 1 of 
 threshold instead would let another draw of the same task's examples change a rate threefold.
 
 It falls with the number of updates where the module is a product of two matrices that grow
-together. How the numbers were found, and how they do where they were not: reports/rates.md. The
-prefix's are of prefixes that start at random: nothing was fitted on `modules.prefix.start: text`.
+together. And usual rates are of encoders of up to `UNITS` hidden units over all layers; in larger
+ones they fall as the square root of that, but for the head's. A step of η in every entry moves what
+a layer puts out by more the wider it is (by up to η² · width for two factors, as in Hayou et al.
+2024, LoRA+), the layers' add up, and η*, which is of the start alone, sees little of either.
+
+How the numbers were found, and how they do where they were not: reports/rates.md. The prefix's are
+of prefixes that start at random: nothing was fitted on `modules.prefix.start: text`.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -38,6 +43,7 @@ from fishpal.records.plan import RateReason
 from fishpal.selection.reliability import z_score
 
 REFERENCE = 125  # updates of the trainings that the usual rates are of
+UNITS = 6 * 384  # layers times hidden size of the encoder that they are of; half of it changed none
 FOLLOW = 0.5  # exponent of η* / typical
 FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
 HEAD, FULL = "head", "full"
@@ -45,11 +51,19 @@ HEAD, FULL = "head", "full"
 
 @dataclass(frozen=True)
 class Law:
-    """Of one kind: its usual rate at `REFERENCE` updates, and its η* on usual tasks."""
+    """Of one kind: its usual rate at `REFERENCE` updates and up to `UNITS`, and its usual η*.
+
+    `decay` and `growth` are exponents of fewer updates and of more units.
+    """
 
     usual: float
     typical: float
     decay: float = 0.0
+    growth: float = 0.5
+
+    def usual_in(self, units: int) -> float:
+        """Of an encoder of so many hidden units over all layers."""
+        return self.usual * min(1.0, UNITS / units) ** self.growth
 
 
 LAWS: dict[str, Law] = {
@@ -59,7 +73,7 @@ LAWS: dict[str, Law] = {
     ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
     ModuleKind.BIAS: Law(3e-3, 3e-3),
     ModuleKind.IA3: Law(0.03, 0.3),
-    HEAD: Law(1e-2, 0.03),
+    HEAD: Law(1e-2, 0.03, growth=0.0),
     FULL: Law(1e-4, 4e-4),
 }
 
@@ -100,13 +114,15 @@ def resolve_rates(
     words = {HEAD: [HEAD]} | {kind: table.words(kind) for kind in table.kinds}
     words |= {FULL: [FULL]} if full else {}
     reasons: dict[str, RateReason] = {}
+    units = table.encoder.layers * table.encoder.hidden
     for name, rate in given.items():
         for word in words.get(name, []) if rate == "auto" else []:
-            reasons[word] = explain_rate(name, _projections(name, word, table, grams), updates)
-    found = {word: rounded(reason.rate) for word, reason in reasons.items()}
-    numbers = {name: found.get(name, rate) for name, rate in given.items()}
+            found = _projections(name, word, table, grams)
+            reasons[word] = explain_rate(name, found, updates, units)
+    auto = {word: rounded(reason.rate) for word, reason in reasons.items()}
+    numbers = {name: auto.get(name, rate) for name, rate in given.items()}
     plain = LearningRates(**{name: rate for name, rate in numbers.items() if rate != "auto"})
-    return Rates(plain, {word: rate for word, rate in found.items() if word not in given}, reasons)
+    return Rates(plain, {word: rate for word, rate in auto.items() if word not in given}, reasons)
 
 
 def best_step(projections: NDArray[np.float64]) -> float:
@@ -115,22 +131,25 @@ def best_step(projections: NDArray[np.float64]) -> float:
     return float(np.mean(projections)) / square if square > 0 else 0.0
 
 
-def explain_rate(name: str, projections: NDArray[np.float64], updates: int) -> RateReason:
+def explain_rate(
+    name: str, projections: NDArray[np.float64], updates: int, units: int = UNITS
+) -> RateReason:
     """The rate of a kind at every layer, the head or the encoder, from projections (2, n)."""
-    return rate_of(name, best_step(projections[0]), z_score(projections[1]), updates)
+    return rate_of(name, best_step(projections[0]), z_score(projections[1]), updates, units)
 
 
-def rate_of(name: str, step: float, signal: float, updates: int) -> RateReason:
-    """The rate by η* and the z of the gradients that it is of."""
+def rate_of(name: str, step: float, signal: float, updates: int, units: int = UNITS) -> RateReason:
+    """The rate by η* and the z of the gradients that it is of, in an encoder of so many units."""
     law = LAWS[name]
+    usual = law.usual_in(units)
     share = max(0.0, 1 - 1 / signal**2) if signal > 0 and step > 0 else 0.0
     follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** (FOLLOW * share)
     shorter = (REFERENCE / updates) ** law.decay
     return RateReason(
-        rate=rounded(law.usual * follow * shorter),
+        rate=rounded(usual * follow * shorter),
         step=rounded(step),
         signal=rounded(signal),
-        usual=law.usual,
+        usual=rounded(usual),
         by_step=rounded(follow),
         by_length=rounded(shorter),
     )

@@ -21,7 +21,7 @@ from fishpal.common.errors import TrainingError
 from fishpal.common.progress import tqdm
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
-from fishpal.records.pilot import Pilot, Source
+from fishpal.records.pilot import Pilot, Source, has_learnt
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.arm import TrainedArm
@@ -31,7 +31,6 @@ from fishpal.training.train import fixed_updates, start_accelerator
 
 FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
 FIRST_DROP = 64  # two looks at every arm
-LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
 FLAT = 0.01  # share of it that a doubling of the updates has to take away to pay
 COST = 2  # trainings of `max_updates` that a pilot may cost
 
@@ -143,7 +142,7 @@ class _Race:
         self.alive = [arm for arm in self.alive if best[arm.kind] is arm]
 
     def _has_learnt(self) -> bool:
-        return min(arm.best for arm in self.alive) < (1 - LEARNT) * self.floor
+        return has_learnt(min(arm.best for arm in self.alive), self.floor)
 
     def _is_flat(self, update: int) -> bool:
         (arm,) = self.alive

@@ -120,10 +120,11 @@ def measured(settings: Settings, case: Case) -> Line:
     return MEASURED.of(case)[0]
 
 
-def auto_rate(found: Line, case: Case, kind: str) -> float:
+def auto_rate(settings: Settings, found: Line, case: Case, kind: str) -> float:
     """By today's formula, of a measured case."""
-    seen = found["reasons"][kind]
-    return rate_of(kind, seen["step"], seen["signal"], case.updates).rate
+    seen, encoder = found["reasons"][kind], settings.encoders[case.encoder]
+    units = encoder.layers * encoder.hidden
+    return rate_of(kind, seen["step"], seen["signal"], case.updates, units).rate
 
 
 def fixed_rate(kind: str) -> float:
@@ -193,7 +194,7 @@ def rates_to_try(settings: Settings, case: Case, found: Line, kind: str) -> Iter
         tried.append(rate)
         yield rate
     thesis = [settings.thesis[kind]] if case in settings.cases else []
-    for rate in [*thesis, auto_rate(found, case, kind)]:
+    for rate in [*thesis, auto_rate(settings, found, case, kind)]:
         if all(abs(np.log(rate / other)) > np.log(1.05) for other in tried):
             tried.append(float(f"{rate:.3g}"))
             yield tried[-1]

@@ -47,7 +47,10 @@ def _chosen(settings: Settings, case: Case, kind: str) -> dict[str, Line]:
     usual = fixed_rate(kind)
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
-    auto, trained = auto_rate(measured, case, kind), [c for c in cells if not c["diverged"]]
+    auto, trained = (
+        auto_rate(settings, measured, case, kind),
+        [c for c in cells if not c["diverged"]],
+    )
     found: dict[str, Line | None] = {
         # At today's rate, or read off between the nearest trainings.
         "auto": _at(cells, auto) or (between(trained, auto) if trained else None),

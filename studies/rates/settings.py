@@ -23,6 +23,7 @@ class Layers:
 
     folder: str
     layers: int
+    hidden: int
 
 
 @dataclass(frozen=True)

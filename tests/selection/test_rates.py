@@ -26,6 +26,7 @@ from fishpal.selection.rates import (
     FURTHEST,
     LAWS,
     REFERENCE,
+    UNITS,
     best_step,
     explain_rate,
     resolve_rates,
@@ -130,6 +131,24 @@ def test_a_rate_of_a_product_falls_with_length():
     assert long == pytest.approx(short / 2)
     same = (explain_rate(A, projections(5.0), updates).rate for updates in (125, 500))
     assert len(set(same)) == 1
+
+
+@pytest.mark.parametrize(("name", "half"), [(L, 0.5), (A, 0.5), (IA3, 0.5), ("head", 1.0)])
+def test_a_rate_falls_with_the_encoder(name, half):
+    small, usual, large = (
+        explain_rate(name, projections(5.0), 125, units) for units in (UNITS // 2, UNITS, 4 * UNITS)
+    )
+    assert small == usual and usual.usual == LAWS[name].usual
+    assert (large.rate / usual.rate, large.usual / usual.usual) == pytest.approx((half, half))
+
+
+def test_auto_knows_how_large_the_encoder_is():
+    table = make_table()
+    large = replace(table, encoder=replace(table.encoder, hidden=UNITS))  # of four layers
+    options, grams = RateOptions(head="auto"), grams_of(table, 5.0)
+    found = [resolve_rates(options, each, grams, 125).rates for each in (table, large)]
+    for name, half in {"prefix": 0.5, "adapter": 0.5, "lora": 0.5, "head": 1.0}.items():
+        assert getattr(found[1], name) == pytest.approx(half * getattr(found[0], name))
 
 
 def grams_of(table, signal: float) -> Grams:

@@ -20,7 +20,7 @@ from fishpal.models.predict import predict
 from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
 from fishpal.params.race_options import RaceOptions
 from fishpal.records.examples import lengths
-from fishpal.records.pilot import Arm, Pilot
+from fishpal.records.pilot import LEARNT, Arm, Pilot
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
@@ -29,7 +29,6 @@ from fishpal.training.pilot import (
     FIRST_DROP,
     FIRST_LOOK,
     FLAT,
-    LEARNT,
     _looks,
     constant_loss,
     run_pilot,
