@@ -20,7 +20,7 @@ from fishpal.params.options import FisherOptions, SelectOptions, TrainOptions
 from fishpal.records.plan import Plan
 from fishpal.reporting.markdown import table
 from fishpal.selection.rates import resolve_rates
-from studies.cells.sources import whole_encoder
+from studies.cells.sources import project_encoder
 from studies.rates.settings import KINDS
 from studies.recipe.trainings import task_of
 
@@ -34,7 +34,7 @@ def measurement(name: str, precision: str) -> Measurement:
     task, _ = task_of(name)
     options = FisherOptions(precision=precision)  # type: ignore[arg-type]
     training = TrainOptions(updates=UPDATES, pilot=False, device="cpu")
-    return measure(whole_encoder(), task, options, training=training)
+    return measure(project_encoder(), task, options, training=training)
 
 
 def plans_of(found: Measurement) -> dict[str, Plan]:

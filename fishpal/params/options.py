@@ -99,7 +99,8 @@ class LearningRates(Strict):
 class RateOptions(Strict):
     """One peak learning rate a kind, the same in every plan (protocol, design §7.2).
 
-    `auto`: from the Fisher table and the number of updates (`fishpal.selection.rates`).
+    `auto`: from the Fisher table, the number of updates and the encoder's size
+    (`fishpal.selection.rates`).
     """
 
     prefix: AutoRate = "auto"

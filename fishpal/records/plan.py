@@ -42,6 +42,7 @@ class RateReason(Strict):
     Attributes:
         step: η*, the best single sign step of the kind at every layer.
         signal: z of its gradients (`selection.reliability`); noise is about 0.
+        usual: the rate that is usual for the kind in an encoder of this size.
     """
 
     rate: Positive

@@ -9,11 +9,12 @@ every example and candidate, and u of a kind at every layer is their sum.
 encoders), and carries noise itself. So a rate follows it half way, on a log scale, from the rate
 that is usual for the kind, and the less the more of the gradients is noise:
 
-    rate = usual · (η* / typical)^(s/2) · (REFERENCE / updates)^decay,    η* / typical in [1/9, 9]
+    rate = usual · (η* / typical)^(s/2) · (REFERENCE / updates)^decay · min(1, UNITS / units)^shrink
 
-with s = max(0, 1 − 1/z²), the positive-part factor of James & Stein (1961) for a mean that is seen
-with z standard errors (`selection.reliability`): 0 of noise, ¾ at z = 2, 1 of a clear signal. A
-threshold instead would let another draw of the same task's examples change a rate threefold.
+with η* / typical in [1/9, 9] and s = max(0, 1 − 1/z²), the positive-part factor of James & Stein
+(1961) for a mean that is seen with z standard errors (`selection.reliability`): 0 of noise, ¾ at z
+= 2, 1 of a clear signal. A threshold instead would let another draw of the same task's examples
+change a rate threefold.
 
 It falls with the number of updates where the module is a product of two matrices that grow
 together. And usual rates are of encoders of up to `UNITS` hidden units over all layers; in larger
@@ -43,7 +44,9 @@ from fishpal.records.plan import RateReason
 from fishpal.selection.reliability import z_score
 
 REFERENCE = 125  # updates of the trainings that the usual rates are of
-UNITS = 6 * 384  # layers times hidden size of the encoder that they are of; half of it changed none
+UNITS = (
+    6 * 384
+)  # layers times hidden size of the encoder that they are of; half as many asked for no others
 FOLLOW = 0.5  # exponent of η* / typical
 FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
 HEAD, FULL = "head", "full"
@@ -53,17 +56,17 @@ HEAD, FULL = "head", "full"
 class Law:
     """Of one kind: its usual rate at `REFERENCE` updates and up to `UNITS`, and its usual η*.
 
-    `decay` and `growth` are exponents of fewer updates and of more units.
+    `decay` and `shrink` are exponents, of more updates and of more units.
     """
 
     usual: float
     typical: float
     decay: float = 0.0
-    growth: float = 0.5
+    shrink: float = 0.5
 
     def usual_in(self, units: int) -> float:
         """Of an encoder of so many hidden units over all layers."""
-        return self.usual * min(1.0, UNITS / units) ** self.growth
+        return self.usual * min(1.0, UNITS / units) ** self.shrink
 
 
 LAWS: dict[str, Law] = {
@@ -73,7 +76,7 @@ LAWS: dict[str, Law] = {
     ModuleKind.LORA: Law(4e-3, 0.03, decay=0.5),
     ModuleKind.BIAS: Law(3e-3, 3e-3),
     ModuleKind.IA3: Law(0.03, 0.3),
-    HEAD: Law(1e-2, 0.03, growth=0.0),
+    HEAD: Law(1e-2, 0.03, shrink=0.0),
     FULL: Law(1e-4, 4e-4),
 }
 

@@ -31,7 +31,7 @@ from fishpal.training.train import fixed_updates, start_accelerator
 
 FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
 FIRST_DROP = 64  # two looks at every arm
-FLAT = 0.01  # share of it that a doubling of the updates has to take away to pay
+FLAT = 0.01  # share of the constant answer's loss that a doubling has to take away to pay
 COST = 2  # trainings of `max_updates` that a pilot may cost
 
 StartModel = Callable[[Plan], Classifier]

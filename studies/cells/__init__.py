@@ -1,1 +1,1 @@
-"""What the studies' trainings share: where their rows come from, and how they are kept."""
+"""What the studies' trainings share: rows, encoder, how they end and where they are kept."""

@@ -34,7 +34,7 @@ class Source:
 
 
 @cache
-def whole_encoder() -> TextEncoder:
+def project_encoder() -> TextEncoder:
     """The project's."""
     return load_encoder(ENCODER)
 

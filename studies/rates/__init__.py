@@ -1,1 +1,1 @@
-"""Study: does `train.learning_rate: auto` find what a sweep would find? Run by `make rates`."""
+"""Does `train.learning_rate: auto` find what a sweep would find? `python -m studies.rates`."""

@@ -28,10 +28,10 @@ class Layers:
 
 @dataclass(frozen=True)
 class Case:
-    """What a sweep is of; every kind that has a size is swept in it.
+    """What a sweep is of: by default of every kind that has a size.
 
-    `parallel`: the adapter is, and is swept alone; instead, `vectors` sweeps the kinds without a
-    size, and `full` the whole encoder.
+    Instead, `parallel` sweeps the adapter beside its block, `vectors` the kinds without a size,
+    and `full` the whole encoder.
     """
 
     task: str

@@ -20,7 +20,7 @@ from fishpal.selection.rates import REFERENCE
 from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
-from studies.cells.sources import drawn_task, whole_encoder
+from studies.cells.sources import drawn_task, project_encoder
 from studies.cells.store import Line, Store
 from studies.recipe.rules import Logits, Look, outcomes
 from studies.recipe.settings import ROOM, Cell, Settings, load_settings
@@ -31,7 +31,7 @@ TRAINED = Store(ROOM / "results" / "trained.jsonl")
 @cache
 def task_of(name: str) -> tuple[Task, list[Example]]:
     """The task's fit and selection parts, and evaluation rows drawn at random."""
-    settings, encoder = load_settings(), whole_encoder()
+    settings, encoder = load_settings(), project_encoder()
     task, drawn = drawn_task(name, settings.tasks[name], settings.rows)
     facts = task.tokenised(encoder).facts
     standardise = None if facts.labels else facts.standardise
@@ -43,7 +43,7 @@ def plan_of(settings: Settings, cell: Cell, kind: str) -> Plan:
     rate = settings.rates[kind]
     if kind == "lora":
         rate *= (REFERENCE / cell.updates) ** 0.5
-    facts, layers = whole_encoder().facts, (kind,) * whole_encoder().facts.layers
+    facts, layers = project_encoder().facts, (kind,) * project_encoder().facts.layers
     rates = LearningRates(**{kind: rate})
     return Plan(cell.task, "uniform", facts, layers, Reason("uniform"), learning_rate=rates)
 
@@ -54,7 +54,7 @@ def run_training(settings: Settings, cell: Cell, kind: str) -> None:
     if TRAINED.find(**columns):
         return
     begin = time.process_time()
-    (task, evaluation), encoder = task_of(cell.task), whole_encoder()
+    (task, evaluation), encoder = task_of(cell.task), project_encoder()
     tokens, plan = task.tokenised(encoder), plan_of(settings, cell, kind)
     schedule: Any = "constant" if cell.constant else "linear"
     options = TrainOptions(

@@ -2,7 +2,7 @@
 
 from fishpal.api.steps import measure
 from fishpal.params.options import FisherOptions, LearningRates
-from studies.cells.sources import whole_encoder
+from studies.cells.sources import project_encoder
 from studies.cells.store import Line, Store
 from studies.criteria.trainings.scores import scorers, totals
 from studies.regime.plans import whole_plans
@@ -15,7 +15,7 @@ MEASURED = Store(ROOM / "results" / "measured.jsonl")
 def measured(settings: Settings, task: str, rates: LearningRates) -> Line:
     """Scores of all plans of full size, measured now or before."""
     if not MEASURED.find(task=task):
-        (rows, _), encoder = task_of(task), whole_encoder()
+        (rows, _), encoder = task_of(task), project_encoder()
         options = FisherOptions(device="cpu")
         found = measure(encoder, rows, options, training=training(settings))
         whole = whole_plans(settings, encoder.facts.layers)

@@ -14,7 +14,7 @@ from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import LAWS, REFERENCE
 from studies.cells.outcomes import fixed_length, outcome, outwards
-from studies.cells.sources import drawn_task, whole_encoder
+from studies.cells.sources import drawn_task, project_encoder
 from studies.cells.store import Line, Store
 from studies.criteria.design.plans import KINDS, Layers
 from studies.regime.plans import small_plans, whole_plans
@@ -48,7 +48,7 @@ def run_training(
     """Train one cell, unless it is there; divergence is a result."""
     if TRAINED.find(**columns):
         return
-    encoder, (task, evaluation) = whole_encoder(), task_of(columns["task"])
+    encoder, (task, evaluation) = project_encoder(), task_of(columns["task"])
     plan = Plan(
         columns["task"],
         columns["plan"],
@@ -77,7 +77,7 @@ def sweep(settings: Settings, task: str) -> dict[str, float]:
     """The best rate of every kind by the first seed, tried outwards from the usual one."""
     best: dict[str, float] = {}
     for kind in KINDS:
-        usual, layers = usual_rate(kind, settings.updates), (kind,) * whole_encoder().facts.layers
+        usual, layers = usual_rate(kind, settings.updates), (kind,) * project_encoder().facts.layers
         columns = {"task": task, "plan": str(kind), "seed": settings.seeds[0]}
 
         def best_of_them(tried: Sequence[float], columns: Line = columns) -> float:
@@ -99,7 +99,7 @@ def best_of(lines: Sequence[Line]) -> Line:
 
 def run_plans(settings: Settings, task: str, seed: int, rates: LearningRates) -> None:
     """Every plan of one seed, each kind at its best rate."""
-    depth = whole_encoder().facts.layers
+    depth = project_encoder().facts.layers
     whole = whole_plans(settings, depth).items()
     plans = {name: (layers, ModuleOptions()) for name, layers in whole}
     for name, (layers, modules) in (plans | small_plans(settings, depth)).items():

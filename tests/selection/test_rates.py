@@ -133,8 +133,9 @@ def test_a_rate_of_a_product_falls_with_length():
     assert len(set(same)) == 1
 
 
-@pytest.mark.parametrize(("name", "half"), [(L, 0.5), (A, 0.5), (IA3, 0.5), ("head", 1.0)])
-def test_a_rate_falls_with_the_encoder(name, half):
+@pytest.mark.parametrize("name", LAWS)
+def test_a_rate_falls_with_the_encoder_but_the_heads(name):
+    half = 1.0 if name == "head" else 0.5
     small, usual, large = (
         explain_rate(name, projections(5.0), 125, units) for units in (UNITS // 2, UNITS, 4 * UNITS)
     )

@@ -71,6 +71,23 @@ def test_a_sweep_goes_outwards_while_an_edge_is_the_best(best, tried, tmp_path, 
     assert len(list(cells.swept(settings, settings.cases[0], kind))) == len(settings.factors)
 
 
+def test_auto_knows_the_encoder_of_a_case():
+    settings, noise = load_settings(), {"reasons": {"lora": {"step": 0.1, "signal": 0.0}}}
+    case = next(case for case in settings.further if case.encoder == "base")
+    usual = LAWS["lora"].usual
+    assert cells.auto_rate(settings, noise, case, "lora") == pytest.approx(usual / 2)
+    smaller = replace(case, encoder="lower_half")
+    assert cells.auto_rate(settings, noise, smaller, "lora") == pytest.approx(usual)
+
+
+def test_cases_of_other_kinds_own_lines_of_their_own():
+    cases = [case for case in load_settings().further if case.vectors or case.full]
+    assert {case.kinds for case in cases} == {("bias", "ia3"), ("full",)}
+    for case in cases:
+        assert not case.plain.owns(case.columns()) and case.owns(case.columns())
+        assert case.plain.kinds == ("prefix", "adapter", "lora")
+
+
 def test_prodigy_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "prodigyopt", None)
     with pytest.raises(PlanError, match="not installed; allowed: pip install prodigyopt"):
