@@ -42,12 +42,19 @@ def plan_of(encoder, kind="lora", task="toy"):
 
     layers = (fishpal.ModuleKind(kind) if kind else None,) * encoder.facts.layers
     return fishpal.Plan(
-        task, kind or "head", encoder.facts, layers, Reason("uniform"), learning_rate=RATES
+        task,
+        kind or "head",
+        encoder.facts,
+        layers,
+        Reason("uniform"),
+        learning_rate=RATES.fixed(),
     )
 
 
 FAST = fishpal.TrainOptions(epochs=8, batch_size=8, evaluations_per_epoch=0.5)
-RATES = fishpal.RateOptions(prefix=0.1, adapter=0.02, lora=0.02, head=0.05, full=1e-3)
+RATES = fishpal.RateOptions(
+    prefix=0.1, adapter=0.02, lora=0.02, bias=1e-3, ia3=3e-3, head=0.05, full=1e-3
+)
 
 
 def measured_as_stages(params):
