@@ -90,8 +90,8 @@ def _collapsed(results: TaskResults) -> Iterator[str]:
     for method in results.methods:
         losses = [min(cell.curve.losses) for cell in method.cells if cell.curve.best_update > 0]
         best = min(losses, default=floor)
-        low = [loss for loss in losses if has_learnt(loss, floor) or loss < (floor + best) / 2]
-        found[method.name] = len(losses) - len(low) if has_learnt(best, floor) else 0
+        far = [x for x in losses if not has_learnt(x, floor) and x >= (floor + best) / 2]
+        found[method.name] = len(far) if has_learnt(best, floor) else 0
     yield from _methods(results, found)
 
 

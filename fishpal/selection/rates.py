@@ -44,9 +44,8 @@ from fishpal.records.plan import RateReason
 from fishpal.selection.reliability import z_score
 
 REFERENCE = 125  # updates of the trainings that the usual rates are of
-UNITS = (
-    6 * 384
-)  # layers times hidden size of the encoder that they are of; half as many asked for no others
+# Layers times hidden size of the encoder that they are of; half as many asked for no others.
+UNITS = 6 * 384
 FOLLOW = 0.5  # exponent of η* / typical
 FURTHEST = 9.0  # η* / typical or its inverse: a rate moves by a factor of 3 at most
 HEAD, FULL = "head", "full"
@@ -67,6 +66,10 @@ class Law:
     def usual_in(self, units: int) -> float:
         """Of an encoder of so many hidden units over all layers."""
         return self.usual * min(1.0, UNITS / units) ** self.shrink
+
+    def by_length(self, updates: int) -> float:
+        """What so many updates make of it."""
+        return (REFERENCE / updates) ** self.decay
 
 
 LAWS: dict[str, Law] = {
@@ -147,7 +150,7 @@ def rate_of(name: str, step: float, signal: float, updates: int, units: int = UN
     usual = law.usual_in(units)
     share = max(0.0, 1 - 1 / signal**2) if signal > 0 and step > 0 else 0.0
     follow = float(np.clip(step / law.typical, 1 / FURTHEST, FURTHEST)) ** (FOLLOW * share)
-    shorter = (REFERENCE / updates) ** law.decay
+    shorter = law.by_length(updates)
     return RateReason(
         rate=rounded(usual * follow * shorter),
         step=rounded(step),

@@ -1,1 +1,1 @@
-"""What the studies' trainings share: rows, encoder, how they end and where they are kept."""
+"""What the studies' trainings share: study.yaml, rows, encoder, how they end and are kept."""

@@ -12,9 +12,9 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 
 from fishpal.api.encoder import TextEncoder, load_encoder
-from fishpal.api.steps import Measurement, fit, measure
+from fishpal.api.steps import Measurement, measure
 from fishpal.api.task import Task
-from fishpal.common.errors import EncoderError, TrainingError
+from fishpal.common.errors import EncoderError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.options import (
@@ -26,9 +26,9 @@ from fishpal.params.options import (
 )
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import FULL, LAWS, rate_of, resolve_rates
-from studies.cells.outcomes import fixed_length, outcome, outwards
 from studies.cells.sources import task_options
 from studies.cells.store import Line, Store
+from studies.cells.trainings import fixed_length, outwards, train_cell
 from studies.rates.critical import critical_rate
 from studies.rates.settings import KINDS, ROOM, Case, Layers, Settings, load_settings
 
@@ -151,22 +151,15 @@ def uniform(settings: Settings, case: Case, kind: str, rate: float) -> Plan:
 
 
 def run_training(settings: Settings, case: Case, kind: str, rate: float) -> None:
-    """Train one cell and keep its line; divergence is a result."""
+    """Train one cell, unless it is there, and keep its line."""
     own = {"kind": str(kind), "rate": rate, "seed": settings.seed}
     columns = case.columns() | own
     if TRAINED.of(case, **own):
         return
-    encoder, (task, evaluation) = encoder_of(settings.encoders[case.encoder]), task_of(case.task)
-    start, head = time.process_time(), HeadOptions(case.head)
-    plan = uniform(settings, case, kind, rate)
-    try:
-        model = fit(encoder, task, plan, settings.seed, training(settings, case), head)
-    except TrainingError:
-        TRAINED.add(columns | {"diverged": True})
-        return
-    assert model.training is not None
-    found = outcome(encoder, task, evaluation, model.module, model.training)
-    TRAINED.add(columns | found | {"seconds": round(time.process_time() - start, 1)})
+    encoder, plan = encoder_of(settings.encoders[case.encoder]), uniform(settings, case, kind, rate)
+    options, head = training(settings, case), HeadOptions(case.head)
+    found = train_cell(encoder, task_of(case.task), plan, settings.seed, options, head)
+    TRAINED.add(columns | found)
 
 
 def swept(settings: Settings, case: Case, kind: str) -> Iterator[float]:

@@ -20,16 +20,9 @@ from fishpal.records.examples import lengths
 from fishpal.training.groups import parameter_groups
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
-from studies.cells.outcomes import outcome
 from studies.cells.store import Line
-from studies.rates.cells import (
-    RESULTS,
-    CaseStore,
-    encoder_of,
-    task_of,
-    training,
-    uniform,
-)
+from studies.cells.trainings import outcome
+from studies.rates.cells import RESULTS, CaseStore, encoder_of, task_of, training, uniform
 from studies.rates.settings import Case, Settings
 
 PRODIGY = CaseStore(RESULTS / "prodigy.jsonl")

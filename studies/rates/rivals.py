@@ -47,10 +47,8 @@ def _chosen(settings: Settings, case: Case, kind: str) -> dict[str, Line]:
     usual = fixed_rate(kind)
     at = {i: _at(cells, usual * factor) for i, factor in enumerate(settings.factors)}
     swept = {i: line for i, line in at.items() if line}
-    auto, trained = (
-        auto_rate(settings, measured, case, kind),
-        [c for c in cells if not c["diverged"]],
-    )
+    auto = auto_rate(settings, measured, case, kind)
+    trained = [line for line in cells if not line["diverged"]]
     found: dict[str, Line | None] = {
         # At today's rate, or read off between the nearest trainings.
         "auto": _at(cells, auto) or (between(trained, auto) if trained else None),
@@ -59,7 +57,7 @@ def _chosen(settings: Settings, case: Case, kind: str) -> dict[str, Line]:
     }
     for line in PRODIGY.of(case, kind=str(kind)):
         found["Prodigy"] = line | {"rate": line["rates"][0]}
-    if len(swept) == len(settings.factors):
+    if case in settings.cases and len(swept) == len(settings.factors):
         share = line_search_shares(settings)[kind]
         found["line search"] = between([*swept.values()], share * measured["critical"][kind])
         found["halving"] = halved([*swept.values()])

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.common.kinds import HeadInit, ModuleKind
-from fishpal.common.validate import decode
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
-from fishpal.params.yaml import parse_yaml
 from fishpal.selection.rates import FULL
+from studies.cells.settings import read_study
 from studies.cells.sources import Rows, Source
 
 ROOM = Path(__file__).parent
-PATH = ROOM / "study.yaml"
 KINDS = (ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA)
 VECTORS = (ModuleKind.BIAS, ModuleKind.IA3)
 
@@ -101,6 +99,5 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """Read study.yaml; `PlanError` naming key, value and what is allowed."""
-    settings: Settings = decode(Settings, parse_yaml(PATH.read_text("utf-8"), str(PATH)), str(PATH))
-    return settings
+    """Read study.yaml."""
+    return read_study(Settings, ROOM)

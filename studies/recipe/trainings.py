@@ -16,7 +16,7 @@ from fishpal.models.predict import decide, predict
 from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.examples import Example, lengths
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import REFERENCE
+from fishpal.selection.rates import LAWS
 from fishpal.training.average import Average
 from fishpal.training.run import TrainingRun
 from fishpal.training.train import start_accelerator
@@ -40,9 +40,7 @@ def task_of(name: str) -> tuple[Task, list[Example]]:
 
 def plan_of(settings: Settings, cell: Cell, kind: str) -> Plan:
     """One kind at every layer at its usual rate, LoRA's by the length."""
-    rate = settings.rates[kind]
-    if kind == "lora":
-        rate *= (REFERENCE / cell.updates) ** 0.5
+    rate = settings.rates[kind] * LAWS[kind].by_length(cell.updates)
     facts, layers = project_encoder().facts, (kind,) * project_encoder().facts.layers
     rates = LearningRates(**{kind: rate})
     return Plan(cell.task, "uniform", facts, layers, Reason("uniform"), learning_rate=rates)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fishpal.common.validate import decode
-from fishpal.params.yaml import parse_yaml
+from studies.cells.settings import read_study
 from studies.cells.sources import Rows, Source
 
 ROOM = Path(__file__).parent
-PATH = ROOM / "study.yaml"
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,5 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """Read study.yaml; `PlanError` naming key, value and what is allowed."""
-    settings: Settings = decode(Settings, parse_yaml(PATH.read_text("utf-8"), str(PATH)), str(PATH))
-    return settings
+    """Read study.yaml."""
+    return read_study(Settings, ROOM)

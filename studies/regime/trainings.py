@@ -1,21 +1,18 @@
 """Trainings of the study, kept line by line: a run goes on where it was."""
 
-import time
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
-from fishpal.api.steps import fit
 from fishpal.api.task import Task
-from fishpal.common.errors import TrainingError
 from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import LearningRates, TrainOptions
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import LAWS, REFERENCE
-from studies.cells.outcomes import fixed_length, outcome, outwards
+from fishpal.selection.rates import LAWS
 from studies.cells.sources import drawn_task, project_encoder
 from studies.cells.store import Line, Store
+from studies.cells.trainings import fixed_length, outwards, train_cell
 from studies.criteria.design.plans import KINDS, Layers
 from studies.regime.plans import small_plans, whole_plans
 from studies.regime.settings import ROOM, Settings, load_settings
@@ -39,16 +36,16 @@ def training(settings: Settings) -> TrainOptions:
 def usual_rate(kind: str, updates: int) -> float:
     """A kind's at this length (`fishpal.selection.rates`)."""
     law = LAWS[kind]
-    return law.usual * (REFERENCE / updates) ** law.decay
+    return law.usual * law.by_length(updates)
 
 
 def run_training(
     settings: Settings, columns: Line, layers: Layers, modules: ModuleOptions, rates: LearningRates
 ) -> None:
-    """Train one cell, unless it is there; divergence is a result."""
+    """Train one cell, unless it is there, and keep its line."""
     if TRAINED.find(**columns):
         return
-    encoder, (task, evaluation) = project_encoder(), task_of(columns["task"])
+    encoder = project_encoder()
     plan = Plan(
         columns["task"],
         columns["plan"],
@@ -59,18 +56,8 @@ def run_training(
         learning_rate=rates,
     )
     used = {kind: getattr(rates, kind) for kind in plan.kinds}
-    begin = time.process_time()
-    try:
-        model = fit(encoder, task, plan, columns["seed"], training(settings))
-    except TrainingError:
-        TRAINED.add(columns | {"layers": layers, "rates": used, "diverged": True})
-        return
-    seconds = time.process_time() - begin
-    assert model.training is not None
-    found = outcome(encoder, task, evaluation, model.module, model.training)
-    kept = model.module.parameter_counts().kept
-    own = {"layers": layers, "rates": used, "kept": kept, "precision": model.training.precision}
-    TRAINED.add(columns | own | found | {"seconds": round(seconds, 1)})
+    found = train_cell(encoder, task_of(columns["task"]), plan, columns["seed"], training(settings))
+    TRAINED.add(columns | {"layers": layers, "rates": used} | found)
 
 
 def sweep(settings: Settings, task: str) -> dict[str, float]:

@@ -1,15 +1,19 @@
 """Trainings of a given length, what they came to, and the order in which rates are tried."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from fishpal.api.encoder import TextEncoder
+from fishpal.api.steps import fit
 from fishpal.api.task import Task
+from fishpal.common.errors import TrainingError
 from fishpal.metrics import metric
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import decide, mean_loss, predict
-from fishpal.params.options import TrainOptions
+from fishpal.params.options import HeadOptions, TrainOptions
+from fishpal.records.plan import Plan
 from fishpal.training.run import Training
 from studies.cells.store import Line
 
@@ -23,6 +27,31 @@ def fixed_length(updates: int, batch_size: int, looks: int, fit: int) -> TrainOp
         batch_size=batch_size,
         evaluations_per_epoch=looks * per_epoch / updates,
     )
+
+
+def train_cell(
+    encoder: TextEncoder,
+    parts: tuple[Task, Task],
+    plan: Plan,
+    seed: int,
+    options: TrainOptions,
+    head: HeadOptions | None = None,
+) -> Line:
+    """Train a plan on a task's first part: `outcome` on the other one, size, precision, seconds.
+
+    Divergence is a result. Seconds are those of training, of one thread.
+    """
+    task, evaluation = parts
+    begin = time.process_time()
+    try:
+        model = fit(encoder, task, plan, seed, options, head)
+    except TrainingError:
+        return {"diverged": True}
+    seconds = round(time.process_time() - begin, 1)
+    assert model.training is not None
+    kept, precision = model.module.parameter_counts().kept, model.training.precision
+    own = {"kept": kept, "precision": precision, "seconds": seconds}
+    return own | outcome(encoder, task, evaluation, model.module, model.training)
 
 
 def outcome(
