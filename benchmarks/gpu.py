@@ -137,7 +137,7 @@ def training_lines(bench: Bench) -> list[list[str]]:
 def trial_of(bench: Bench, precision: Precision = "float32", dropout: bool = True) -> Trial:
     """LoRA at every layer, in an encoder that is there already."""
     encoder, head = bench.start()
-    options = replace(bench.options(precision), encoder_dropout=dropout, pick="loss")
+    options = replace(bench.options(precision), encoder_dropout=dropout, pick="loss", recover=False)
     return Trial(encoder, head, bench.plan(encoder), bench.task, options)
 
 

@@ -33,7 +33,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.groups import parameter_groups
 from fishpal.training.run import ACCELERATE, SCHEDULES
-from fishpal.training.train import fixed_updates, start_accelerator, train
+from fishpal.training.train import evaluation_updates, fixed_updates, start_accelerator, train
 
 Weights = dict[str, Tensor]
 """What was trained of one seed's model, by name."""
@@ -134,8 +134,8 @@ class Together:
         """Optimizer, schedule and looks as `train` has them."""
         options, examples = self.options, len(self.task.fit)
         total = plan.updates or fixed_updates(options, examples)
-        if total is None or options.patience is not None or options.pick != "loss":
-            what = "updates is auto, patience is set, or pick is refined"
+        if total is None or options.patience or options.pick != "loss" or options.recover:
+            what = "updates is auto, patience or recover is set, or pick is refined"
             raise ValueError(f"{what}; allowed: none of them")
         groups = parameter_groups(self.model, plan, options.weight_decay)
         name_of = {parameter: name for name, parameter in self.model.named_parameters()}
@@ -146,9 +146,8 @@ class Together:
         schedule = SCHEDULES.get(options.schedule, options.schedule)
         warmup = math.ceil(options.warmup * total)
         self.schedule = get_scheduler(schedule, self.optimizer, warmup, total)
-        epochs = total / math.ceil(examples / options.batch_size)
-        parts = min(max(1, round(epochs * options.evaluations_per_epoch)), total)
-        self.looks = {round(total * part / parts) for part in range(1, parts + 1)}
+        per_epoch = math.ceil(examples / options.batch_size)
+        self.looks = evaluation_updates(total, per_epoch, options)
         self.total = total
 
     def step(self, batches: Sequence[Sequence[int]]) -> None:

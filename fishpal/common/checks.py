@@ -38,7 +38,8 @@ def at_least(least: int, also: str = "") -> Range:
 
 
 Seed = Annotated[int, at_least(0)]
-Positive = Annotated[float, Range(lambda value: 0 < value < math.inf, "a finite number above 0")]
+POSITIVE = Range(lambda value: 0 < value < math.inf, "a finite number above 0")
+Positive = Annotated[float, POSITIVE]
 Count = Annotated[int, Range(lambda value: value > 0, "a finite number above 0")]
 Share = Annotated[float, Range(lambda value: 0 <= value < 1, "0 up to, not including, 1")]
 # A module far beyond any in use ends in the allocator's error, or the process is killed.

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from fishpal.common.checks import (
     MAX_RATE,
+    POSITIVE,
     Auto,
     Count,
     Positive,
@@ -31,6 +32,7 @@ AutoRate = Annotated[
     float | Auto, auto_or(Range(lambda rate: 0 < rate <= MAX_RATE, f"above 0 up to {MAX_RATE:g}"))
 ]
 Updates = Annotated[int | Auto, auto_or(at_least(1))]
+Looks = Annotated[float | Auto, auto_or(POSITIVE)]
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ class TrainOptions(Strict):
     `updates` is the length of every method's training; `auto`: found once a task by a pilot
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
-    `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs.
+    `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs; `auto`: once an
+    epoch, and at least five times in all. `recover` lets a training that has collapsed
+    (`fishpal.training.collapse`) go on from its best weights at a third of its rates.
     `pick` says which look's weights are kept (`fishpal.training.pick`): by their loss on the
     selection part as it is, or after the best calibration, which the kept ones then get.
     `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs);
@@ -147,9 +151,10 @@ class TrainOptions(Strict):
     warmup: Share = 0.06
     schedule: Literal["linear", "polynomial", "cosine", "constant"] = "linear"
     max_grad_norm: Positive = 1.0
-    evaluations_per_epoch: Positive = 1
+    evaluations_per_epoch: Looks = "auto"
     patience: Count | None = None
     pick: Literal["refined", "loss"] = "refined"
+    recover: bool = True
     train_head: bool = True
     encoder_dropout: bool = False
     reuse_frozen: Literal["auto", "never"] = "auto"

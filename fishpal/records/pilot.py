@@ -8,7 +8,7 @@ from fishpal.common.choices import Choices
 from fishpal.common.errors import PlanError
 from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
-from fishpal.records.results import CurvePoint
+from fishpal.records.results import CurvePoint, lowest_loss
 
 CONFIDENCE = 0.95
 LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
@@ -23,6 +23,8 @@ def has_learnt(loss: float, constant: float) -> bool:
 @dataclass(frozen=True)
 class Arm(Strict):
     """One plan, trained at a constant rate until it was dropped or was the last.
+
+    Where it collapsed, it went on at a third of it: `rate` and `factor` are those of its end.
 
     Attributes:
         kind: the word of a candidate (`common.choices`) that every layer has, or the criterion
@@ -51,7 +53,7 @@ class Arm(Strict):
     @property
     def best(self) -> float:
         """Lowest loss on the selection part, as checkpoints are compared."""
-        return min(point.pick_loss for point in self.curve)
+        return lowest_loss(self.curve)
 
     @property
     def updates(self) -> int:

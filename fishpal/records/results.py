@@ -5,6 +5,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -63,6 +64,7 @@ class CurvePoint(Strict):
 
     `pick_loss` is what checkpoints are compared by: the selection loss after the best
     calibration, or as it is (`train.pick`). `kept`: these weights replaced those kept before.
+    `collapsed`: the model answered every example alike (`fishpal.training.collapse`).
     """
 
     update: int
@@ -71,6 +73,12 @@ class CurvePoint(Strict):
     selection_loss: float
     pick_loss: float
     kept: bool
+    collapsed: bool = False
+
+
+def lowest_loss(points: Sequence[CurvePoint]) -> float:
+    """As looks are compared, of those that had not collapsed, as the start never has."""
+    return min(point.pick_loss for point in points if not point.collapsed)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Curve:
     def save(self, path: str | Path) -> None:
         rows = [
             (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss)
-            + (p.selection_loss, p.pick_loss, int(p.kept))
+            + (p.selection_loss, p.pick_loss, int(p.kept), int(p.collapsed))
             for p in self.points
         ]
         write_csv(path, [field.name for field in fields(CurvePoint)], rows)
@@ -113,9 +121,10 @@ class Curve:
         points: list[CurvePoint] = []
         for number, row in enumerate(rows, start=1):
             try:
-                update, epoch, fit, selection, pick, kept = row
+                update, epoch, fit, selection, pick, kept, collapsed = row
                 losses = float(fit) if fit else None, float(selection), float(pick)
-                point = CurvePoint(int(update), float(epoch), *losses, bool(int(kept)))
+                flags = bool(int(kept)), bool(int(collapsed))
+                point = CurvePoint(int(update), float(epoch), *losses, *flags)
             except ValueError as error:
                 raise PlanError(f"{path}: row {number}: {error}") from error
             least = points[-1].update + 1 if points else 0

@@ -84,7 +84,7 @@ def _kept_start(results: TaskResults) -> Iterator[str]:
     return _methods(results, {method.name: method.untrained for method in results.methods})
 
 
-def _collapsed(results: TaskResults) -> Iterator[str]:
+def _learnt_nothing(results: TaskResults) -> Iterator[str]:
     """Far from the method's best seed, too: of a weak task all are near the constant answer."""
     floor, found = results.pilot.constant_loss, dict[str, int]()
     for method in results.methods:
@@ -93,6 +93,12 @@ def _collapsed(results: TaskResults) -> Iterator[str]:
         far = [x for x in losses if not has_learnt(x, floor) and x >= (floor + best) / 2]
         found[method.name] = len(far) if has_learnt(best, floor) else 0
     yield from _methods(results, found)
+
+
+def _collapsed(results: TaskResults) -> Iterator[str]:
+    cells = {m.name: [any(p.collapsed for p in c.curve.points) for c in m.cells]
+             for m in results.methods}  # fmt: skip
+    yield from _methods(results, {name: sum(found) for name, found in cells.items()})
 
 
 def _ended_early(results: TaskResults) -> Iterator[str]:
@@ -139,7 +145,9 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
     "Learnt next to nothing, unlike the method's other seeds, so that a lower learning rate may"
-    " help": _collapsed,
+    " help": _learnt_nothing,
+    "Collapsed on the way (answered all examples alike), as too high a learning rate does, and went"
+    " on from the best weights at a third of it": _collapsed,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
     "The pilot's loss was still falling at its end, `train.max_updates`": _still_falling,
     "Trained on machines of several kinds, which results depend on, too": _unlike_devices,

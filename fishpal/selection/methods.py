@@ -67,8 +67,9 @@ def select_plan(
     used = {HEAD, FULL, *(word for _, word in names_of(choices))}
     why = {word: reason for word, reason in resolved.reasons.items() if word in used}
     arm = _arm(method, pilot) if isinstance(method, Race) else None
-    if arm is not None and arm.layers is None:
-        resolved = resolved.times(arm.kind, arm.factor)
+    if arm is not None and arm.factor != 1:
+        for word in dict.fromkeys(word for _, word in names_of(choices)):
+            resolved = resolved.times(word, arm.factor)
     plan = Plan(
         task=table.task,
         method=name,
@@ -137,7 +138,7 @@ def _arm(method: Race, pilot: Pilot) -> Arm:
 def _said_of(arm: Arm, method: Race, pilot: Pilot) -> str | None:
     """In which way the arm is not the usual one of its kind, or what the margin gave; or None."""
     what = arm.kind if arm.layers is None else f"the plan of {arm.kind}"
-    at_rate = [] if arm.factor == 1 else [f"{arm.factor:g} times its own rate"]
+    at_rate = [] if arm.factor == 1 else [f"{arm.factor:.3g} times its own rate"]
     at_size = [] if arm.share == 1 else [f"{arm.share:g} of its size"]
     how = f" at {' and '.join(at_rate + at_size)}" if at_rate + at_size else ""
     own = what + how if how or arm.layers else None

@@ -14,6 +14,7 @@ from fishpal.models.batching import endless_batches
 from fishpal.records.examples import lengths
 from fishpal.records.pilot import CONFIDENCE, Arm
 from fishpal.records.plan import Plan
+from fishpal.records.results import lowest_loss
 from fishpal.records.task import TokenisedTask
 from fishpal.training.average import Average
 from fishpal.training.pick import Pick
@@ -43,8 +44,7 @@ class TrainedArm:
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
         self.batches = endless_batches(lengths(task.fit), batch_size, rng)
-        trained = run.model.parameters()
-        self.average = Average([parameter for parameter in trained if parameter.requires_grad])
+        self.average = self._new_average()
         run.pick = Pick(latest=False)  # an average is at rest at every look
         run.evaluate(0, 0.0)
 
@@ -59,8 +59,13 @@ class TrainedArm:
         return sum(module.kept_parameters for module in self.run.model.candidates())
 
     @property
-    def rate(self) -> float:
+    def planned_rate(self) -> float:
         return self.plan.rate(self.plan.kinds[0], 0)
+
+    @property
+    def rate(self) -> float:
+        """At which it trains; less than planned where it has recovered from a collapse."""
+        return self.planned_rate * self.run.rate_share
 
     @property
     def best(self) -> float:
@@ -79,10 +84,12 @@ class TrainedArm:
     def best_until(self, update: int) -> float:
         """Lowest selection loss of the looks up to `update`."""
         curve = self.run.result.curve
-        return min(point.pick_loss for point in curve if point.update <= update)
+        return lowest_loss([point for point in curve if point.update <= update])
 
     def advance(self, before: int, until: int, bar: tqdm) -> None:
         """Train on, and look."""
+        if self.run.recover():
+            self.average = self._new_average()
         try:
             for _, batch in zip(range(until - before), self.batches, strict=False):
                 self.run.step([self.task.fit[i] for i in batch])
@@ -92,6 +99,10 @@ class TrainedArm:
                 self.run.evaluate(until, until / self.per_epoch)
         except TrainingError:
             self.diverged = True
+
+    def _new_average(self) -> Average:
+        trained = self.run.model.parameters()
+        return Average([parameter for parameter in trained if parameter.requires_grad])
 
     def follow(self, winner: Self, bar: tqdm) -> None:
         """Train as long as the winner did to its best, and compare both at their best looks."""

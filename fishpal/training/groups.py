@@ -7,7 +7,10 @@ from fishpal.records.plan import Plan
 
 
 def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list[dict[str, object]]:
-    """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not."""
+    """What is trained, by kind and by whether it decays: matrices do, vectors (biases) do not.
+
+    A group is the head's or not, which a collapse asks for (`TrainingRun.recover`).
+    """
     owners: list[tuple[float, nn.Module, dict[str, float]]]
     owners = [(plan.rate(m.kind, m.layer), m, m.rate_ratios()) for m in model.candidates()]
     gates = [m.gate for m in model.candidates() if m.gate is not None]
@@ -24,5 +27,6 @@ def parameter_groups(model: Classifier, plan: Plan, weight_decay: float) -> list
         for (vectors, ratio), part in sorted(parts.items()):
             rate = usual * ratio
             decay = 0.0 if vectors else weight_decay
-            groups.append({"params": part, "lr": rate, "weight_decay": decay})
+            head = owner is model.head
+            groups.append({"params": part, "lr": rate, "weight_decay": decay, "head": head})
     return groups

@@ -1,10 +1,13 @@
-"""Which look's weights a training keeps."""
+"""Which look's weights a training keeps, and after how many in vain it ends."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fishpal.records.results import CurvePoint
 
 
 @dataclass
@@ -33,3 +36,12 @@ class Pick:
             return False
         more = losses - self.lowest
         return bool(more.mean() <= more.std(ddof=1) / math.sqrt(len(more)))
+
+
+def stale(curve: Sequence[CurvePoint], patience: int | None) -> bool:
+    """The last `patience` looks, since it has collapsed if it has, brought nothing better."""
+    if patience is None:
+        return False
+    best = min(range(len(curve)), key=lambda n: (curve[n].collapsed, curve[n].pick_loss))
+    since = max([best, *(n for n, point in enumerate(curve) if point.collapsed)])
+    return len(curve) - 1 - since >= patience

@@ -2,11 +2,11 @@
 
 Arms (one kind at every layer, each at its rate) train side by side at a constant rate, so that no
 planned length shapes their losses, with looks at the selection part, by the average of their
-weights (`fishpal.training.average`), at two points a doubling of the updates. Of a kind that races
-at several rates one stays from the second look on. Once an arm has learnt, the worst one is dropped
-at every look (successive halving, Jamieson & Talwalkar 2016, one at a time); the last one goes on
-until its loss is flat. Then what is smaller than the winner is compared with it
-(`fishpal.training.smaller`).
+weights (`fishpal.training.average`), at two points a doubling of the updates. One that collapses
+goes on at a third of its rate (`fishpal.training.collapse`). Of a kind that races at several rates
+one stays from the second look on. Once an arm has learnt, the worst one is dropped at every look
+(successive halving, Jamieson & Talwalkar 2016, one at a time); the last one goes on until its loss
+is flat. Then what is smaller than the winner is compared with it (`fishpal.training.smaller`).
 
 Trainings are then twice as long as the last arm took to its best loss, at most as long as the
 pilot: a rate that falls linearly to zero moves as far in them as a constant one in half of them.

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_scheduler
 
-from fishpal.common.errors import TrainingError
-from fishpal.common.validate import Strict, decode
+from fishpal.common.errors import TrainingError, caution
+from fishpal.common.validate import decode
 from fishpal.models.batching import collate
 from fishpal.models.calibration import Calibration, calibrate
 from fishpal.models.classifier import Classifier, task_loss
@@ -26,8 +26,10 @@ from fishpal.records.facts import Precision
 from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
+from fishpal.training.collapse import SHARE, Collapse
 from fishpal.training.groups import parameter_groups
 from fishpal.training.pick import Pick
+from fishpal.training.state import RunState
 
 SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
 ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -50,24 +52,6 @@ class Training:
     def best_loss(self) -> float:
         """Of the kept weights on the selection part, as looks are compared."""
         return self.calibration.loss
-
-
-@dataclass(frozen=True)
-class RunState(Strict):
-    """What a checkpoint holds beside tensors, after `update` updates.
-
-    Attributes:
-        rates: the current learning rate of every parameter group.
-        schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
-    """
-
-    update: int
-    rates: tuple[float, ...]
-    schedule: dict[str, Any]
-    scaler: dict[str, Any]
-    curve: tuple[CurvePoint, ...]
-    best_update: int
-    calibration: Calibration
 
 
 class TrainingRun:
@@ -94,6 +78,8 @@ class TrainingRun:
         precision = ACCELERATE[accelerator.mixed_precision]
         self.passes = Passes(model, precision)
         self.result, self.pick = Training(precision=precision), Pick(self.refined)
+        self.collapse = Collapse()
+        self.rate_share = 1.0  # of the modules' rates in the plan; less where it has recovered
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
         self.kept_fit: FrozenOutputs | None = None
@@ -156,27 +142,49 @@ class TrainingRun:
             allowed = "finite ones (lower train.learning_rate)"
             raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
         now = calibrate(logits, labels) if self.refined else Calibration(loss=loss)
-        kept = self.pick.keeps(example_losses(now.apply(logits), labels))
-        self.result.curve.append(CurvePoint(update, epoch, fit_loss, loss, now.loss, kept))
+        collapsed = self.options.recover and self.collapse.seen(logits, labels, now.loss)
+        kept = not collapsed and self.pick.keeps(example_losses(now.apply(logits), labels))
+        point = CurvePoint(update, epoch, fit_loss, loss, now.loss, kept, collapsed)
+        self.result.curve.append(point)
         if kept:
             self.result.calibration, self.result.best_update = now, update
             self.best = {n: p.detach().clone() for n, p in self._trained()}
 
-    def stale(self, patience: int | None) -> bool:
-        """The last `patience` evaluations brought nothing better."""
-        if patience is None:
+    def recover(self) -> bool:
+        """Where the last look found it collapsed: back to the best weights so far, without the
+        optimizer's memory, and on at `SHARE` of the modules' rates; the answer is whether so."""
+        if not self.result.curve[-1].collapsed:
             return False
-        losses = [point.pick_loss for point in self.result.curve]
-        return len(losses) - 1 - losses.index(min(losses)) >= patience
+        self._take_best()
+        self.optimizer.state.clear()
+        self.scale_rates(SHARE)
+        update, best = self.result.curve[-1].update, self.result.best_update
+        what = f"after {update} updates the model answers all examples alike, as a high rate does"
+        caution(f"task {self.task.name}: {what}: on from update {best} at a third of its rates")
+        return True
+
+    def scale_rates(self, share: float) -> None:
+        """All but the head's, which collapses nothing."""
+        self.rate_share *= share
+        groups = self.optimizer.param_groups
+        shares = [1.0 if group["head"] else share for group in groups]
+        pairs = zip(self.schedule.base_lrs, shares, strict=True)
+        self.schedule.base_lrs = [rate * own for rate, own in pairs]
+        for group, own in zip(groups, shares, strict=True):
+            group["lr"] *= own
 
     @torch.no_grad()
     def restore(self) -> None:
         """Go back to the best weights, calibrated where the head is trained."""
-        for name, parameter in self._trained():
-            parameter.copy_(self.best[name])
+        self._take_best()
         if self.model.head.weight.requires_grad:
             self.result.calibration.fold(self.model.head)
         self.model.eval()
+
+    @torch.no_grad()
+    def _take_best(self) -> None:
+        for name, parameter in self._trained():
+            parameter.copy_(self.best[name])
 
     def state(self, update: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next update depends on; the order of examples is drawn again."""
@@ -200,6 +208,7 @@ class TrainingRun:
             curve=tuple(result.curve),
             best_update=result.best_update,
             calibration=result.calibration,
+            spread=self.collapse.start,
         )
         return tensors, asdict(state)
 
@@ -228,6 +237,8 @@ class TrainingRun:
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
         curve, precision = list(state.curve), self.result.precision
         self.result = Training(curve, state.best_update, state.calibration, precision)
+        self.collapse.start = state.spread
+        self.rate_share = SHARE ** sum(point.collapsed for point in curve)
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])

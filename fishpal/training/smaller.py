@@ -53,10 +53,11 @@ def compare_smaller(
             plan = whole.plan.shrunk(share)
             if plan.modules != sizes[kind] and kind not in behind and cost(None) <= left:
                 sizes[kind], arm = plan.modules, enter(plan, share)
+                arm.run.scale_rates(whole.run.rate_share)  # where those were too high for it
                 if follows(arm):
                     yield arm.record(own_rate(arms, arm))
 
 
 def own_rate(arms: Sequence[TrainedArm], arm: TrainedArm) -> float:
     """The rate of an arm's kind, which the first of the kind's arms has."""
-    return next(each.rate for each in arms if each.kind == arm.kind)
+    return next(each.planned_rate for each in arms if each.kind == arm.kind)

@@ -23,7 +23,10 @@ from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.pick import stale
 from fishpal.training.run import ACCELERATE, Training, TrainingRun
+
+LOOKS = 5  # of a training at least, by auto: what has collapsed since the last one is lost
 
 
 def train(
@@ -65,11 +68,8 @@ def train(
     if total is None:
         raise ParamsError("train.updates is auto, and the plan has none; allowed: a number")
     run = TrainingRun(model, plan, task, options, accelerator, total)
-    found = checkpoint.load() if checkpoint else None
-    done = run.resume(*found) if found else 0
-    if not found:
-        run.evaluate(0, 0.0)
-    checks = _evaluation_updates(total, per_epoch, options)
+    done = _begin(run, checkpoint)
+    checks = evaluation_updates(total, per_epoch, options)
     batches = endless_batches(lengths(fit), options.batch_size, rng)
     with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
         for update, batch in zip(range(1, total + 1), batches, strict=False):
@@ -79,12 +79,23 @@ def train(
             bar.update()
             if update in checks:
                 run.evaluate(update, update / per_epoch)
-                if run.stale(options.patience):
+                if stale(run.result.curve, options.patience):
                     break
+                if update < total:
+                    run.recover()
             if checkpoint and run.processes.main and checkpoint.due():
                 checkpoint.save(*run.state(update))
     run.restore()
     return run.result
+
+
+def _begin(run: TrainingRun, checkpoint: Checkpoint | None) -> int:
+    """Updates that lie behind it: none, unless it finds its own state."""
+    found = checkpoint.load() if checkpoint else None
+    if found:
+        return run.resume(*found)
+    run.evaluate(0, 0.0)
+    return 0
 
 
 def fixed_updates(options: TrainOptions, examples: int) -> int | None:
@@ -124,8 +135,11 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision=name)
 
 
-def _evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
+def evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
     """Updates after which to evaluate: evenly over the whole run, its end included."""
-    wanted = max(1, round(total / per_epoch * options.evaluations_per_epoch))
+    if options.evaluations_per_epoch == "auto":
+        wanted = max(LOOKS, round(total / per_epoch))
+    else:
+        wanted = max(1, round(total / per_epoch * options.evaluations_per_epoch))
     parts = min(wanted, total)
     return {round(total * part / parts) for part in range(1, parts + 1)}

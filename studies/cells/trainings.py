@@ -19,13 +19,17 @@ from studies.cells.store import Line
 
 
 def fixed_length(updates: int, batch_size: int, looks: int, fit: int) -> TrainOptions:
-    """The project's training of so many updates, with looks evenly over them."""
+    """The project's training of so many updates, with looks evenly over them.
+
+    What too high a rate does is to be seen: nothing leads a collapsed training back.
+    """
     per_epoch = -(-fit // batch_size)
     return TrainOptions(
         updates=updates,
         pilot=False,
         batch_size=batch_size,
         evaluations_per_epoch=looks * per_epoch / updates,
+        recover=False,
     )
 
 
@@ -59,7 +63,8 @@ def outcome(
 ) -> Line:
     """What a training came to, on the selection and the evaluation rows.
 
-    `right` has a bit an evaluation row, as hexadecimal digits; null of a regression.
+    `right` has a bit an evaluation row, as hexadecimal digits; null of a regression. `collapsed`
+    are the updates at whose looks it had, where there were any.
     """
     facts = task.tokenised(encoder).facts
     examples = evaluation.examples(encoder, standardise=None if facts.labels else facts.standardise)
@@ -68,7 +73,8 @@ def outcome(
     main = metric(evaluation.spec.metrics[0])  # accuracy, or Pearson's r
     truth = np.array(labels) if facts.scale is None else facts.scale.restore(np.array(labels))
     found = decide(logits, facts)
-    return {
+    collapsed = [point.update for point in training.curve if point.collapsed]
+    return ({"collapsed": collapsed} if collapsed else {}) | {
         "diverged": False,
         "curve": [[p.update, round(p.pick_loss, 6)] for p in training.curve],
         "selection_loss": round(training.best_loss, 6),

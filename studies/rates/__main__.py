@@ -7,6 +7,7 @@ import torch
 from fishpal.common.progress import tqdm
 from studies.rates.cells import measured, rates_to_try, run_training
 from studies.rates.prodigy import run_prodigy
+from studies.rates.recovered import lost, run_recovered
 from studies.rates.report import write_report
 from studies.rates.settings import Settings, load_settings
 
@@ -15,6 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true", help="write the report alone")
     parser.add_argument("--prodigy", action="store_true", help="train that rival alone")
+    parser.add_argument("--recover", action="store_true", help="train what was lost once more")
     parser.add_argument("--part", type=int, default=0, help="run every n-th case from this one on")
     parser.add_argument("--parts", type=int, default=1, help="n; each part in a process of its own")
     given = parser.parse_args()
@@ -24,6 +26,9 @@ def main() -> None:
         for case in settings.cases:
             for kind in case.kinds:
                 run_prodigy(settings, case, kind)
+    elif given.recover:
+        for line in list(lost())[given.part :: given.parts]:
+            run_recovered(settings, line)
     elif not given.report:
         train(settings, given.part, given.parts)
     write_report(settings)

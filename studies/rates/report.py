@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fishpal.common.kinds import HeadInit
 from fishpal.reporting.markdown import table
 from studies.marked_part import write_part
+from studies.rates.recovered import recovered_table
 from studies.rates.rivals import FEW, RIVALS, Found, findings, halving_cost
 from studies.rates.settings import Settings
 
@@ -26,7 +27,7 @@ def write_report(settings: Settings) -> None:
         further = list(findings(settings, own))
         judged = [f for f in further if f.case.plain not in settings.fitted.cases]
         parts += [summary(settings, judged, FEW), per_case(further, FEW)] if judged else []
-    write_part(REPORT, "studies/rates", "\n\n".join(parts))
+    write_part(REPORT, "studies/rates", "\n\n".join([*parts, recovered_table()]))
     draw(found)
 
 

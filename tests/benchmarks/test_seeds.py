@@ -21,7 +21,9 @@ from tests.training.test_training import OPTIONS, plan_for
 P, A, L, I3 = (ModuleKind[name] for name in ("PREFIX", "ADAPTER", "LORA", "IA3"))
 SEEDS = (0, 1, 7)
 # 22 examples: an epoch's batch of 2 comes at another update of every seed; clipping in each.
-ALIKE = replace(OPTIONS, epochs=3, max_grad_norm=0.05, precision="float32", pick="loss")
+ALIKE = replace(
+    OPTIONS, epochs=3, max_grad_norm=0.05, precision="float32", pick="loss", recover=False
+)
 
 
 def trial_of(tiny_encoder, layers, classes=2, gates=False, options=ALIKE):

@@ -38,7 +38,7 @@ CARD = Card(
 COUNTS = Counts({"fit": SplitCounts(9, 1, 12), "test": SplitCounts(2, 0, 7)}, 3)
 METRICS = CellMetrics({"test": {"n": 2, "loss": 0.1 + 0.2, "f1": 1.0}}, Parameters(1, 2, 3))
 CURVE = Curve(
-    (CurvePoint(0, 0.0, None, 0.7, 0.6, True), CurvePoint(5, 0.25, 0.5, 1 / 3, 0.25, False))
+    (CurvePoint(0, 0.0, None, 0.7, 0.6, True), CurvePoint(5, 0.25, 0.5, 1 / 3, 0.25, False, True))
 )
 
 
@@ -58,8 +58,8 @@ def test_the_layout_of_the_files(tmp_path):
     assert '"n": 2,' in (tmp_path / "metrics").read_text()
     CURVE.save(tmp_path / "curve")
     assert (tmp_path / "curve").read_text() == (
-        "update,epoch,fit_loss,selection_loss,pick_loss,kept\n0,0,,0.7,0.6,1\n"
-        "5,0.25,0.5,0.3333333333333333,0.25,0\n"
+        "update,epoch,fit_loss,selection_loss,pick_loss,kept,collapsed\n0,0,,0.7,0.6,1,0\n"
+        "5,0.25,0.5,0.3333333333333333,0.25,0,1\n"
     )
 
 
@@ -107,19 +107,19 @@ def test_the_best_update_is_the_last_whose_weights_were_kept(kept, best):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("0,0,,1,0.7,1\n0,1,0.5,1,0.6,0", "row 2: allowed: rising updates"),
-        ("-1,0,,1,0.7,1", "row 1: allowed: rising updates"),
-        ("0,0,,1,nan,1", "row 1: allowed: rising updates and finite losses"),
-        ("0,0,inf,1,0.7,1", "row 1: allowed"),
-        ("0,0,,1,x,1", "row 1: could not convert"),
-        ("0,0,,1,0.7,0", "kept is 0 in every row"),
+        ("0,0,,1,0.7,1,0\n0,1,0.5,1,0.6,0,0", "row 2: allowed: rising updates"),
+        ("-1,0,,1,0.7,1,0", "row 1: allowed: rising updates"),
+        ("0,0,,1,nan,1,0", "row 1: allowed: rising updates and finite losses"),
+        ("0,0,inf,1,0.7,1,0", "row 1: allowed"),
+        ("0,0,,1,x,1,0", "row 1: could not convert"),
+        ("0,0,,1,0.7,0,0", "kept is 0 in every row"),
         ("0,0,,0.7", "row 1: not enough values"),
-        (f"{'9' * 400},0,,1,0.7,1", "row 1: allowed"),
+        (f"{'9' * 400},0,,1,0.7,1,0", "row 1: allowed"),
     ],
 )
 def test_a_wrong_row_of_a_curve_is_named(tmp_path, rows, message):
     path = tmp_path / "curve.csv"
-    path.write_text(f"update,epoch,fit_loss,selection_loss,pick_loss,kept\n{rows}\n")
+    path.write_text(f"update,epoch,fit_loss,selection_loss,pick_loss,kept,collapsed\n{rows}\n")
     with pytest.raises(PlanError, match=message) as caught:
         Curve.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)

@@ -145,10 +145,10 @@ def write_cell(root, params, task, method, seed):
     pq.write_table(pa.concat_tables(frames), path)
     losses = [1.1, 0.8 - 0.1 * list(KEPT).index(method), 0.6, 0.65 + 0.01 * seed]
     rows = [
-        (40 * i, i, "" if i == 0 else 0.5, 2.0, loss, int(loss <= min(losses)))
+        (40 * i, i, "" if i == 0 else 0.5, 2.0, loss, int(loss <= min(losses)), 0)
         for i, loss in enumerate(losses)
     ]
-    columns = ("update", "epoch", "fit_loss", "selection_loss", "pick_loss", "kept")
+    columns = ("update", "epoch", "fit_loss", "selection_loss", "pick_loss", "kept", "collapsed")
     write_csv(root / f"curves/{cell}.csv", columns, rows)
     write_json(root / f"seconds/train/{cell}.json", {"seconds": 10.0 + seed})
 
@@ -197,7 +197,7 @@ def keep_start(run, task, methods, seeds=(0, 1)):
         for seed in seeds:
             path = run[1] / f"curves/{task}/{method}/{seed}.csv"
             header, _, *later = path.read_text().splitlines()
-            rows = [header, "0,0,,2.0,0.1,1", *(row[:-1] + "0" for row in later)]
+            rows = [header, "0,0,,2.0,0.1,1,0", *(row[:-3] + "0,0" for row in later)]
             path.write_text("\n".join(rows) + "\n")
 
 

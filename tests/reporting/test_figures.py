@@ -141,7 +141,8 @@ def test_the_last_digit_of_a_loss_does_not_fill_the_height(five, drawn):
             loss = 0.6931 + 0.0001 * FIVE.index(method)
             path = five[1] / f"curves/pairs/{method}/{seed}.csv"
             path.write_text(
-                f"update,epoch,fit_loss,selection_loss,pick_loss,kept\n0,0,,1,0.6931,1\n9,1,1,1,{loss},1\n"
+                "update,epoch,fit_loss,selection_loss,pick_loss,kept,collapsed\n"
+                f"0,0,,1,0.6931,1,0\n9,1,1,1,{loss},1,0\n"
             )
     (axis,) = drawn(draw_curves, reports_of(five)[0])
     low, high = axis.get_ylim()

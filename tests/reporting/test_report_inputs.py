@@ -95,6 +95,13 @@ def collapse(root, seeds=(1,), share=1.2):
         path.write_text("".join(",".join(row) + "\n" for row in rows))
 
 
+def mark_a_collapse(root):
+    path = root / "curves/pairs/adapter/0.csv"
+    start, first, *rest = path.read_text().splitlines(keepends=True)[1:]
+    header = path.read_text().splitlines(keepends=True)[0]
+    path.write_text("".join([header, start, first.rstrip()[:-1] + "1\n", *rest]))
+
+
 def end_a_pilot_early(root):
     edit(root / "pilot/pairs.json", lambda pilot: pilot.update(flat=False))
 
@@ -151,6 +158,11 @@ def train_elsewhere(root):
             collapse,
             "Learnt next to nothing, unlike the method's other seeds",
             "`pairs` `lora` (1 of 2 seeds)",
+        ),
+        (
+            mark_a_collapse,
+            "Collapsed on the way (answered all examples alike)",
+            "`pairs` `adapter` (1 of 2 seeds)",
         ),
         (
             end_a_pilot_early,

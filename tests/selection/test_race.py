@@ -108,6 +108,11 @@ def test_the_plan_is_the_mix_that_won():
     )
     assert small.reason.note == said
     assert (small.modules.lora.rank, small.modules.adapter.bottleneck) == (4, 24)
+    led_back = raced(arm("snr", 0.3, layers=mix, factor=1 / 3))
+    assert led_back.reason.note == "the plan of snr at 0.333 times its own rate"
+    for kind in (A, L):
+        own = getattr(RATES, kind) / 3
+        assert getattr(led_back.learning_rate, kind) == pytest.approx(own, rel=1e-6)
 
 
 def test_sizes_shrink_to_one_and_keep_loras_scale():

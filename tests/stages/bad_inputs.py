@@ -51,7 +51,7 @@ TESTED = f"{TOKENS}/evaluation/test.arrow"
 MODULES, HEAD = f"{TRAINED}/modules.safetensors", f"{TRAINED}/head.safetensors"
 CURVE = "artifacts/curves/toy/lora/0.csv"
 PREDICTIONS = "artifacts/evaluated/toy/lora/0/predictions.parquet"
-CURVED = "update,epoch,fit_loss,selection_loss,pick_loss,kept\n"
+CURVED = "update,epoch,fit_loss,selection_loss,pick_loss,kept,collapsed\n"
 IDS = pa.list_(pa.int32())
 DEEP = "[" * 100_000
 CSV = "sentence,label\n"
@@ -205,7 +205,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("modules NaN", EVALUATE, tensors(MODULES, not_numbers), "logits of test are not finite"),
     ("head of other shape", EVALUATE, tensors(HEAD, lambda k, v: (k, v[:1].copy())), "the head"),
     ("metrics huge", REPORT, key(METRICS, "splits", "test", "n", value=10**400), "n is too large"),
-    ("curve beyond floats", REPORT, write(CURVE, f"{CURVED}{'9' * 400},0,,1,1,1\n"), "rising"),
+    ("curve beyond floats", REPORT, write(CURVE, f"{CURVED}{'9' * 400},0,,1,1,1,0\n"), "rising"),
     ("predictions lack", REPORT, table(PREDICTIONS, lambda t: t.drop(["label"])), "'Field"),
     ("rows of lists", REPORT, table(PREDICTIONS, filled("row", [1], None)), "string and list"),
     ("split null", REPORT, table(PREDICTIONS, filled("split", None, pa.string())), "cell is null"),

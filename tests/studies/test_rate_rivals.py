@@ -14,7 +14,7 @@ from fishpal.common.errors import PlanError
 from fishpal.common.kinds import HeadInit, ModuleKind
 from fishpal.models.batching import collate
 from fishpal.selection.rates import LAWS
-from studies.rates import cells
+from studies.rates import cells, recovered
 from studies.rates.critical import EXAMPLES, FIRST, LAST, critical_rate
 from studies.rates.prodigy import optimizers
 from studies.rates.rivals import FEW, RIVALS, between, findings, halved, halving_cost
@@ -126,3 +126,29 @@ def test_a_stored_cell_is_not_trained_again():
     assert cells.TRAINED.lines() == before
     assert not replace(case, head=HeadInit.PROBE).owns(line)
     assert not case.owns(own | {"head": "probe"})
+
+
+def test_what_was_lost_stands_beside_what_was_led_back(tmp_path, monkeypatch):
+    """Lost is what had learnt nothing above the usual rate; slow learners at low ones are not."""
+    settings, kind = load_settings(), "lora"
+    case, usual = settings.cases[0], LAWS[kind].usual
+    monkeypatch.setattr(recovered, "TRAINED", cells.CaseStore(tmp_path / "trained.jsonl"))
+    monkeypatch.setattr(cells, "TRAINED", recovered.TRAINED)
+    monkeypatch.setattr(recovered, "RECOVERED", cells.CaseStore(tmp_path / "recovered.jsonl"))
+    for factor, losses in ((0.1, (0.7, 0.69)), (1, (0.7, 0.4)), (10, (0.7, 0.69)), (3, (0.7, 0.6))):
+        own = {"kind": kind, "rate": usual * factor, "seed": 0, "selection_loss": losses[1]}
+        curve = [[0, losses[0]], [125, losses[1]]]
+        trained = {"curve": curve, "loss": losses[1], "score": 1 - losses[1]}
+        recovered.TRAINED.add(case.columns() | own | trained)
+    (found,) = recovered.lost()
+    assert found["rate"] == usual * 10 and recovered.case_of(found) == case
+    assert len(recovered.recovered_table().splitlines()) == 2, "not trained again yet"
+    again = {"loss": 0.45, "score": 0.55, "collapsed": [16, 47]}
+    recovered.RECOVERED.add(
+        case.columns() | {k: found[k] for k in ("kind", "rate", "seed")} | again
+    )
+    row = recovered.recovered_table().splitlines()[-1]
+    assert "0.690 (0.310) | 0.450 (0.550) | 16, 47 | 0.004: 0.400 (0.600)" in row
+    before = recovered.RECOVERED.lines()
+    recovered.run_recovered(settings, found)
+    assert recovered.RECOVERED.lines() == before

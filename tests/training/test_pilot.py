@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import torch
 
-from fishpal.common.errors import PlanError, TrainingError
+from fishpal.common.errors import FishpalWarning, PlanError, TrainingError
 from fishpal.common.kinds import ModuleKind
 from fishpal.models.batching import endless_batches
 from fishpal.models.calibration import calibrate
@@ -94,6 +94,19 @@ def test_what_is_dropped_was_the_worst_then(tiny_encoder):
         for arm in kept:
             seen = [p.pick_loss for p in arm.curve if p.update <= dropped.updates]
             assert min(seen) <= dropped.best
+
+
+def test_an_arm_that_collapses_goes_on_at_a_third_of_its_rate(tiny_encoder):
+    high = replace(RATES, adapter=1.0)
+    with pytest.warns(FishpalWarning, match="on from update 0 at a third of its rates"):
+        found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512), rates=high)
+    arm = next(arm for arm in found.arms if arm.kind == "adapter")
+    assert arm.curve[1].collapsed
+    times = sum(point.collapsed for point in arm.curve[:-1])  # after the last it did not go on
+    assert arm.rate == pytest.approx(3.0**-times) == pytest.approx(arm.factor, rel=1e-5)
+    assert arm.best == min(point.pick_loss for point in arm.curve if not point.collapsed)
+    lost = pilot(tiny_encoder, replace(OPTIONS, max_updates=64, recover=False), rates=high)
+    assert (lost.arms[1].kind, lost.arms[1].rate, lost.arms[1].factor) == ("adapter", 1.0, 1.0)
 
 
 def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):

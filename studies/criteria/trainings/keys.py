@@ -25,7 +25,7 @@ FIRST = {
 """The options that there were when the first lines were made."""
 BEFORE: dict[str, dict[str, Any]] = {
     "HeadOptions": {"pairs": "joint"},
-    "TrainOptions": {"pick": "loss", "encoder_dropout": True},
+    "TrainOptions": {"pick": "loss", "encoder_dropout": True, "recover": False},
 }
 """What the first lines' code did where an option that came later has another default."""
 
