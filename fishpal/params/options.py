@@ -130,7 +130,7 @@ class TrainOptions(Strict):
     `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs; `auto`: once an
     epoch, and at least five times in all. `recover` lets a training that has collapsed
-    (`fishpal.training.collapse`) go on from its best weights at a third of its rates.
+    (`fishpal.training.collapse`) go on from its best weights at a third of its modules' rates.
     `pick` says which look's weights are kept (`fishpal.training.pick`): by their loss on the
     selection part as it is, or after the best calibration, which the kept ones then get.
     `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs);

@@ -101,6 +101,11 @@ class Curve:
         """Whose weights were kept in the end; 0 is the untrained start."""
         return next(point.update for point in reversed(self.points) if point.kept)
 
+    @property
+    def collapsed(self) -> bool:
+        """At some look."""
+        return any(point.collapsed for point in self.points)
+
     def save(self, path: str | Path) -> None:
         rows = [
             (p.update, f"{p.epoch:.6g}", "" if p.fit_loss is None else p.fit_loss)

@@ -96,9 +96,8 @@ def _learnt_nothing(results: TaskResults) -> Iterator[str]:
 
 
 def _collapsed(results: TaskResults) -> Iterator[str]:
-    cells = {m.name: [any(p.collapsed for p in c.curve.points) for c in m.cells]
-             for m in results.methods}  # fmt: skip
-    yield from _methods(results, {name: sum(found) for name, found in cells.items()})
+    found = {m.name: sum(cell.curve.collapsed for cell in m.cells) for m in results.methods}
+    yield from _methods(results, found)
 
 
 def _ended_early(results: TaskResults) -> Iterator[str]:

@@ -17,6 +17,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.results import lowest_loss
 from fishpal.records.task import TokenisedTask
 from fishpal.training.average import Average
+from fishpal.training.collapse import SHARE
 from fishpal.training.pick import Pick
 from fishpal.training.run import TrainingRun
 
@@ -25,6 +26,7 @@ class TrainedArm:
     """One model under training, with its batches; looks are at the average of its weights.
 
     Attributes:
+        rate_share: of the planned rates that it trains at; less where it has collapsed.
         followed: was compared with the race's winner (`follow`).
         behind: as of `records.pilot.Arm`; `is_behind`: the interval's lower end is above 0.
     """
@@ -40,6 +42,7 @@ class TrainedArm:
     ) -> None:
         self.run, self.plan, self.task, self.share = run, plan, task, share
         self.diverged = self.followed = self.is_behind = False
+        self.rate_share = 1.0
         self.behind: float | None = None
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
@@ -64,8 +67,8 @@ class TrainedArm:
 
     @property
     def rate(self) -> float:
-        """At which it trains; less than planned where it has recovered from a collapse."""
-        return self.planned_rate * self.run.rate_share
+        """At which it trains."""
+        return self.planned_rate * self.rate_share
 
     @property
     def best(self) -> float:
@@ -89,6 +92,7 @@ class TrainedArm:
     def advance(self, before: int, until: int, bar: tqdm) -> None:
         """Train on, and look."""
         if self.run.recover():
+            self.rate_share *= SHARE
             self.average = self._new_average()
         try:
             for _, batch in zip(range(until - before), self.batches, strict=False):
@@ -103,6 +107,11 @@ class TrainedArm:
     def _new_average(self) -> Average:
         trained = self.run.model.parameters()
         return Average([parameter for parameter in trained if parameter.requires_grad])
+
+    def train_like(self, whole: Self) -> None:
+        """At the share of its rates that another arm has come down to, before any update."""
+        self.rate_share = whole.rate_share
+        self.run.scale_rates(whole.rate_share)
 
     def follow(self, winner: Self, bar: tqdm) -> None:
         """Train as long as the winner did to its best, and compare both at their best looks."""

@@ -79,7 +79,6 @@ class TrainingRun:
         self.passes = Passes(model, precision)
         self.result, self.pick = Training(precision=precision), Pick(self.refined)
         self.collapse = Collapse()
-        self.rate_share = 1.0  # of the modules' rates in the plan; less where it has recovered
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
         self.kept_fit: FrozenOutputs | None = None
@@ -165,13 +164,10 @@ class TrainingRun:
 
     def scale_rates(self, share: float) -> None:
         """All but the head's, which collapses nothing."""
-        self.rate_share *= share
-        groups = self.optimizer.param_groups
-        shares = [1.0 if group["head"] else share for group in groups]
-        pairs = zip(self.schedule.base_lrs, shares, strict=True)
-        self.schedule.base_lrs = [rate * own for rate, own in pairs]
-        for group, own in zip(groups, shares, strict=True):
-            group["lr"] *= own
+        for number, group in enumerate(self.optimizer.param_groups):
+            if not group["head"]:
+                group["lr"] *= share
+                self.schedule.base_lrs[number] *= share
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -238,7 +234,6 @@ class TrainingRun:
         curve, precision = list(state.curve), self.result.precision
         self.result = Training(curve, state.best_update, state.calibration, precision)
         self.collapse.start = state.spread
-        self.rate_share = SHARE ** sum(point.collapsed for point in curve)
         torch.set_rng_state(tensors["random/cpu"])
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"])

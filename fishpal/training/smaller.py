@@ -53,7 +53,7 @@ def compare_smaller(
             plan = whole.plan.shrunk(share)
             if plan.modules != sizes[kind] and kind not in behind and cost(None) <= left:
                 sizes[kind], arm = plan.modules, enter(plan, share)
-                arm.run.scale_rates(whole.run.rate_share)  # where those were too high for it
+                arm.train_like(whole)
                 if follows(arm):
                     yield arm.record(own_rate(arms, arm))
 

@@ -7,7 +7,7 @@ import torch
 from fishpal.common.progress import tqdm
 from studies.rates.cells import measured, rates_to_try, run_training
 from studies.rates.prodigy import run_prodigy
-from studies.rates.recovered import lost, run_recovered
+from studies.rates.recovered import case_of, lost
 from studies.rates.report import write_report
 from studies.rates.settings import Settings, load_settings
 
@@ -28,7 +28,7 @@ def main() -> None:
                 run_prodigy(settings, case, kind)
     elif given.recover:
         for line in list(lost())[given.part :: given.parts]:
-            run_recovered(settings, line)
+            run_training(settings, case_of(line), line["kind"], line["rate"], recover=True)
     elif not given.report:
         train(settings, given.part, given.parts)
     write_report(settings)

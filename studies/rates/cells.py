@@ -46,6 +46,7 @@ class CaseStore(Store):
 
 MEASURED = CaseStore(RESULTS / "measured.jsonl")
 TRAINED = CaseStore(RESULTS / "trained.jsonl")
+RECOVERED = CaseStore(RESULTS / "recovered.jsonl")
 
 
 @cache
@@ -150,16 +151,18 @@ def uniform(settings: Settings, case: Case, kind: str, rate: float) -> Plan:
     )
 
 
-def run_training(settings: Settings, case: Case, kind: str, rate: float) -> None:
-    """Train one cell, unless it is there, and keep its line."""
+def run_training(
+    settings: Settings, case: Case, kind: str, rate: float, *, recover: bool = False
+) -> None:
+    """Train one cell, unless it is there, and keep its line; one with `train.recover` apart."""
     own = {"kind": str(kind), "rate": rate, "seed": settings.seed}
-    columns = case.columns() | own
-    if TRAINED.of(case, **own):
+    columns, store = case.columns() | own, RECOVERED if recover else TRAINED
+    if store.of(case, **own):
         return
     encoder, plan = encoder_of(settings.encoders[case.encoder]), uniform(settings, case, kind, rate)
-    options, head = training(settings, case), HeadOptions(case.head)
+    options, head = replace(training(settings, case), recover=recover), HeadOptions(case.head)
     found = train_cell(encoder, task_of(case.task), plan, settings.seed, options, head)
-    TRAINED.add(columns | found)
+    store.add(columns | found)
 
 
 def swept(settings: Settings, case: Case, kind: str) -> Iterator[float]:

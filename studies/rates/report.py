@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.kinds import HeadInit
 from fishpal.reporting.markdown import table
 from studies.marked_part import write_part
 from studies.rates.recovered import recovered_table
@@ -74,10 +73,7 @@ def per_case(found: Sequence[Found], rivals: Sequence[str]) -> str:
     for case, kind in dict.fromkeys((f.case, f.kind) for f in found):
         own = {f.rival: f for f in found if (f.case, f.kind) == (case, kind)}
         cells = [f"{own[r].rate:.2g}: {own[r].loss:.3f}" for r in rivals]
-        place = f"{case.task}, {case.encoder.replace('_', ' ')}, {case.size}, {case.updates}"
-        place += ", probe" if case.head == HeadInit.PROBE else ""
-        place += ", parallel" if case.parallel else ""
-        rows.append([place, kind, *cells])
+        rows.append([case.place, kind, *cells])
     return table(["case", "kind", *rivals], rows)
 
 

@@ -51,6 +51,13 @@ class Case:
         return (ModuleKind.ADAPTER,) if self.parallel else KINDS
 
     @property
+    def place(self) -> str:
+        """As reports name it."""
+        words = [self.task, self.encoder.replace("_", " "), self.size, str(self.updates)]
+        words += ["probe"] if self.head == HeadInit.PROBE else []
+        return ", ".join([*words, "parallel"] if self.parallel else words)
+
+    @property
     def plain(self) -> "Case":
         """The same of the kinds that have a size."""
         return replace(self, vectors=False, full=False)

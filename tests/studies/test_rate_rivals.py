@@ -135,6 +135,7 @@ def test_what_was_lost_stands_beside_what_was_led_back(tmp_path, monkeypatch):
     monkeypatch.setattr(recovered, "TRAINED", cells.CaseStore(tmp_path / "trained.jsonl"))
     monkeypatch.setattr(cells, "TRAINED", recovered.TRAINED)
     monkeypatch.setattr(recovered, "RECOVERED", cells.CaseStore(tmp_path / "recovered.jsonl"))
+    monkeypatch.setattr(cells, "RECOVERED", recovered.RECOVERED)
     for factor, losses in ((0.1, (0.7, 0.69)), (1, (0.7, 0.4)), (10, (0.7, 0.69)), (3, (0.7, 0.6))):
         own = {"kind": kind, "rate": usual * factor, "seed": 0, "selection_loss": losses[1]}
         curve = [[0, losses[0]], [125, losses[1]]]
@@ -150,5 +151,5 @@ def test_what_was_lost_stands_beside_what_was_led_back(tmp_path, monkeypatch):
     row = recovered.recovered_table().splitlines()[-1]
     assert "0.690 (0.310) | 0.450 (0.550) | 16, 47 | 0.004: 0.400 (0.600)" in row
     before = recovered.RECOVERED.lines()
-    recovered.run_recovered(settings, found)
+    cells.run_training(settings, case, kind, found["rate"], recover=True)
     assert recovered.RECOVERED.lines() == before
