@@ -23,7 +23,7 @@ HOW = {
     "base = {auto}.from_pretrained({base!r}{number})\n"
     "model = PeftModel.from_pretrained(base, {folder!r}){beside}",
     "transformers": "from transformers import pipeline\n\n"
-    'classify = pipeline("text-classification", {folder!r})\nclassify([{text!r}])',
+    'classify = pipeline("text-classification", {folder!r})\nclassify([{named!r}])',
     "sentence-transformers": "from sentence_transformers import SentenceTransformer\n\n"
     "model = SentenceTransformer({folder!r})\nmodel.encode([{text!r}])  # the logits, as {classes}",
     "onnx": "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
@@ -66,9 +66,11 @@ def write_card(folder: Path, model: "Model", form: str, licence: str | None, **h
     """Write README.md into a folder; `form` is the library that loads it, a key of `HOW`."""
     task, plan, base = model.task, model.plan, model.encoder.name
     text = ("a warm film", "the film moved me") if task.pair else "a warm, funny and moving film"
+    # transformers' pipeline takes a tuple for two single texts
+    named = dict(zip(("text", "text_pair"), text, strict=True)) if task.pair else text
     listing = HOW[form].format(
-        folder="path/or/name", text=text, base=base, second=SECOND * model.module.compares,
-        classes=", ".join(task.labels or ("value",)), **how,
+        folder="path/or/name", text=text, named=named, base=base,
+        second=SECOND * model.module.compares, classes=", ".join(task.labels or ("value",)), **how,
     )  # fmt: skip
     layers = [[str(layer), kind or "none"] for layer, kind in enumerate(plan.layers)]
     about = (
@@ -92,6 +94,24 @@ def write_card(folder: Path, model: "Model", form: str, licence: str | None, **h
     (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
+def has_card(folder: Path, form: str) -> bool:
+    """Whether a folder's README.md has the metadata that `write_card` gives this form."""
+    try:
+        before, _, text = (folder / "README.md").read_text(encoding="utf-8").partition("---\n")
+        found = None if before else yaml.safe_load(text.partition("\n---\n")[0])
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return False
+    found = found if isinstance(found, dict) else {}
+    tags, library = found.get("tags"), found.get("library_name")
+    if not isinstance(tags, list) or "fishpal" not in tags:
+        return False
+    return library == _library(form) and ("onnx" in tags) == (form == "onnx")
+
+
+def _library(form: str) -> str:
+    return "fishpal" if form == "onnx" else form
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(map(escape, names))
 
@@ -100,7 +120,7 @@ def _metadata(model: "Model", form: str, licence: str | None) -> str:
     """The hub's YAML: base model, licence, library, data, metrics."""
     import huggingface_hub as hub  # here: slow to import
 
-    regression, library = model.classes is None, "fishpal" if form == "onnx" else form
+    regression = model.classes is None
     results = [
         hub.EvalResult("text-classification", each.task, each.task, name, round(value, 6))
         for each in model.scores
@@ -111,7 +131,7 @@ def _metadata(model: "Model", form: str, licence: str | None) -> str:
     return hub.ModelCardData(
         base_model=model.encoder.name if model.encoder.revision else None,
         license=licence,
-        library_name=library,
+        library_name=_library(form),
         pipeline_tag=None if regression else "text-classification",
         tags=["fishpal", *({"onnx"} & {form}), *(["regression"] if regression else [])],
         **(named if results else {}),

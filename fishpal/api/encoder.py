@@ -52,6 +52,14 @@ class TextEncoder(Encoder):
         """Itself, for `sklearn.clone`: frozen, and too large to be copied with every fold."""
         return self
 
+    def __copy__(self) -> Self:
+        """Itself, too."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Where its files lie: other processes load it again, small, and whatever its type."""
+        return _reloaded, (self.folder.resolve(), self.pooling, self.name, self.revision)
+
 
 def load_encoder(
     name: str | Path, pooling: Pooling | None = None, revision: str | None = None
@@ -72,8 +80,12 @@ def load_encoder(
     """
     folder = found_folder(name, revision)
     commit = None if Path(name).is_dir() else folder.name
-    return TextEncoder(**vars(load_folder(folder, pooling)), folder=folder, name=str(name),
-                       revision=commit)  # fmt: skip
+    return _reloaded(folder, pooling, str(name), commit)
+
+
+def _reloaded(folder: Path, pooling: Pooling | None, name: str, commit: str | None) -> TextEncoder:
+    found = vars(load_folder(folder, pooling))
+    return TextEncoder(**found, folder=folder, name=name, revision=commit)
 
 
 def found_folder(name: str | Path, revision: str | None = None) -> Path:

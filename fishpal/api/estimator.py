@@ -1,16 +1,20 @@
 """fishpal as an estimator of scikit-learn."""
 
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fishpal.api.encoder import TextEncoder, load_encoder
+from fishpal.api.labels import NO_LABEL, is_list, is_number, is_whole
 from fishpal.api.steps import fit
 from fishpal.api.task import Task
+from fishpal.common.errors import DataError, brief
 from fishpal.params.options import HeadOptions, TrainOptions
 from fishpal.records.plan import Plan
 
@@ -48,8 +52,13 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
-        """Train on texts X and as many labels y; `FishpalError` as `Task` and `fishpal.fit`."""
-        self.classes_, index = np.unique(np.asarray(y), return_inverse=True)
+        """Train on texts X and as many labels y, texts or whole numbers.
+
+        Raises:
+            DataError: naming the row of a label that is missing, or no class.
+            FishpalError: as `Task` and `fishpal.fit`.
+        """
+        self.classes_, index = np.unique(_checked(y), return_inverse=True)
         task = Task.from_lists(
             X,
             index.tolist(),
@@ -80,3 +89,38 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _checked(y: Any) -> NDArray[Any]:
+    """Labels as an array (n,); `DataError` names the row of one that is no class.
+
+    NumPy alone would take NaN and 0.5 for classes, and end in an error of its own where labels are
+    of several types.
+    """
+    if not is_list(y):
+        raise DataError(f"labels is {brief(repr(y))}; allowed: a list, with one for each text")
+    array = np.asarray(y) if hasattr(y, "__array__") else None
+    if array is not None and array.ndim == 2 and array.shape[1] == 1:
+        array = array.ravel()  # as scikit-learn takes a column
+    values = list(y if array is None else array)
+    for row, value in enumerate(values):
+        found = f"labels: row {row + 1} is {brief(repr(value))}"
+        if isinstance(value, NO_LABEL):
+            raise DataError(f"{found}; allowed: one class a row")
+        if pd.isna(value):
+            raise DataError(f"{found}, missing; allowed: a class for each text")
+        if is_number(value) and not is_whole(value):
+            numbers = "for numbers, fishpal.fit on a fishpal.Task with regression=True"
+            raise DataError(f"{found}; allowed: classes, texts or whole numbers ({numbers})")
+        if _kind(value) != _kind(values[0]):
+            first = brief(repr(values[0]))
+            raise DataError(f"{found}, row 1 is {first}; allowed: texts alone, or numbers alone")
+    return np.asarray(values) if array is None else array
+
+
+def _kind(label: Any) -> type:
+    """What labels have to have in common to be sorted; truth values count as numbers."""
+    for kind in (str, Real, np.bool_):
+        if isinstance(label, kind):
+            return Real if kind is np.bool_ else kind
+    return type(label)

@@ -1,12 +1,17 @@
 """What a task's rows leave open, told from its labels: classes or numbers, and which."""
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
-from fishpal.common.errors import DataError
+from fishpal.common.checks import check, check_choice
+from fishpal.common.errors import DataError, brief
 from fishpal.common.kinds import MetricName
 from fishpal.params import catalog
 
@@ -14,7 +19,7 @@ Label = str | int
 
 
 class TaskOptions(TypedDict, total=False):
-    """What may be said of a task, whatever its rows come from.
+    """What may be said of a task, whatever its rows come from; `ParamsError` for anything else.
 
     Attributes:
         classes: the labels in their order; else those that occur, sorted.
@@ -25,6 +30,7 @@ class TaskOptions(TypedDict, total=False):
         selection: rows, or the share of rows (0.1), that checkpoints are picked on.
         fit: rows that are measured and trained on; else all others.
         seed: of the cut into these two (0).
+        group: a column whose values fit and selection do not share: authors, documents, patients.
     """
 
     classes: Sequence[Any]
@@ -35,15 +41,70 @@ class TaskOptions(TypedDict, total=False):
     selection: int | float
     fit: int | None
     seed: int
+    group: str
+
+
+# Option → its types, and what is allowed of it.
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "name": ((str,), "a text of letters a-z, digits and _"),
+    "regression": ((bool,), "True, False or None"),
+    "group": ((str, int), "the name of a column"),
+    "max_length": ((int,), "an integer from 4"),
+    "selection": ((int, float), "an integer from 2, or a share of train between 0 and 1"),
+    "fit": ((int,), "an integer from 2, or None"),
+    "seed": ((int,), "an integer from 0"),
+}
+UNSET = ("classes", "regression", "metrics", "fit", "group")  # None is as if left out
+NO_LABEL = (list, tuple, dict, set, frozenset, np.ndarray)
+# A whole number's own text, and any spelling of a number. Eighteen digits are within int64.
+WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
+SPELLING = re.compile(
+    r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?)|nan", re.IGNORECASE
+)
+
+
+def checked(options: Mapping[str, Any]) -> TaskOptions:
+    """The options that are set, NumPy's numbers as Python's; their ranges are checked later.
+
+    Raises:
+        ParamsError: an option that there is not, or one of the wrong type.
+    """
+    for key in options:
+        check_choice("option", key, TaskOptions.__annotations__)
+    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
+    found = {k: v for k, v in given.items() if v is not None or k not in UNSET}
+    for key in found.keys() & TYPES.keys():
+        types, allowed = TYPES[key]
+        truth = isinstance(found[key], bool) and bool not in types  # which is an int, too
+        check(isinstance(found[key], types) and not truth, key, repr(found[key]), allowed)
+    if isinstance(found.get("metrics"), str):
+        found["metrics"] = (found["metrics"],)
+    for key in found.keys() & {"classes", "metrics"}:
+        check(is_list(found[key]), key, repr(found[key]), "a list of names, in their order")
+        found[key] = list(found[key])
+    return cast(TaskOptions, found)
+
+
+def is_list(values: Any) -> bool:
+    """Whether these are values in an order, also from a generator; no text, and no mapping."""
+    unordered = isinstance(values, str | bytes | Mapping | set | frozenset)
+    scalar = isinstance(values, np.ndarray) and values.ndim == 0
+    return isinstance(values, Iterable) and not (unordered or scalar)
 
 
 def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -> catalog.Task:
-    """The catalog's entry, with classes and metrics that options leave open."""
+    """The catalog's entry, with classes and metrics that options leave open.
+
+    Raises:
+        DataError: naming the row of what can be no label, where the classes are those that occur.
+    """
     labels = options.get("classes")
     regression = options.get("regression", labels is None and _fractions(values))
     if regression and labels is not None:
         raise DataError("classes are given with regression=True; allowed: one of both")
-    classes = None if regression else tuple(map(_plain, labels or _classes(values)))
+    if labels is None and not regression:
+        labels = _classes(values, options.get("name", "task"))
+    classes = None if labels is None else tuple(map(_plain, labels))
     metrics = [MetricName.PEARSON, MetricName.SPEARMAN]
     if classes is not None:
         f1 = MetricName.F1 if len(classes) == 2 else MetricName.MACRO_F1
@@ -55,24 +116,76 @@ def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -
 
 
 def _fractions(values: pd.Series) -> bool:
-    """Whether all labels are numbers, and one of them no whole one."""
+    """Whether all labels are numbers, of whatever dtype, and one of them no whole one."""
+    if isinstance(values.dtype, pd.CategoricalDtype) or pd.api.types.is_integer_dtype(values):
+        return False
     present = values.dropna()
-    return pd.api.types.is_float_dtype(present) and bool((present % 1 != 0).any())
+    return all(map(is_number, present)) and not all(map(is_whole, present))
 
 
-def all_numbers(cells: pd.Series) -> bool:
-    """Whether cells that a file holds as text are all numbers."""
-    return not pd.to_numeric(cells, errors="coerce").isna().any()
+def is_number(value: Any) -> bool:
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_)
 
 
-def _classes(values: pd.Series) -> list[Label]:
+def is_finite(number: Any) -> bool:
+    return isinstance(number, int) or math.isfinite(number)  # which overflows on huge integers
+
+
+def is_whole(number: Any) -> bool:
+    """Whether a number is an integer, of whatever type; infinities are none."""
+    return is_finite(number) and number % 1 == 0
+
+
+def numbers_of(cells: pd.Series, fractions: bool = True) -> pd.Series:
+    """A file's labels as numbers where they are numbers, which only the file's spelling tells.
+
+    With a fraction among them, they are a regression's, in any spelling (3.10, 1e-05), and empty
+    cells are missing ones. Else a text is a number only as the number's own text: 01 and 1 stay
+    two labels. Where `fractions` is false, those stay texts.
+    """
+    blank = [cell is None or cell == "" for cell in cells]
+    present = [cell for cell, none in zip(cells, blank, strict=True) if not none]
+    found = [_number(cell) for cell in present]
+    if any(number is None for number in found):
+        return cells
+    whole = all(map(is_whole, found))
+    if whole and _own_texts([cell for cell in present if isinstance(cell, str)]):
+        found = [int(Decimal(cell)) for cell in present]  # exact, where a float is not
+    elif not fractions or all(is_whole(number) or not is_finite(number) for number in found):
+        return cells
+    rest = iter(found)
+    return pd.Series([None if none else next(rest) for none in blank], cells.index, dtype=object)
+
+
+def _number(cell: Any) -> Any:
+    """What a cell of a file says; None: no number."""
+    if isinstance(cell, str):
+        return float(cell) if SPELLING.fullmatch(cell.strip()) else None
+    return cell if is_number(cell) else None
+
+
+def _own_texts(texts: list[str]) -> bool:
+    """Whether whole numbers are spelt as Python writes them: all as 1, or all as 1.0."""
+    if all(map(WHOLE.fullmatch, texts)):
+        return True
+    return all(is_whole(float(text)) and text == str(float(text)) for text in texts)
+
+
+def _classes(values: pd.Series, name: str) -> list[Label]:
     """The labels that occur: of a categorical in its order, else sorted, numbers by size."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return list(values.cat.categories)
-    whole = pd.api.types.is_float_dtype(values)  # one missing cell makes pandas write 1.0 for 1
-    found = {_plain(int(each) if whole else each) for each in values.dropna().unique()}
-    numbers = all(isinstance(each, int) for each in found)
-    return sorted(found) if numbers else sorted(found, key=str)
+    present = values.dropna()
+    for row, value in present.items():
+        if isinstance(value, NO_LABEL) or (is_number(value) and not is_finite(value)):
+            what = f"{name}: column '{values.name}' row {row + 1} is {brief(repr(value))}"
+            raise DataError(f"{what}; allowed: one label a row, a text or a finite number")
+    found = set(present)
+    if not all(map(is_number, found)):
+        return sorted(map(_plain, found), key=str)
+    # One missing cell makes pandas write 1.0 for 1.
+    whole = all(map(is_whole, found))
+    return [int(each) if whole else str(each) for each in sorted(found)]
 
 
 def _plain(label: Any) -> Label:

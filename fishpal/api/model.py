@@ -1,7 +1,9 @@
 """A trained model that takes texts and gives class names, or numbers."""
 
 import tempfile
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,21 @@ from scipy.special import softmax
 from fishpal.api.card import Scores, write_card
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
 from fishpal.api.task import Task, as_columns, warn_of_cut
-from fishpal.common.errors import DataError, PlanError, brief
+from fishpal.common.errors import DataError, PlanError, brief, caution
 from fishpal.common.files import replacing
+from fishpal.common.kinds import MetricName
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.evaluation.evaluate import evaluate
+from fishpal.models.batching import check_batch_size
 from fishpal.models.classifier import Classifier
-from fishpal.models.predict import decide, predict
+from fishpal.models.predict import check_pair, decide, predict
 from fishpal.models.trained import TrainedCard, load, save
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from fishpal.records.paths import CARD, PLAN
 from fishpal.records.plan import Plan
 from fishpal.records.record import JsonRecord
+from fishpal.tasks.clean import NO_TEXT
 from fishpal.training.run import Training
 
 ORIGIN = "origin.json"
@@ -83,15 +88,14 @@ class Model:
 
     def logits(self, texts: Any, batch_size: int = 64) -> NDArray[np.float32]:
         """What the head gives: (n, C), or (n, 1) of the standardised target."""
+        check_batch_size(batch_size)
         columns = as_columns(texts)
         if not columns[0]:
             return np.empty((0, self.task.outputs), dtype=np.float32)
-        if self.task.pair and len(columns) == 1:
-            raise DataError(f"texts are single ones; allowed: pairs, as {self.task.name} has them")
+        check_pair(len(columns) == 2, self.task, "texts")
         for column in columns:
             for row, text in enumerate(column):
-                if not isinstance(text, str):
-                    raise DataError(f"texts: row {row + 1} is {brief(repr(text))}; allowed: texts")
+                _check_text(row, text)
         encoded = encode(self.encoder.tokenizer, columns, self.max_length, self.encoder.limits)
         warn_of_cut(encoded, "texts", self.max_length)
         unknown = [0 if self.classes else 0.0] * len(columns[0])
@@ -101,11 +105,22 @@ class Model:
     def evaluate(self, task: Task, batch_size: int = 64) -> dict[str, float]:
         """`n`, `loss` and the task's metrics on all of its rows; noted for the model card.
 
+        F1 is that of the second of two classes: of a model with more, it is the macro F1, with a
+        warning, also where no more than two occur in the task.
+
         Raises:
-            DataError: where the task has a class that the model does not know.
+            DataError: where the task has a class that the model does not know, or pairs of texts
+                that it does not take.
+            ParamsError: `batch_size` is no integer from 1.
         """
+        check_batch_size(batch_size)
+        check_pair("text_pair" in task.rows, self.task, f"texts of {task.name}")
         examples = self._own_classes(task, task.examples(self.encoder))
         splits, metrics = [(task.name, examples)], task.spec.metrics
+        if MetricName.F1 in metrics and self.task.outputs > 2:
+            what = f"f1 is that of two classes, and the model has {self.task.outputs}"
+            caution(f"{task.name}: {what}: macro_f1 instead")
+            metrics = tuple(MetricName.MACRO_F1 if m == MetricName.F1 else m for m in metrics)
         found = evaluate(self.module, splits, self.task, metrics, batch_size, progress=True)
         self.scores.append(Scores.of(task.name, *found, self.task.outputs))
         return found[0][task.name]
@@ -115,6 +130,28 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
             self.save(Path(folder, "model"))
             return load_model(Path(folder, "model"), self.encoder, full=full)
+
+    def __copy__(self) -> "Model":
+        """One that has the same module: no further copy of anything."""
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Model":
+        """One to be trained on by itself, that shares the encoder's frozen weights as this does."""
+        frozen = self.encoder.model
+        memo |= {id(tensor): tensor for tensor in chain(frozen.parameters(), frozen.buffers())}
+        return replace(self, **{n: deepcopy(value, memo) for n, value in vars(self).items()})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The bytes of what `save` writes: modules are hooks, which no pickle can hold.
+
+        As with `save`, the encoder is found again where it lies, and only what inference needs is
+        kept; plan, curve and scores are as they were.
+        """
+        with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+            self.save(Path(folder, "model"))
+            files = {path.name: path.read_bytes() for path in Path(folder, "model").iterdir()}
+        kept = {name: getattr(self, name) for name in ("plan", "training", "scores")}
+        return _restored, (files,), kept
 
     def _own_classes(self, task: Task, examples: list[Example]) -> list[Example]:
         """The examples with their labels as this model counts its classes."""
@@ -141,13 +178,30 @@ class Model:
         where = name if revision else str(Path(name).resolve())
         training = self.training or Training()
         best, precision = training.best_update, training.precision
-        with replacing(folder) as draft:
+        with replacing(folder, TrainedCard.lies_in, self.encoder.folder) as draft:
             save(
                 self.module, self.plan, draft,
                 task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
             Origin(where, revision, self.max_length).save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
+
+
+def _check_text(row: int, text: Any) -> None:
+    bad = NO_TEXT.search(text) if isinstance(text, str) else None
+    if bad:
+        found = f"text with {ascii(bad[0])} (NUL or a lone surrogate)"
+        raise DataError(f"texts: row {row + 1} is {found}; allowed: texts")
+    if not isinstance(text, str):
+        raise DataError(f"texts: row {row + 1} is {brief(repr(text))}; allowed: texts")
+
+
+def _restored(files: dict[str, bytes]) -> Model:
+    """A model of the files that `Model.save` wrote, by name."""
+    with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        return load_model(folder)
 
 
 def load_model(

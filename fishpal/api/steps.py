@@ -1,10 +1,12 @@
 """From a task to a trained model, by the functions that the pipeline's stages call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import index
 
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.model import Model
 from fishpal.api.task import Task
+from fishpal.common.errors import caution
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
@@ -24,8 +26,9 @@ from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
+from fishpal.training.apart import apart
 from fishpal.training.pilot import run_pilot
-from fishpal.training.train import train
+from fishpal.training.train import fixed_updates, train
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Measurement:
     rates: RateOptions
 
 
+@apart()
 def measure(
     encoder: TextEncoder,
     task: Task,
@@ -74,7 +78,7 @@ def measure(
     rates = training.learning_rate
 
     def model(plan: Plan) -> Classifier:
-        return start(encoder, task, plan, head=head, train_head=training.train_head).module
+        return _start(encoder, task, plan, 0, head, training.train_head).module
 
     arms = pilot_plans(table, grams, rates, training.race)
     pilot = run_pilot(model, arms, tokens, training)
@@ -98,6 +102,7 @@ def select(
     return select_plan(measured.table, measured.grams, name, method, options, rates, measured.pilot)
 
 
+@apart()
 def start(
     encoder: TextEncoder,
     task: Task,
@@ -110,6 +115,18 @@ def start(
 
     The encoder stays free for other models; weights are shared, unless the plan trains them all.
     """
+    return _start(encoder, task, plan, seed, head, train_head)
+
+
+def _start(
+    encoder: TextEncoder,
+    task: Task,
+    plan: Plan,
+    seed: int,
+    head: HeadOptions | None,
+    train_head: bool,
+) -> Model:
+    """Without a word on random numbers: a pilot's arms go on with those that are left."""
     tokens, own = task.tokenised(encoder), encoder.twin(plan.full)
     first = start_head(own, tokens, head or HeadOptions())
     module = plan_model(own, first, plan, seed, train_head, tokens)
@@ -117,6 +134,7 @@ def start(
     return Model(module, plan, encoder, task.options.max_length, seed)
 
 
+@apart()
 def fit(
     encoder: TextEncoder,
     task: Task,
@@ -129,14 +147,21 @@ def fit(
 
     Args:
         seed: of the modules' start, of dropout and of the order of examples.
-        options: batch size, epochs, schedule and the like.
+        options: batch size, epochs, schedule and the like. A length that they fix goes before the
+            plan's own.
 
     Raises:
         AttachError: the plan is for another encoder.
         TrainingError: a loss stops being finite.
     """
-    options = options or TrainOptions()
-    plan = plan or select(measure(encoder, task, head=head, training=options))
-    model = start(encoder, task, plan, seed, head, options.train_head)
-    model.training = train(model.module, plan, task.tokenised(encoder), options, seed)
+    options, tokens, seed = options or TrainOptions(), task.tokenised(encoder), index(seed)
+    if plan is None:
+        plan = select(measure(encoder, task, head=head, training=options))
+    elif (fixed := fixed_updates(options, len(tokens.fit))) is not None:
+        if plan.updates not in (None, fixed):
+            what = f"options ask for {fixed} updates, the plan for {plan.updates}"
+            caution(f"{what}: trained for {fixed}, at the plan's rates")
+        plan = replace(plan, updates=fixed)
+    model = _start(encoder, task, plan, seed, head, options.train_head)
+    model.training = train(model.module, plan, tokens, options, seed)
     return model

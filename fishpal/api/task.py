@@ -1,6 +1,6 @@
 """Labelled texts in memory: a task without files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fishpal.api.encoder import TextEncoder
-from fishpal.api.labels import TaskOptions, all_numbers, spec_of
+from fishpal.api.labels import TaskOptions, checked, is_list, numbers_of, spec_of
 from fishpal.common.errors import DataError, brief, caution
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.params import catalog
@@ -30,7 +30,8 @@ class Task:
 
     Attributes:
         name: for messages and records.
-        rows: columns `text`, for pairs `text_pair`, and `label`: class indices or numbers.
+        rows: columns `text`, for pairs `text_pair`, and `label`: class indices or numbers; `group`
+            where rows stay together.
         spec: the columns, classes, sizes and metrics, as a catalog's entry has them.
         options: of tokenising and cutting.
     """
@@ -53,14 +54,21 @@ class Task:
 
         Raises:
             DataError: naming column and row of a text or label that is none.
-            ParamsError: an option is out of range.
+            ParamsError: an option that there is not, of the wrong type or out of range.
         """
+        options = checked(options)
         name = options.get("name", "task")
         check_name("name", name)
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(f"{name}: frame is {type(frame).__name__}; allowed: a pandas frame")
         texts = (text,) if isinstance(text, str) else tuple(map(str, text))
-        columns = catalog.Columns(texts, str(label))
+        group = options.get("group")
+        columns = catalog.Columns(texts, str(label), None if group is None else str(group))
         frame = frame.rename(columns=str).reset_index(drop=True)
-        check_columns(name, [*texts, columns.label], list(frame.columns))
+        needed = catalog.needed_columns(columns, None)
+        check_columns(name, needed, list(frame.columns))
+        if twice := sorted(set(needed) & set(frame.columns[frame.columns.duplicated()])):
+            raise DataError(f"{name}: two columns are named '{twice[0]}'; allowed: one")
         spec = spec_of(columns, frame[columns.label], options)
         tokenize = Tokenize(options.get("max_length", 128), options.get("seed", 0))
         return cls(name, clean_frame(spec, frame, name), spec, tokenize)
@@ -68,18 +76,21 @@ class Task:
     @classmethod
     def from_lists(
         cls,
-        texts: Sequence[str] | Sequence[tuple[str, str]],
-        labels: Sequence[Any],
+        texts: Iterable[str] | Iterable[tuple[str, str]],
+        labels: Iterable[Any],
+        groups: Iterable[Any] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Self:
-        """Of texts, or pairs of texts, and as many labels."""
-        columns = as_columns(texts)
-        if len(labels) != len(columns[0]):
-            found = f"{len(columns[0])} texts and {len(labels)} labels"
-            raise DataError(f"{options.get('name', 'task')}: {found}; allowed: as many")
+        """Of texts, or pairs of texts, and as many labels; `groups`: see `TaskOptions.group`."""
+        options, columns = checked(options), as_columns(texts)
+        count, name = len(columns[0]), options.get("name", "task")
+        labels = as_list(labels, count, name, "labels")
         names = TEXTS[: len(columns)]
         cells = {n: pd.Series(each, dtype=object) for n, each in zip(names, columns, strict=True)}
-        frame = pd.DataFrame(cells).assign(label=pd.Series(list(labels)))
+        frame = pd.DataFrame(cells).assign(label=pd.Series(labels))
+        if groups is not None:
+            together = pd.Series(as_list(groups, count, name, "groups"), dtype=object)
+            frame, options["group"] = frame.assign(group=together), "group"
         return cls.from_frame(frame, names, "label", **options)
 
     @classmethod
@@ -91,18 +102,21 @@ class Task:
         **options: Unpack[TaskOptions],
     ) -> Self:
         """Of one split of `datasets`, with the names of its classes where it has them."""
+        options = checked(options)
         features = getattr(dataset, "features", None)
         if features is None:
             found = type(dataset).__name__
             raise DataError(f"dataset is {found}; allowed: one split, as dataset['train']")
         names = getattr(features.get(label), "names", None)
         wanted = [*((text,) if isinstance(text, str) else text), label]
+        wanted += [options["group"]] if "group" in options else []
+        wanted = list(dict.fromkeys(wanted))
         check_columns(options.get("name", "task"), wanted, list(features))
         frame = pd.DataFrame({key: pd.Series(list(dataset[key])) for key in wanted})
         if names:
             known = dict(enumerate(names))  # -1, where a row has no label, is none of them
             frame[label] = pd.Series([known.get(each) for each in frame[label]], dtype=object)
-            options.setdefault("classes", names)
+            options.setdefault("classes", list(names))
         return cls.from_frame(frame, text, label, **options)
 
     @classmethod
@@ -120,11 +134,17 @@ class Task:
         Args:
             header: whether the first row names the columns; else they are numbered from 0.
             quoting: `none` takes quotes as they stand; None: as the ending says.
+            options: without classes, labels that are numbers in their plain spelling are sorted by
+                size, and any with fractions make a regression; 01 and 1 stay two texts.
         """
+        options = checked(options)
         texts = [text] if isinstance(text, str | int) else list(text)
-        frame = read_frame(path, [*texts, label], header=header, quoting=quoting)
-        if not options.get("classes") and all_numbers(frame[str(label)]):
-            frame[str(label)] = pd.to_numeric(frame[str(label)])
+        group = [options["group"]] if "group" in options else []
+        wanted = list(dict.fromkeys(map(str, [*texts, label, *group])))
+        frame = read_frame(path, wanted, header=header, quoting=quoting)
+        if "classes" not in options:
+            fractions = options.get("regression", True)
+            frame[str(label)] = numbers_of(frame[str(label)], fractions)
         return cls.from_frame(frame, list(map(str, texts)), str(label), **options)
 
     def __len__(self) -> int:
@@ -142,9 +162,11 @@ class Task:
             columns = [self.rows[column].tolist() for column in TEXTS if column in self.rows]
             texts, numbers = list(zip(*columns, strict=True)), self.rows["label"].to_numpy()
             seed = self.options.split_seed
-            parts = split_train(numbers, texts, self.spec.sizes, seed, self.name)
+            groups = self.rows["group"].tolist() if "group" in self.rows else None
+            parts = split_train(numbers, texts, self.spec.sizes, seed, self.name, groups)
             if parts.duplicates:
-                caution(f"{self.name}: {parts.duplicates} texts stand in selection, too: left out")
+                what = "texts" if groups is None else "texts or their groups"
+                caution(f"{self.name}: {parts.duplicates} {what} stand in selection, too: left out")
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
             pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
             facts = TaskFacts(self.name, self.classes, pad, scale, pair)
@@ -175,10 +197,12 @@ def warn_of_cut(encoded: Any, name: str, length: int) -> None:
 
 def as_columns(texts: Any) -> list[list[Any]]:
     """Texts as one column, pairs of texts as two; `DataError` for what is neither."""
-    found = list(texts.itertuples(index=False, name=None)) if hasattr(texts, "itertuples") else (
-        [texts] if isinstance(texts, str) else list(texts)
-    )  # fmt: skip
-    found = [each[0] if _is_row(each) and len(each) == 1 else each for each in found]
+    texts = [texts] if isinstance(texts, str) else texts
+    if not is_list(texts):
+        what = f"texts is {brief(repr(texts))}"
+        raise DataError(f"{what}; allowed: a text, a list of texts or of pairs, or a frame of them")
+    rows = texts.itertuples(index=False, name=None) if hasattr(texts, "itertuples") else texts
+    found = [each[0] if _is_row(each) and len(each) == 1 else each for each in rows]
     pairs = [_is_row(each) for each in found]
     if not any(pairs):
         return [found]
@@ -189,5 +213,15 @@ def as_columns(texts: Any) -> list[list[Any]]:
     return [[each[side] for each in found] for side in (0, 1)]
 
 
+def as_list(values: Any, count: int, name: str, what: str) -> list[Any]:
+    """As many values as there are texts (`count`); `DataError` names the task, and `what`."""
+    if not is_list(values):
+        found = f"{what} is {brief(repr(values))}"
+        raise DataError(f"{name}: {found}; allowed: a list, with one for each text")
+    if len(listed := list(values)) != count:
+        raise DataError(f"{name}: {count} texts and {len(listed)} {what}; allowed: as many")
+    return listed
+
+
 def _is_row(value: Any) -> bool:
-    return isinstance(value, tuple | list | np.ndarray)
+    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)

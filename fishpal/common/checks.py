@@ -47,6 +47,9 @@ Size = Annotated[int, Range(lambda size: 0 < size <= MAX_SIZE, f"an integer from
 # Adam moves every parameter by about the rate, whatever its gradient: 100 is already absurd, and
 # far larger ones end in torch's own error, beyond float32.
 Rate = Annotated[float, Range(lambda value: 0 < value <= MAX_RATE, f"above 0 up to {MAX_RATE:g}")]
+# Of one part's rate to its kind's: their product stays a number that float32 has.
+MAX_RATIO = 1e6
+Ratio = Annotated[float, Range(lambda x: 0 < x <= MAX_RATIO, f"above 0 up to {MAX_RATIO:g}")]
 Auto = Literal["auto"]
 
 

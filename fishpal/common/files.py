@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,28 @@ _MACHINE = f"{uuid.getnode():x}"
 
 
 @contextmanager
-def replacing(target: str | Path) -> Iterator[Path]:
+def replacing(
+    target: str | Path, own: Callable[[Path], bool] | None = None, encoder: Path | None = None
+) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, it takes the target's place.
 
     The block may make the path a file or a folder. On any failure nothing of it stays and
-    the target keeps what it held; what a killed process left goes with the next writing.
+    the target keeps what it held; what a killed process left goes with the next writing, which
+    also puts back what that one had moved away.
+
+    Args:
+        own: whether a folder looks like what the caller wrote before: one that holds something
+            else is refused. None: whatever lies there is the caller's own.
+        encoder: a folder that must stay, too.
+
+    Raises:
+        FishpalError: the target cannot be written, or holds what must stay.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
+        _check_own(target, own, encoder)
         prefix = f".{target.name}.{_MACHINE}-{os.getpid()}."
         holder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     except OSError as error:
@@ -40,20 +52,48 @@ def replacing(target: str | Path) -> Iterator[Path]:
         draft = holder / target.name
         yield draft
         if target.is_dir() and not target.is_symlink():
-            target.rename(holder / "old")  # a folder cannot be renamed over a full one
+            target.rename(_backup(holder, target))  # no folder is renamed over a full one
         draft.replace(target)
     except (OSError, SafetensorError) as error:  # the latter for a full disk, too
         raise _cannot_write(target, error) from error
     finally:
-        shutil.rmtree(holder, ignore_errors=True)
+        _tidy(holder, target)
+
+
+def _check_own(target: Path, own: Callable[[Path], bool] | None, encoder: Path | None) -> None:
+    if encoder is not None and encoder.resolve().is_relative_to(target.resolve()):
+        raise FishpalError(f"{target}: is where the encoder {encoder} lies; allowed: elsewhere")
+    if own is None or not target.is_dir():
+        return
+    names = sorted(path.name for path in target.iterdir())
+    if names and not own(target):
+        allowed = "a new or empty folder, or one that the same function wrote"
+        raise FishpalError(
+            f"{target}: holds files of others, as {brief(names[0])}; allowed: {allowed}"
+        )
+
+
+def _backup(holder: Path, target: Path) -> Path:
+    return holder / f"{target.name}.old"  # never the draft's own name, whatever that is
+
+
+def _tidy(holder: Path, target: Path) -> None:
+    """Remove a writer's holder; what it had moved away goes back where nothing came after it."""
+    backup = _backup(holder, target)
+    if backup.is_dir() and not os.path.lexists(target):
+        try:
+            backup.rename(target)
+        except OSError:  # it stays for the next sweep: nothing else holds it
+            return
+    shutil.rmtree(holder, ignore_errors=True)
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed writers of the target left: a kill -9 lets nobody tidy up."""
+    """Tidy up after killed writers of the target: a kill -9 lets nobody do so."""
     for holder in target.parent.glob(f".{glob.escape(target.name)}.{_MACHINE}-*.*"):
         writer = holder.name.rsplit("-", 1)[-1].split(".")[0]
         if writer.isdecimal() and not _runs(int(writer)):
-            shutil.rmtree(holder, ignore_errors=True)
+            _tidy(holder, target)
 
 
 def _runs(process: int) -> bool:

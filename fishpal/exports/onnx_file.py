@@ -47,7 +47,8 @@ def export_onnx(model: Model, folder: str | Path, licence: str | None = None) ->
     under `classes`. It is run in onnxruntime before it is written.
 
     Raises:
-        FishpalError: without `fishpal[export]`, or where onnxruntime computes something else.
+        FishpalError: without `fishpal[export]`, where onnxruntime computes something else, or
+            where the folder holds files of others (`replacing`), or the encoder.
     """
     try:
         import onnx

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fishpal.api.card import has_card
+from fishpal.api.encoder import TextEncoder
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing, write_json
 from fishpal.common.kinds import Site
@@ -15,6 +17,15 @@ from fishpal.encoders.ports import LayerPorts, Projection, ports_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import Lora
 from fishpal.modules.ia3 import SCALED
+
+CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter_model.safetensors", "head.safetensors"
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder looks like an export for `peft`: with the card, or the head beside."""
+    return has_card(folder, "peft") or all(
+        (folder / name).is_file() for name in (CONFIG, WEIGHTS, HEAD)
+    )
 
 
 @torch.no_grad()
@@ -27,6 +38,7 @@ def export_peft(model: Classifier, folder: str | Path) -> None:
 
     Raises:
         PlanError: where the model has modules of other kinds, of several, with gates, or none.
+        FishpalError: where the folder holds files of others (`replacing`), or the encoder.
     """
     kinds = sorted({module.kind.value for module in model.candidates()}) or ["none"]
     writers = {"lora": _lora, "ia3": _ia3}
@@ -40,12 +52,13 @@ def export_peft(model: Classifier, folder: str | Path) -> None:
     config["fan_in_fan_out"] = not any(isinstance(linear, nn.Linear) for linear in linears)
     config["inference_mode"] = True
     tensors = {f"base_model.model.{n}": t.cpu().contiguous() for n, t in tensors.items()}
-    with replacing(folder) as draft:
+    encoder = model.source.folder if isinstance(model.source, TextEncoder) else None
+    with replacing(folder, is_own, encoder) as draft:
         draft.mkdir()
-        write_json(draft / "adapter_config.json", config)
-        save_file(tensors, draft / "adapter_model.safetensors")
+        write_json(draft / CONFIG, config)
+        save_file(tensors, draft / WEIGHTS)
         head = {name: p.detach().cpu() for name, p in model.head.named_parameters()}
-        save_file(head, draft / "head.safetensors")
+        save_file(head, draft / HEAD)
 
 
 def _lora(model: Classifier, ports: list[LayerPorts]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,14 +66,16 @@ def _lora(model: Classifier, ports: list[LayerPorts]) -> tuple[dict[str, Tensor]
     loras = [module for module in model.candidates() if isinstance(module, Lora)]
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
+    scales: dict[str, float] = {}
     for module in loras:
         for name, (a, b) in _factors(module, ports[module.layer].sites).items():
             tensors |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
-            ranks[name] = len(a)
-    rank, scale = min(ranks.values()), loras[0].scale
-    own = {name: found for name, found in ranks.items() if found != rank}
+            ranks[name], scales[name] = len(a), module.scale
+    least = min(ranks, key=lambda name: ranks[name])
+    rank, scale = ranks[least], scales[least]
+    own = {n: found for n, found in ranks.items() if (found, scales[n]) != (rank, scale)}
     config = {"peft_type": "LORA", "r": rank, "lora_alpha": scale * rank, "rank_pattern": own}
-    config |= {"alpha_pattern": {name: scale * found for name, found in own.items()}}
+    config |= {"alpha_pattern": {name: scales[name] * found for name, found in own.items()}}
     config |= {"lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks)}
     return tensors, config
 

@@ -8,12 +8,12 @@ from fishpal.api.model import Model
 from fishpal.common.errors import EncoderError
 from fishpal.common.files import read_json, write_json
 from fishpal.encoders.classification import base_prefix, head_spec, head_tensors, named_config
+from fishpal.exports.peft_encoder import CONFIG, HEAD, WEIGHTS, is_own
 from fishpal.exports.peft_encoder import export_peft as export_bare
 from fishpal.exports.transformers_folder import export_folder, own_unit
 from fishpal.models.classifier import Classifier
 
 ROOT = "base_model.model."
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def export_peft(model: Model | Classifier, folder: str | Path, licence: str | None = None) -> None:
@@ -27,6 +27,7 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
 
     Raises:
         PlanError: where the model has modules that peft does not know, or none.
+        FishpalError: where the folder holds files of others (`replacing`), or the encoder.
     """
     if isinstance(model, Classifier):
         export_bare(model, folder)
@@ -41,7 +42,7 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
     if spec is None:
         beside = "  # pooling and head.safetensors come on top"
         how = {"auto": "AutoModel", "number": "", "beside": beside}
-    with export_folder(folder, model, "peft", licence, **{"beside": ""} | how) as draft:
+    with export_folder(folder, model, "peft", licence, is_own, **{"beside": ""} | how) as draft:
         export_bare(model.module, draft)
         config = read_json(draft / CONFIG) | {"base_model_name_or_path": model.encoder.name}
         config["revision"] = model.encoder.revision
@@ -53,5 +54,5 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
             tensors |= {ROOT + name: tensor for name, tensor in head.items()}
             save_file(tensors, draft / WEIGHTS)
             config |= {"task_type": "SEQ_CLS", "modules_to_save": spec.modules}
-            (draft / "head.safetensors").unlink()
+            (draft / HEAD).unlink()
         write_json(draft / CONFIG, config)

@@ -1,8 +1,9 @@
 """A model whose modules merge into its encoder, as a folder of transformers or of
 sentence-transformers: other libraries then need to know nothing of fishpal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from fishpal.api.card import write_card
+from fishpal.api.card import has_card, write_card
 from fishpal.api.model import Model
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing, write_json
@@ -28,10 +29,19 @@ from fishpal.models.classifier import Classifier
 
 @contextmanager
 def export_folder(
-    folder: str | Path, model: Model, form: str, licence: str | None, **how: Any
+    folder: str | Path,
+    model: Model,
+    form: str,
+    licence: str | None,
+    own: Callable[[Path], bool] | None = None,
+    **how: Any,
 ) -> Iterator[Path]:
-    """A draft of the folder that gets tokenizer and model card, and appears as a whole."""
-    with replacing(folder) as draft:
+    """A draft of the folder that gets tokenizer and model card, and appears as a whole.
+
+    It takes the place of nothing but `own`; None: a folder with this form's model card.
+    """
+    own = own or partial(has_card, form=form)
+    with replacing(folder, own, model.encoder.folder) as draft:
         draft.mkdir()
         yield draft
         model.encoder.tokenizer.save_pretrained(draft)
@@ -72,6 +82,7 @@ def export_transformers(model: Model, folder: str | Path, licence: str | None = 
     Raises:
         PlanError: where a module does not merge.
         EncoderError: where transformers' model takes no head on this pooling.
+        FishpalError: where the folder holds files of others (`replacing`), or the encoder.
     """
     spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
     head = head_tensors(spec, *own_unit(model))
@@ -85,10 +96,11 @@ def export_transformers(model: Model, folder: str | Path, licence: str | None = 
 def export_sentence_transformers(
     model: Model, folder: str | Path, licence: str | None = None
 ) -> None:
-    """Write a `SentenceTransformer` whose `encode` gives the logits, of either pooling.
+    """Write a `SentenceTransformer` whose `encode` gives the logits, of any pooling.
 
     The layout of sentence-transformers: transformer, pooling, and the head as a dense layer.
-    `PlanError` where a module does not merge.
+    `PlanError` where a module does not merge, `FishpalError` where the folder holds files of
+    others (`replacing`), or the encoder.
     """
     weight, bias = own_unit(model)
     encoder = cast(PreTrainedModel, merged(model).encoder.cpu())
@@ -97,7 +109,7 @@ def export_sentence_transformers(
     config_of(encoder).label2id = {name: number for number, name in enumerate(names)}
     pooling = {"word_embedding_dimension": width} | {
         f"pooling_mode_{each}": model.encoder.pooling == ours
-        for each, ours in (("cls_token", "cls"), ("mean_tokens", "mean"))
+        for each, ours in (("cls_token", "cls"), ("mean_tokens", "mean"), ("lasttoken", "last"))
     }
     dense = {"in_features": width, "out_features": len(weight), "bias": True}
     parts = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}

@@ -66,7 +66,8 @@ def measure_fisher(
     model.train(options.dropout).requires_grad_(False)
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
-    options = _affordable(_resolved(options, device), count, task.facts.outputs, facts.layers)
+    candidates = facts.layers * len(modules.candidates(options.kinds))
+    options = _affordable(_resolved(options, device), count, task.facts.outputs, candidates)
     logits, features = torch.zeros(count, task.facts.outputs), torch.zeros(count, head.in_features)
     measuring = Measuring(model, sample, options, logits, features)
     groups = _groups(model, modules, options)
@@ -133,10 +134,12 @@ def _resolved(options: FisherOptions, device: torch.device) -> FisherOptions:
     return replace(options, precision=pick_precision("auto", device, "fisher.precision"))
 
 
-def _affordable(options: FisherOptions, examples: int, outputs: int, layers: int) -> FisherOptions:
+def _affordable(
+    options: FisherOptions, examples: int, outputs: int, candidates: int
+) -> FisherOptions:
     """The options, without kernels where those would take too much."""
     size = examples * max(outputs - 1, 1)
-    taken = 4 * size**2 * layers * len(options.kinds)
+    taken = 4 * size**2 * candidates
     if not options.gram or taken <= MOST_KERNELS:
         return options
     found = f"{examples} examples and {outputs} classes would take {taken / 2**30:.1f} GiB"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fishpal.common.kinds import FisherMode
 from fishpal.common.progress import tqdm
 from fishpal.fisher.accumulate import Accumulator, accumulate, combined
 from fishpal.fisher.estimators import Scores, score_vector
@@ -21,12 +22,17 @@ Candidates = list[CandidateModule]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def _disturbs(candidates: Candidates) -> bool:
+    return not all(module.starts_as_identity for module in candidates)
+
+
 @dataclass(frozen=True)
 class Measuring:
     """What is measured on what.
 
     `logits` (n, C) of the sample and the `features` (n, d) before the head are filled batch by
-    batch.
+    batch. They end as those of the start, which modules that are no identity there would change
+    (in mode joint they belong to it).
     """
 
     model: Classifier
@@ -40,14 +46,29 @@ class Measuring:
         return score_vector(self.logits, self.sample.labels)
 
     def groups(self, groups: list[Candidates], progress: bool) -> list[Accumulator]:
-        """Every candidate's sums: one group after the other."""
-        passes = 1 if self.options.gram else 2
+        """Every candidate's sums: one group after the other, those that disturb nobody last."""
+        groups = sorted(groups, key=_disturbs, reverse=True)
+        bare = self.options.mode == FisherMode.ISOLATED and _disturbs(groups[-1])
+        passes = (1 if self.options.gram else 2) * len(groups) + bare
         processes = Processes.started(self.model.head.weight.device)
-        steps, silent = passes * len(groups) * len(self.sample.batches), None if progress else True
+        steps, silent = passes * len(self.sample.batches), None if progress else True
         with torch.random.fork_rng(), tqdm(total=steps, desc="fisher", disable=silent) as bar:
             torch.manual_seed(self.options.seed)  # of dropout, where it is left on
             found = [self._group(candidates, processes, bar) for candidates in groups]
+            if bare:
+                self._bare(processes, bar)
         return [each for group in found for each in group]
+
+    def _bare(self, processes: Processes, bar: tqdm) -> None:
+        """Logits and features without any module."""
+        self.logits.zero_()
+        self.features.zero_()
+        for index in processes.share(self.sample.batches):
+            with torch.no_grad():
+                self._pass(index)
+            bar.update(processes.count)
+        for shared in (self.logits, self.features):
+            shared.copy_(processes.sum(shared))
 
     def _group(self, candidates: Candidates, processes: Processes, bar: tqdm) -> list[Accumulator]:
         """Run all batches with these candidates attached."""

@@ -1,12 +1,14 @@
 """Examples → padded batches of tensors."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from fishpal.common.checks import check
 from fishpal.records.examples import Example, lengths
 
 
@@ -35,11 +37,19 @@ def _padded(rows: Sequence[list[int]], value: int = 0) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Raise `ParamsError` unless it is an integer from 1: by -1, no example is in any batch."""
+    whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+    check(whole and batch_size >= 1, "batch_size", repr(batch_size), "an integer from 1")
+
+
 def by_length(examples: Sequence[Example], batch_size: int) -> list[list[int]]:
     """Indices of all examples in batches of similar length, longest first.
 
-    Longest first, so that memory runs out at the start or not at all.
+    Longest first, so that memory runs out at the start or not at all. `ParamsError` as
+    `check_batch_size`.
     """
+    check_batch_size(batch_size)
     order = np.argsort([-n for n in lengths(examples)], kind="stable").tolist()
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 

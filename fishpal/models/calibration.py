@@ -18,6 +18,7 @@ from torch import nn
 from fishpal.common.validate import Strict
 from fishpal.models.predict import mean_loss
 
+LINE_ROWS = 20  # that a line needs: ten for each of its two numbers, the usual rule of thumb
 STEEPEST = 6.0  # |log| of a temperature: past it, logits are as good as equal, or as certain
 
 
@@ -44,13 +45,16 @@ def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[floa
     """The best temperature of classes (Guo et al. 2017, §4.2), the best line of a regression.
 
     The temperature is fitted to Platt's targets (1999), which keeps it finite where the
-    classes separate. Neither changes the order of the answers: no scale is below 0.
+    classes separate. Two rows always have a line, and few one that is noise: below `LINE_ROWS` a
+    regression stays as it is. Neither changes the order of the answers: no scale is below 0.
 
     Args:
         logits: (n, C), or (n, 1) of a regression.
         labels: (n) class indices, or standardised numbers.
     """
     if np.asarray(labels).dtype.kind == "f":
+        if len(labels) < LINE_ROWS:
+            return Calibration(loss=mean_loss(logits, labels))
         scale, shift = _line(logits[:, 0].astype(np.float64), np.asarray(labels))
     else:
         scale, shift = _inverse_temperature(logits.astype(np.float64), np.asarray(labels)), 0.0

@@ -1,17 +1,19 @@
 """A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from fishpal.common.errors import DataError, EncoderError
+from fishpal.common.errors import AttachError, DataError, EncoderError
 from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.pooling import compare, features_of, pool
 from fishpal.modules import CandidateModule
-from fishpal.modules.attach import attach, check_free, check_own, detach
+from fishpal.modules.attach import attach, check_free, check_own, detach, mark_changed
 from fishpal.records.facts import TaskFacts
 from fishpal.records.results import Parameters
 
@@ -52,6 +54,40 @@ class Classifier(nn.Module):
         detach(modules)
         self.modules_ = nn.ModuleList()
         return modules
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Classifier":
+        """One with copies of encoder, modules and head, as torch's copies are independent.
+
+        `AttachError` where another model has taken the encoder since.
+        """
+        modules = list(self.candidates())
+        check_own(self.encoder, self, modules)
+        encoder = deepcopy(self.encoder, memo)
+        # Copied hooks compute with the original's gates, and a prefix is no hook: attached anew.
+        for hook in deepcopy([hook for module in modules for hook in module.hooks()], memo):
+            hook.remove()
+        memo[id(self.source)] = replace(self.source, model=encoder)
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        vars(copied).update(deepcopy(vars(self), memo))
+        if modules:
+            attach(encoder, list(copied.candidates()))
+        if self._changed():
+            mark_changed(encoder, "those of a copied model", copied)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        if len(self.modules_):
+            allowed = "pickles of a `fishpal.Model`, `fishpal.save`, or `copy.deepcopy`"
+            raise AttachError(f"modules are hooks, which no pickle holds; allowed: {allowed}")
+        return vars(self)
+
+    def _changed(self) -> bool:
+        """Whether the encoder's own weights are this model's: then no other may own it."""
+        try:
+            check_own(self.encoder, object(), list(self.candidates()))
+        except AttachError:
+            return True
+        return False
 
     def candidates(self) -> Iterator[CandidateModule]:
         """The attached modules."""

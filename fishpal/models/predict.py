@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fishpal.common.errors import PlanError
+from fishpal.common.errors import DataError, PlanError
 from fishpal.common.progress import tqdm
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.models.batching import by_length, collate
@@ -33,7 +33,8 @@ def predict(
     """Logits (n, C) in the examples' order, in eval mode and float32, on the model's device.
 
     `frozen` are these examples' outputs of the model's frozen layers. The `processes` share the
-    batches, and each returns all logits.
+    batches, and each returns all logits. `ParamsError` for a `batch_size` that is none,
+    `DataError` for an example that task or encoder cannot take.
     """
     check_examples(examples, task, model.source.limits, "examples")
     model.eval()
@@ -71,6 +72,13 @@ def decide(logits: NDArray[np.float32], task: TaskFacts) -> NDArray[np.generic]:
     return logits[:, 0] if task.scale is None else task.scale.restore(logits[:, 0])
 
 
+def check_pair(pair: bool, task: TaskFacts, what: str) -> None:
+    """Raise `DataError` where `what` are pairs of texts and the task's are none, or the reverse."""
+    if pair != task.pair:
+        found, allowed = (("single ones", "pairs")[each] for each in (pair, task.pair))
+        raise DataError(f"{what} are {found}; allowed: {allowed}, as {task.name} has them")
+
+
 def label_texts(
     model: Classifier, tokenizer: Any, *texts: list[str], max_length: int = 128
 ) -> list[str] | list[float]:
@@ -84,11 +92,13 @@ def label_texts(
 
     Raises:
         PlanError: where the model knows no task.
+        DataError: single texts of a model for pairs, or the reverse.
     """
     if model.task is None:
         raise PlanError("the model knows no task; allowed: one that `load` gave")
     if not texts[0]:
         return []
+    check_pair(len(texts) == 2, model.task, "texts")
     encoded = encode(tokenizer, texts, max_length, model.source.limits)
     unknown = [0 if model.task.labels else 0.0] * len(texts[0])
     examples = examples_of(encoded, unknown)

@@ -29,6 +29,7 @@ from fishpal.records.record import JsonRecord, without_default
 from fishpal.records.results import Parameters
 
 VERSION = 1
+HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class TrainedCard(JsonRecord):
         data = without_default(super().to_json(), "precision", "float32")
         return without_default(data, "compares", False) | {"task": self.task.to_json()}
 
+    @staticmethod
+    def lies_in(folder: Path) -> bool:
+        """Whether a folder looks like a trained one: `save` always writes these."""
+        return all((folder / name).is_file() for name in (CARD, PLAN, HEAD))
+
 
 def save(
     model: Classifier,
@@ -82,11 +88,11 @@ def save(
     card = TrainedCard(
         VERSION, task, seed, source.pooling, source.sha256, best, counts, precision, model.compares
     )
-    with replacing(folder) as draft:
+    with replacing(folder, TrainedCard.lies_in) as draft:
         draft.mkdir()
         plan.save(draft / PLAN)
         card.save(draft / CARD)
-        _write(draft / "head.safetensors", dict(model.head.named_parameters()))
+        _write(draft / HEAD, dict(model.head.named_parameters()))
         tensors = {
             f"{module.layer}.{module.kind}.{name}": tensor
             for module in model.candidates()
@@ -132,7 +138,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
             f" {card.pooling} pooling); allowed: that one"
         )
     model = Classifier(encoder, head, card.task)
-    _restore(folder / "head.safetensors", "head", head.load_state_dict)
+    _restore(folder / HEAD, "head", head.load_state_dict)
     modules = build_modules(plan.layers, encoder.shapes, plan.modules, seed=0)
     if modules:
         _restore_modules(folder / "modules.safetensors", modules)

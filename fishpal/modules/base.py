@@ -9,7 +9,7 @@ summed loss with respect to such a leaf holds every example's own gradient.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -39,6 +39,7 @@ class CandidateModule(nn.Module, ABC):
         self.size: int | None = None
         self.gate: Gate | None = None
         self._detachers: list[Callable[[], None]] = []
+        self._handles: list[RemovableHandle] = []
         self._leaves: dict[str, Tensor] | None = None
 
     def kept(self) -> dict[str, Tensor]:
@@ -109,8 +110,18 @@ class CandidateModule(nn.Module, ABC):
         """Leave the layer exactly as it was; nothing to do where it is not attached."""
         while self._detachers:
             self._detachers.pop()()
+        self._handles.clear()
+
+    def hooks(self) -> list[RemovableHandle]:
+        """Those that it has in the encoder."""
+        return list(self._handles)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy, which is attached nowhere: the encoder's hooks are this one's alone."""
+        return vars(self) | {"_detachers": [], "_handles": [], "_leaves": None}
 
     def _hook(self, handle: RemovableHandle) -> None:
+        self._handles.append(handle)
         self._detachers.append(handle.remove)
 
     @property

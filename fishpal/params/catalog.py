@@ -27,11 +27,15 @@ Column = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is 
 
 @dataclass(frozen=True)
 class Split(Strict):
-    """Cuts one table into splits; rows that share the value of column `by` stay together."""
+    """Cuts one table into splits; rows that share the value of column `by` stay together.
+
+    So they do in fit and selection, unless `selection` is false.
+    """
 
     shares: dict[str, float]
     by: Column | None = None
     seed: Seed = 0
+    selection: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,10 +153,14 @@ def check_split_names(key: str, names: Collection[str], split: Split | None = No
 
 @dataclass(frozen=True)
 class Columns(Strict):
-    """One or two text columns, in the order in which they are paired, and the label's."""
+    """One or two text columns, in the order in which they are paired, and the label's.
+
+    Rows that share a value of column `group` stay together, in fit or in selection.
+    """
 
     text: tuple[Column, ...]
     label: Column
+    group: Column | None = None
 
     def __post_init__(self) -> None:
         check(len(self.text) in (1, 2), "text", list(self.text), "one or two columns")
@@ -160,10 +168,21 @@ class Columns(Strict):
         check(len(set(names)) == len(names), "text and label", names, "each column once")
 
 
-def needed_columns(columns: Columns, split: Split | None) -> list[str]:
-    """The columns that are read: texts, label and, for a cut by group, the group's."""
-    by = [split.by] if split and split.by else []
-    return list(dict.fromkeys([*columns.text, columns.label, *by]))
+def group_column(columns: Columns, split: Split | None) -> str | None:
+    """That of rows which stay together, by whatever cuts them."""
+    return columns.group or (split.by if split else None)
+
+
+def selection_group(task: "Task") -> str | None:
+    """The column whose values fit and selection do not share."""
+    cut = task.source.split
+    return task.columns.group or (cut.by if cut and cut.selection else None)
+
+
+def needed_columns(columns: Columns, split: Split | None, name: str = "train") -> list[str]:
+    """The columns that are read of a table: texts, label and, of train, the group's."""
+    group = group_column(columns, split) if name == "train" else None
+    return list(dict.fromkeys([*columns.text, columns.label, *([group] if group else [])]))
 
 
 @dataclass(frozen=True)
@@ -206,8 +225,14 @@ class Task(Strict):
             kind = "a regression" if self.labels is None else "a classification"
             check(fits, "metrics", metric, f"those of {kind}")
         self._check_labels()
+        group, cut = self.columns.group, self.source.split
+        same = group is None or cut is None or cut.by == group
+        allowed = f"source.split.by, which is {cut.by if cut else None}, or null"
+        check(same, "columns.group", group, allowed)
         splits = self.source.split.shares if self.source.split else self.source.tables()
-        for split in self.headline or ():
+        named = list(self.headline or ())
+        check(len(set(named)) == len(named), "headline", named, "each split once")
+        for split in named:
             check_choice("headline", split, [name for name in splits if name != "train"])
 
     def _check_labels(self) -> None:

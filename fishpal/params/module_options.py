@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
-from fishpal.common.checks import Positive, Share, Size, check, check_choice
+from fishpal.common.checks import Positive, Ratio, Share, Size, check, check_choice
 from fishpal.common.choices import Module
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.common.validate import Strict
@@ -34,7 +34,7 @@ class LoraOptions(Strict):
     dropout: Share = 0.0
     sites: tuple[Site, ...] | Literal["all"] = (Site.QUERY, Site.VALUE)
     rslora: bool = False
-    rate_ratio: Positive = 1.0
+    rate_ratio: Ratio = 1.0
     ranks: Sizes | None = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.validate import Strict, decode
-from fishpal.records.record import JsonRecord
+from fishpal.records.record import JsonRecord, without_default
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,23 @@ class Card(JsonRecord):
 
 @dataclass
 class SplitCounts(Strict):
-    """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens."""
+    """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens.
+
+    `labels`: how many rows have each class, in class order; none for a regression.
+    """
 
     rows: int = 0
     truncated: int = 0
     max_tokens: int = 0
+    labels: list[int] | None = None
 
 
 @dataclass(frozen=True)
 class Counts(Strict):
     """`artifacts/tokens/<task>/counts.json`: fit, selection and each evaluation split.
 
-    `removed_duplicates` are rows kept out of fit, since their texts stand in selection.
+    `removed_duplicates` are rows kept out of fit, since their texts, or their groups, stand in
+    selection.
     """
 
     splits: dict[str, SplitCounts]
@@ -61,7 +66,9 @@ class Counts(Strict):
 
     def save(self, path: str | Path) -> None:
         data = asdict(self)
-        write_json(path, data.pop("splits") | data)
+        splits = data.pop("splits").items()
+        parts = {split: without_default(counts, "labels", None) for split, counts in splits}
+        write_json(path, parts | data)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

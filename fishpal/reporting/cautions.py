@@ -48,9 +48,8 @@ def _conflicts(results: TaskResults) -> Iterator[str]:
 
 
 def _rare_classes(results: TaskResults) -> Iterator[str]:
-    for split, card in results.card.splits.items():
-        for label in results.card.labels or ():
-            number = (card.labels or {}).get(label, 0)
+    for split, counts in results.counts.splits.items():
+        for label, number in zip(results.card.labels or (), counts.labels or (), strict=False):
             if number < FEWEST_EXAMPLES:
                 yield f"{escape(label)} ({number} in {escape(split)})"
 

@@ -154,7 +154,9 @@ def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> Me
     plan = Plan.load(paths.plan(task, method))
     cells = tuple(_read_cell(paths, task, method, seed) for seed in params.grid.seeds)
     rule, seconds = plan.reason.rule, 0.0
-    if rule == "criterion" or plan.reason.rates:
+    rates = (getattr(params.train.learning_rate, kind) for kind in params.fisher.kinds)
+    raced = rule == "race" and (params.train.race.criteria or "auto" in rates)  # by the pilot
+    if rule == "criterion" or plan.reason.rates or raced:
         seconds = Seconds.load(paths.seconds("fisher", task)).seconds
         seconds += Seconds.load(paths.seconds("select", task, method)).seconds
     if rule == "race":

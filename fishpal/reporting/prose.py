@@ -1,6 +1,6 @@
 """The report's sentences that both the Markdown and the page show, each in Markdown."""
 
-from fishpal.params.catalog import Source
+from fishpal.params.catalog import Source, selection_group
 from fishpal.params.load import Params
 from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import EncoderSource
@@ -44,16 +44,18 @@ def data_line(results: TaskResults) -> str:
     task, number = results.task, results.counts.removed_duplicates
     sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.splits.items()]
     labels = [escape(label) for label in task.labels or ()]
+    group = selection_group(task)
+    together = f" Rows of one {escape(group)} stand in one part alone." if group else ""
     text = " and ".join(escape(column) for column in task.columns.text)
     text += ", which the head compares" if results.compares else ""
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]
     if number:
-        dropped.append(f"{number:,} (of fit, since they stand in selection)")
+        dropped.append(f"{number:,} (of fit, since their texts or groups stand in selection)")
     return (
         f"Source: {describe_source(task.source)}. Text {text}, label {escape(task.columns.label)}:"
         f" {'classes ' + ', '.join(labels) if labels else 'a regression'}."
         f" Examples used: {', '.join(sizes)}. Rows dropped: {', '.join(dropped) or 'none'}."
-        f"{_precisions(results)}"
+        f"{together}{_precisions(results)}"
     )
 
 

@@ -58,8 +58,9 @@ def _mixes(
     seen: set[Choices] = set()
     for criterion in race.criteria:
         options = SelectOptions(criterion=criterion)
-        choices, reason = by_criterion(table, grams, options, rates, space_of(table, options))
-        picked, reason = unless_noise(choices, reason, grams, table, options.fallback)
+        space = space_of(table, options)
+        choices, reason = by_criterion(table, grams, options, rates, space)
+        picked, reason = unless_noise(choices, reason, grams, table, options.fallback, space)
         why = reason.note
         if why is None and len(set(picked)) == 1:
             why = f"it picks {picked[0]} at every layer, which races anyway"

@@ -112,7 +112,7 @@ def _choose(
         case ByCriterion():
             options = replace(options, criterion=method.criterion or options.criterion)
             choices, reason = by_criterion(table, grams, options, rates, space)
-            return unless_noise(choices, reason, grams, table, options.fallback)
+            return unless_noise(choices, reason, grams, table, options.fallback, space)
         case Race():
             arm = _arm(method, pilot)
             choices = arm.layers or (arm.kind,) * everywhere

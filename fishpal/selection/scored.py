@@ -7,13 +7,13 @@ from itertools import combinations
 from fishpal.common.choices import Choice, Choices, choice_of, modules_of, names_of
 from fishpal.common.errors import PlanError, one_of
 from fishpal.common.files import rounded
-from fishpal.common.kinds import CriterionName, ModuleKind
+from fishpal.common.kinds import CriterionName, Estimator, ModuleKind
 from fishpal.params.options import SelectOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import LayerScore, Reason
 from fishpal.selection.criteria import score_rows
-from fishpal.selection.kernel import KernelScorer
+from fishpal.selection.kernel import HELD_OUT, KernelScorer
 from fishpal.selection.rates import Rates
 from fishpal.selection.reliability import NOISE, reliability
 from fishpal.selection.search import Space
@@ -53,6 +53,9 @@ def by_criterion(
     space: Space,
 ) -> tuple[Choices, Reason]:
     criterion = options.criterion
+    if criterion == CriterionName.SNR and table.estimator != Estimator.EMPIRICAL:
+        what = f"criterion snr is of observed labels, and the Fisher table is {table.estimator}"
+        raise PlanError(f"{what}; allowed: fisher.estimator empirical, or another criterion")
     if criterion == CriterionName.KERNEL:
         scorer = _kernel_scorer(table, grams, options.per_layer)
         choices = space.best_total(scorer.total)
@@ -75,6 +78,9 @@ def _kernel_scorer(table: FisherTable, grams: Grams | None, per_layer: int) -> K
         what = "criterion kernel needs the kernels of every candidate, and the Fisher table of task"
         allowed = "fisher.gram true and fewer examples or classes, or another criterion"
         raise PlanError(f"{what} {table.task} has none; allowed: {allowed}")
+    if table.examples < HELD_OUT:
+        what = f"criterion kernel holds out every third example, and there are {table.examples}"
+        raise PlanError(f"{what}; allowed: 3 or more (fisher.examples, sizes.fit)")
     return KernelScorer(grams, table.encoder.layers, per_layer)
 
 
@@ -102,9 +108,14 @@ def unless_noise(
     grams: Grams | None,
     table: FisherTable,
     fallback: ModuleKind | None,
+    space: Space,
 ) -> tuple[Choices, Reason]:
-    """The choices, but the fallback where the gradients that chose them are noise."""
-    found = None if grams is None else reliability(choices, grams)
+    """The choices, but the fallback where the gradients that chose them are noise.
+
+    It stands wherever `space` allows it; where that is above the limit, the choices stay.
+    """
+    unmeasured = reason.criterion in (CriterionName.PARAMETERS, CriterionName.DEPTH)
+    found = None if grams is None or unmeasured else reliability(choices, grams)
     if found is None:
         return choices, reason
     reason = replace(reason, reliability=rounded(found))
@@ -112,8 +123,11 @@ def unless_noise(
         return choices, reason
     kind = candidate_of(table, fallback if fallback in table.kinds else table.kinds[0])
     note = f"the halves' gradients do not agree (z = {found:.1f}, noise below {NOISE:g})"
-    reason = replace(reason, note=f"{note}: {kind} at every layer instead")
-    return (kind,) * len(choices), reason
+    instead = tuple(kind if kind in allowed else None for allowed in space.options)
+    if not space.fits(instead):
+        return choices, replace(reason, note=f"{note}, and {kind} is above select.budget")
+    where = "every layer" if None not in instead else "every layer that may have it"
+    return instead, replace(reason, note=f"{note}: {kind} at {where} instead")
 
 
 def candidate_of(table: FisherTable, kind: ModuleKind, size: int | None = None) -> str:

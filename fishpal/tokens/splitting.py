@@ -20,7 +20,7 @@ class Parts:
         fit: (n_fit,) what training and Fisher see. Under one seed a smaller part is the start of
             a larger one; of a classification every start is stratified.
         selection: (n_selection,) what checkpoints are picked on; does not depend on `sizes.fit`.
-        duplicates: rows kept out of fit since their text stands in selection.
+        duplicates: rows kept out of fit since their text or group stands in selection.
     """
 
     fit: Rows
@@ -34,26 +34,33 @@ def split_train(
     sizes: Sizes,
     seed: int,
     name: str,
+    groups: Sequence[str] | None = None,
 ) -> Parts:
     """Split train by a seed.
 
     Args:
         labels: (n,) class indices, or float targets of a regression.
         texts: (n,) the text, or tuple of texts, of every row.
+        groups: (n,) of rows that are alike: none stands in both parts, as where the evaluation
+            splits are of other groups. Else what was learnt of a group would count as skill.
 
     Raises:
         DataError: train is too small for `sizes`, or the fit part has one class alone.
     """
     order = stratified_order(labels, seed)
     selected = _selection_size(sizes, len(labels), name)
-    selection, rest = order[:selected], order[selected:]
+    if groups is None:
+        selection, rest = order[:selected], order[selected:]
+    else:
+        inside = _rows_of_groups(groups, labels, selected, seed)[order]
+        selection, rest = order[inside][:selected], order[~inside]
     seen = {texts[row] for row in selection.tolist()}
     fit = np.array([row for row in rest.tolist() if texts[row] not in seen], dtype=np.int64)
-    duplicates = len(rest) - len(fit)
+    duplicates = len(labels) - selected - len(fit)
     wanted = len(fit) if sizes.fit is None else sizes.fit
     if not 2 <= wanted <= len(fit):
         left = f"train's {len(labels)} rows without {selected} for selection"
-        left += f" and {duplicates} duplicates of those"
+        left += f" and {duplicates} of the same text or group"
         raise DataError(f"{name}: sizes.fit is {wanted}; allowed: 2 to {len(fit)} ({left})")
     fit = fit[:wanted]
     if len(np.unique(labels[fit])) < 2:
@@ -84,6 +91,50 @@ def cut_evaluation(rows: int, size: int | None, seed: int) -> Rows:
     if size is None or size >= rows:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+
+
+def _rows_of_groups(
+    groups: Sequence[str],
+    labels: NDArray[np.int64] | NDArray[np.float64],
+    selected: int,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Which rows are of selection's groups.
+
+    Shuffled ones as they fit into it, each time of the label that it lacks most (of a regression:
+    the half). Then, where these do not fill it, the smallest other one, and where they have one
+    label alone, the smallest one with another: these lose some of their rows.
+    """
+    halves = labels > np.median(labels) if labels.dtype.kind == "f" else labels
+    codes = np.unique(halves, return_inverse=True)[1]
+    names, members = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.zeros((len(names), codes.max() + 1), dtype=np.int64)
+    np.add.at(counts, (members, codes), 1)
+    sizes, usual = counts.sum(axis=1), counts.argmax(axis=1)
+    order = np.random.default_rng(seed).permutation(len(names))
+    waiting = [order[usual[order] == code][::-1].tolist() for code in range(counts.shape[1])]
+    lacks, chosen = selected * np.bincount(codes) / len(codes), np.zeros(len(names), dtype=bool)
+    left = selected
+    while any(waiting):
+        code = max((c for c, queue in enumerate(waiting) if queue), key=lambda c: lacks[c])
+        group = waiting[code].pop()
+        if sizes[group] <= left:
+            chosen[group], left, lacks = True, left - sizes[group], lacks - counts[group]
+    if left:
+        _add_smallest(chosen, sizes, ~chosen)
+    missing = counts[chosen].sum(axis=0) == 0
+    if (~missing).sum() < 2:
+        _add_smallest(chosen, sizes, ~chosen & (counts[:, missing].sum(axis=1) > 0))
+    return np.asarray(chosen[members])
+
+
+def _add_smallest(
+    chosen: NDArray[np.bool_], sizes: NDArray[np.int64], among: NDArray[np.bool_]
+) -> None:
+    """Choose the smallest of some groups, where there is one."""
+    others = np.flatnonzero(among)
+    if len(others):
+        chosen[others[np.argmin(sizes[others])]] = True
 
 
 def _selection_size(sizes: Sizes, rows: int, name: str) -> int:

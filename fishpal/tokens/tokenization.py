@@ -25,7 +25,7 @@ from fishpal.tokens.splitting import Rows, cut_evaluation, split_train
 
 FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
 BATCH = 1_000  # rows tokenised at a time
-TEXTS = ("text", "text_pair")
+TEXTS, GROUP = ("text", "text_pair"), "group"
 
 
 def tokenize_task(
@@ -50,7 +50,8 @@ def tokenize_task(
     check_length(tokenizer, options.max_length, pair=len(texts) == 2)
     texts_of = zip(*(train[column].to_pylist() for column in texts), strict=True)
     numbers, seed = train["label"].to_numpy(), options.split_seed
-    parts = split_train(numbers, list(texts_of), sizes, seed, name)
+    groups = train[GROUP].to_pylist() if GROUP in train.column_names else None
+    parts = split_train(numbers, list(texts_of), sizes, seed, name, groups)
     scale = None if labels else scale_of(numbers[parts.fit], name)
     facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale, pair=len(texts) == 2)
     writer = _Writer(tokenizer, limits, facts, options)
@@ -100,7 +101,8 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
         found = ", ".join(table.column_names)
         raise DataError(f"{path}: columns are {found}; allowed: text, text_pair, label")
     text, number = pa.large_string(), pa.float64() if labels is None else pa.int64()
-    check_types(path, table, {"text": [text], "text_pair": [text], "label": [number]})
+    types = {"text": [text], "text_pair": [text], "label": [number], GROUP: [pa.string()]}
+    check_types(path, table, types)
     return table
 
 
@@ -130,7 +132,7 @@ class _Writer:
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
         """Write rows in their order; `EncoderError` for what the encoder does not know."""
-        self.counts[path.stem] = SplitCounts()
+        counts = self.counts[path.stem] = SplitCounts()
         write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
             ArrowSplit(path).check(self.facts, self.limits)
@@ -138,6 +140,9 @@ class _Writer:
             # The rows were checked before: only tokenizer and encoder can disagree.
             found = str(error).replace(str(path), path.stem)  # the draft is gone by then
             raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
+        if self.facts.labels is not None:
+            classes = table["label"].to_numpy()[rows]
+            counts.labels = np.bincount(classes, minlength=len(self.facts.labels)).tolist()
 
     def _batches(self, table: pa.Table, rows: Rows, name: str) -> Iterator[dict[str, list[Any]]]:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""

@@ -46,7 +46,8 @@ def run_pilot(
     *,
     progress: bool = True,
 ) -> Pilot:
-    """Find the number of updates of a task, in at most `COST` trainings of `max_updates`.
+    """Find the number of updates of a task, in at most `COST` trainings of `max_updates`, or one
+    and one update an arm where the arms outnumber its updates.
 
     A task whose loss stays near the constant answer's gets `max_updates`: many tasks of pairs
     learn nothing for the first hundred updates, and then all.
@@ -72,7 +73,7 @@ def run_pilot(
         return TrainedArm(run, plan, task, options.batch_size, seed, share)
 
     arms = [enter(plan) for plan in plans]
-    race = _Race(arms, floor, longest)
+    race = _Race(list(arms), floor, longest)
     with tqdm(total=COST * longest, desc="pilot", disable=None if progress else True) as bar:
         found = race.run(bar)
         left = COST * longest - race.spent
@@ -105,8 +106,8 @@ class _Race:
     def run(self, bar: tqdm) -> int:
         """Race to the end; the updates of a training whose rate falls to zero."""
         done = 0
-        for update in _looks(self.longest):
-            while not self._affordable(done, update):
+        for update in _looks(self.longest, len(self.alive)):
+            while done and not self._affordable(done, update):  # none is dropped unseen
                 self._drop()
             for arm in self.alive:
                 arm.advance(done, update, bar)
@@ -154,9 +155,13 @@ class _Race:
             self.alive.remove(max(reversed(self.alive), key=lambda arm: arm.best))
 
 
-def _looks(longest: int) -> Iterator[int]:
-    """32, 48, 64, 96, 128, … up to `longest`, which is the last; a short race looks sooner."""
-    update, first = FIRST_LOOK, max(1, longest // 4)
+def _looks(longest: int, arms: int = 1) -> Iterator[int]:
+    """32, 48, 64, 96, 128, … up to `longest`, which is the last; a short race looks sooner.
+
+    So does one of many arms, so that all can be paid for until then (`_affordable`).
+    """
+    most = min(longest // 4, (COST - 1) * longest // max(arms - 1, 1))
+    update, first = FIRST_LOOK, max(1, most)
     while update > first:
         update //= 2
     while update < longest:

@@ -140,6 +140,6 @@ def evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set
     if options.evaluations_per_epoch == "auto":
         wanted = max(LOOKS, round(total / per_epoch))
     else:
-        wanted = max(1, round(total / per_epoch * options.evaluations_per_epoch))
+        wanted = max(1, round(min(total, total / per_epoch * options.evaluations_per_epoch)))
     parts = min(wanted, total)
     return {round(total * part / parts) for part in range(1, parts + 1)}

@@ -24,7 +24,7 @@ class Store:
         return [line for line in self.lines() if columns.items() <= line.items()]
 
     def add(self, line: Line) -> None:
-        """Append a line."""
+        """Append a line, in one write: several processes may share the file."""
         self.path.parent.mkdir(exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with self.path.open("ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode("utf-8"))

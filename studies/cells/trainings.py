@@ -43,7 +43,7 @@ def train_cell(
 ) -> Line:
     """Train a plan on a task's first part: `outcome` on the other one, size, precision, seconds.
 
-    Divergence is a result. Seconds are those of training, of one thread.
+    Divergence is a result. Seconds are those of training, of one thread of the CPU.
     """
     task, evaluation = parts
     begin = time.process_time()
@@ -54,7 +54,8 @@ def train_cell(
     seconds = round(time.process_time() - begin, 1)
     assert model.training is not None
     kept, precision = model.module.parameter_counts().kept, model.training.precision
-    own = {"kept": kept, "precision": precision, "seconds": seconds}
+    device = model.module.head.weight.device.type
+    own = {"kept": kept, "precision": precision, "device": device, "seconds": seconds}
     return own | outcome(encoder, task, evaluation, model.module, model.training)
 
 

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from safetensors.torch import load_file, save_file
 
 from fishpal.api.encoder import TextEncoder, load_encoder
@@ -26,6 +25,7 @@ from fishpal.params.options import (
 )
 from fishpal.records.plan import Plan, Reason
 from fishpal.selection.rates import FULL, LAWS, rate_of, resolve_rates
+from fishpal.tasks.frames import read_frame
 from studies.cells.sources import task_options
 from studies.cells.store import Line, Store
 from studies.cells.trainings import fixed_length, outwards, train_cell
@@ -75,7 +75,8 @@ def task_of(name: str) -> tuple[Task, Task]:
     """Train and evaluation rows, the first of each file."""
     settings = load_settings()
     source, rows = settings.tasks[name], settings.rows
-    frames = [pd.read_json(ROOM / path, lines=True) for path in (source.train, source.test)]
+    columns = [*source.text, source.label]
+    frames = [read_frame(ROOM / path, columns) for path in (source.train, source.test)]
     named = task_options(name, source, frames[0])
     make = lambda frame, **sizes: Task.from_frame(  # noqa: E731
         frame, list(source.text), source.label, **named, **sizes

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fishpal.metrics import metric
-from fishpal.reporting.bootstrap import paired_difference
 from fishpal.reporting.markdown import code, table
+from studies.cells.answers import less
 from studies.cells.store import Line
 from studies.criteria.analysis.agreement import agreement, variance
 from studies.criteria.design.names import letter
@@ -19,7 +18,6 @@ from studies.regime.signals import MEASURED
 from studies.regime.trainings import TRAINED, best_of
 
 REPORT = Path("reports/regime.md")
-ACCURACY = metric("accuracy")
 
 
 def write_report(settings: Settings) -> None:
@@ -66,12 +64,6 @@ def chosen(task: str, lines: Sequence[Line]) -> dict[str, list[Line]]:
     return found
 
 
-def right(lines: Sequence[Line], seeds: int) -> np.ndarray:
-    """Which evaluation rows were answered rightly, (seeds, rows), padded to whole bytes."""
-    bits = [np.frombuffer(bytes.fromhex(line["right"]), dtype=np.uint8) for line in lines[:seeds]]
-    return np.unpackbits(np.stack(bits), axis=1).astype(np.int64)
-
-
 def plans_table(found: dict[str, list[Line]]) -> str:
     """A row a plan, best mean loss first, less the best uniform one on their common seeds."""
     best = min((found[k] for k in KINDS if k in found), key=lambda each: _mean(each, "loss"))
@@ -82,23 +74,9 @@ def plans_table(found: dict[str, list[Line]]) -> str:
         rows.append(
             [name, f"`{word}`", f"{lines[0]['kept']:,}", str(len(lines))]
             + [f"{_mean(lines, 'loss'):.3f}", _percent(lines), less(lines, best, seeds)]
-            + [f"{np.mean([line['seconds'] for line in lines]):.0f}"]
         )
     header = ["plan", "layers", "kept", "seeds", "loss", "accuracy", "less the best kind's"]
-    return table([*header, "seconds"], rows)
-
-
-def less(lines: Sequence[Line], best: Sequence[Line], seeds: int) -> str:
-    """Points of accuracy with the 95 % interval over seeds and examples."""
-    if lines is best:
-        return ""
-    # Padding is wrong in both, so that it takes nothing but a share of the mean; undone here.
-    first, second = right(lines, seeds), right(best, seeds)
-    rows = round(first.sum() / sum(line["score"] for line in lines[:seeds]))
-    one = np.ones(rows, dtype=np.int64)
-    found = paired_difference(ACCURACY, one, first[:, :rows], second[:, :rows], 2)
-    text = f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return f"**{text}**" if found.excludes_zero else text
+    return table(header, rows)
 
 
 def findings(task: str, found: dict[str, list[Line]]) -> str:

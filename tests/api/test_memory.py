@@ -157,6 +157,41 @@ def test_sources_agree(tmp_path, encoder):
     assert fishpal.Task.from_file(tmp_path / "numbers.csv", "a", "y").classes is None
 
 
+def test_groups_stay_together_whatever_they_come_from(tmp_path, encoder):
+    texts, labels = [f"w{n % 30} w{n // 30}" for n in range(60)], [0, 1] * 30
+    groups = [n // 4 for n in range(60)]
+    frame = pd.DataFrame({"text": texts, "label": labels, "author": groups})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    cut = {"group": "author", "selection": 12}
+    tasks = [
+        fishpal.Task.from_frame(frame, **cut),
+        fishpal.Task.from_lists(texts, labels, groups, selection=12),
+        fishpal.Task.from_file(tmp_path / "rows.csv", **cut),
+        fishpal.Task.from_dataset(datasets.Dataset.from_pandas(frame), **cut),
+    ]
+    first, *others = (task.tokenised(encoder) for task in tasks)
+    assert all(list(other.selection) == list(first.selection) for other in others)
+    author = {
+        tuple(e.input_ids): g for e, g in zip(tasks[0].examples(encoder), groups, strict=True)
+    }
+    fit, selection = (
+        {author[tuple(example.input_ids)] for example in part}
+        for part in (first.fit, first.selection)
+    )
+    assert len(selection) == 3 and len(fit) == 12 and not fit & selection
+    holes = [*groups[:-1], None]
+    with pytest.raises(fishpal.FishpalError, match=r"'group' row 60 is no text \(null\)"):
+        fishpal.Task.from_lists(texts, labels, holes)
+    with pytest.raises(fishpal.FishpalError, match=r"'author' row 60 is no text \(null\)"):
+        fishpal.Task.from_frame(frame.assign(author=holes), group="author")
+    frame["pair"] = frame["author"].astype(str)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    pairs = fishpal.Task.from_file(tmp_path / "rows.csv", ["pair", "text"], group="pair")
+    assert "group" in pairs.rows
+    with pytest.warns(fishpal.FishpalWarning, match="2 texts or their groups stand in selection"):
+        fishpal.Task.from_frame(frame, group="author", selection=10).tokenised(encoder)
+
+
 def test_what_is_cut_or_left_out_is_warned_about(encoder):
     texts, labels = texts_of(40)
     with pytest.warns(fishpal.FishpalWarning, match="36 of 36 texts were cut at max_length 6"):
@@ -176,6 +211,8 @@ def test_what_is_cut_or_left_out_is_warned_about(encoder):
 TEXTS = [f"w{i}" for i in range(8)]
 BAD = [
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1]), "8 texts and 2 labels; allowed: as many"),
+    (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 4, ["a"]), "8 texts and 1 groups"),
+    (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 4, group="author"), "no column 'author'"),
     (lambda: fishpal.Task.from_lists([*TEXTS[1:], None], [0, 1] * 4), "row 8 is no text"),
     (lambda: fishpal.Task.from_lists([*TEXTS[1:], " "], [0, 1] * 4), "row 8 is empty text"),
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 3 + [None, 0]), "row 7 is"),

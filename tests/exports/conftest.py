@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 import fishpal
 from benchmarks.toy.encoder import save_tokenizer, tiny_folder
+from fishpal.params.module_options import LoraOptions
 from tests.api.conftest import plan_of, texts_of
 
+SIZES = LoraOptions()
 TYPED = ("bert", "electra", "deberta-v2")
 
 
@@ -32,18 +35,19 @@ def text_encoders(tmp_path_factory):
 
 @pytest.fixture
 def make(text_encoders):
-    """`make(type, pooling, kinds, classes)`: a model whose modules and head are drawn at random."""
+    """`make(type or encoder, pooling, …)`: of random modules and a random head."""
 
-    def build(kind="bert", pooling="cls", kinds=("lora",) * 3, classes=2):
-        encoder = text_encoders(kind, pooling)
+    def build(kind="bert", pooling="cls", kinds=("lora",) * 3, classes=2, pair=False, lora=SIZES):
+        encoder = text_encoders(kind, pooling) if isinstance(kind, str) else kind
         texts, labels = texts_of(60, classes)
         labels = [f"c{y}" for y in labels] if classes > 1 else [i / 7 for i in range(60)]
         if classes == 1:
             texts, _ = texts_of(60)
+        if pair:
+            texts = list(zip(texts, texts[::-1], strict=True))
         task = fishpal.Task.from_lists(texts, labels, name="toy")
-        plan = replace(
-            plan_of(encoder), layers=tuple(each and fishpal.ModuleKind(each) for each in kinds)
-        )
+        options = fishpal.ModuleOptions(lora=lora)
+        plan = replace(plan_of(encoder), layers=tuple(kinds), modules=options)
         model = fishpal.start(encoder, task, plan)
         generator = torch.Generator().manual_seed(7)
         with torch.no_grad():
@@ -65,9 +69,12 @@ def expected_of(model):
 
 
 def run_listing(folder):
-    """Run the listing of a folder's model card; its names."""
+    """Run the listing of a folder's model card; its names, and its last line's value: `last`."""
     listing = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {}
-    code = listing.replace("path/or/name", str(folder))
-    exec(compile(code, "listing", "exec"), names)  # noqa: S102 - the card's own
+    tree = ast.parse(listing.replace("path/or/name", str(folder)))
+    if isinstance(tree.body[-1], ast.Expr):
+        tree.body[-1] = ast.Assign([ast.Name("last", ast.Store())], tree.body[-1].value)
+    code = compile(ast.fix_missing_locations(tree), "listing", "exec")
+    exec(code, names)  # noqa: S102 - the card's own
     return names

@@ -74,6 +74,33 @@ def test_the_card_s_listing_runs(make, tmp_path, export, name):
     assert name in run_listing(tmp_path / "out")
 
 
+FIRST, SECOND = "a warm film", "the film moved me"  # as the card has them
+RESULTS = {
+    "transformers": lambda last: [(each["label"], each["score"]) for each in last],
+    "sentence_transformers": np.asarray,
+    "onnx": lambda last: last[0],
+    "save": lambda last: last,
+}
+
+
+@pytest.mark.parametrize("export", RESULTS)
+def test_the_listing_of_pairs_gives_what_the_model_does(make, tmp_path, export):
+    model, pairs = make(classes=3, pair=True), [(FIRST, SECOND)]
+    if export == "save":
+        model.save(tmp_path / "out")
+    else:
+        getattr(fishpal, f"export_{export}")(model, tmp_path / "out")
+    found = RESULTS[export](run_listing(tmp_path / "out")["last"])
+    if export == "save":
+        assert found == model.predict(pairs)
+    elif export == "transformers":
+        assert [label for label, _ in found] == model.predict(pairs)
+        (score,) = model.predict_proba(pairs).max(axis=1)
+        assert found[0][1] == pytest.approx(score, abs=1e-4)
+    else:
+        np.testing.assert_allclose(found, model.logits(pairs), atol=1e-4)
+
+
 def test_hostile_names_stay_text(text_encoders, tmp_path):
     encoder = text_encoders("bert", "mean")
     texts, labels = texts_of(40)

@@ -22,6 +22,7 @@ from transformers import (
 
 import fishpal
 from fishpal.encoders.encoder import fingerprint
+from fishpal.params.module_options import LoraOptions
 from tests.exports.conftest import TEXTS, expected_of, run_listing
 
 HEADED = ["bert", "roberta", "xlm-roberta", "camembert", "mpnet", "electra", "distilbert",
@@ -67,6 +68,15 @@ def test_sentence_transformers(make, tmp_path, kind, pooling):
     assert config["id2label"] == {"0": "c0", "1": "c1", "2": "c2"}
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("kind", ["qwen2", "llama"])
+def test_sentence_transformers_of_a_decoder(make, tmp_path, kind, pooling):
+    model = make(kind, pooling, classes=3)
+    fishpal.export_sentence_transformers(model, tmp_path / "out")
+    found = SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(found, expected_of(model), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", HEADED)
 @pytest.mark.parametrize(("module", "classes"), [("lora", 1), ("lora", 3), ("ia3", 3)])
 def test_peft_with_the_head(make, tmp_path, kind, module, classes):
@@ -82,24 +92,56 @@ def test_peft_with_the_head(make, tmp_path, kind, module, classes):
     assert np.allclose(found, expected_of(model), atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def beside(model, folder, dtype=torch.float32):
+    """Logits of peft's model of the bare encoder, mean pooling and the head beside."""
+    base = AutoModel.from_pretrained(model.encoder.folder)
+    loaded = PeftModel.from_pretrained(base, folder).to(dtype)
+    batch = AutoTokenizer.from_pretrained(folder)(TEXTS, return_tensors="pt", padding=True)
+    hidden = loaded.eval()(**batch).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1)
+    pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+    head = {n: t.to(dtype) for n, t in load_file(folder / "head.safetensors").items()}
+    return (pooled @ head["weight"].T + head["bias"]).numpy()
+
+
 @pytest.mark.parametrize("module", ["lora", "ia3"])
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
 def test_peft_with_the_head_beside(make, tmp_path, kind, module):
     model = make(kind, "mean", kinds=(module, module, None), classes=3)
     fishpal.export_peft(model, tmp_path / "out")
-    loaded = PeftModel.from_pretrained(
-        AutoModel.from_pretrained(model.encoder.folder), tmp_path / "out"
-    )
-    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(
-        TEXTS, return_tensors="pt", padding=True
-    )
-    with torch.no_grad():
-        hidden = loaded.eval()(**batch).last_hidden_state
-    mask = batch["attention_mask"].unsqueeze(-1)
-    pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-    head = load_file(tmp_path / "out/head.safetensors")
-    found = pooled @ head["weight"].T + head["bias"]
-    assert np.allclose(found.numpy(), expected_of(model), atol=1e-4)
+    assert np.allclose(beside(model, tmp_path / "out"), expected_of(model), atol=1e-4)
+
+
+MIXED = [("lora-2", "lora-8", "lora-4"), ("lora-8", "lora-4", "lora-2"), ("lora", None, "lora-2")]
+
+
+@pytest.mark.parametrize("layers", MIXED, ids=lambda words: "+".join(map(str, words)))
+@pytest.mark.parametrize(
+    ("kind", "pooling", "lora"),
+    [
+        ("bert", "cls", LoraOptions()),
+        ("bert", "mean", LoraOptions()),
+        ("bert", "mean", LoraOptions(rslora=True)),
+        ("modernbert", "mean", LoraOptions(sites="all")),  # three at one linear, among others
+    ],
+)
+def test_peft_of_several_ranks(make, tmp_path, kind, pooling, lora, layers):
+    """A LoRA's scale is alpha over its own rank, and so another one in each size.
+
+    In float64: random weights make float32 round by up to 1e-4 here.
+    """
+    model, out = make(kind, pooling, layers, classes=3, lora=lora), tmp_path / "out"
+    fishpal.export_peft(model, out)
+    if pooling == "mean":
+        found = beside(model, out, torch.float64)
+    else:
+        auto = AutoModelForSequenceClassification
+        base = auto.from_pretrained(model.encoder.folder, num_labels=3)
+        found = logits_of(PeftModel.from_pretrained(base, out).double(), out)
+    exact = model.copy(full=True)
+    exact.module.double()
+    np.testing.assert_allclose(found, expected_of(exact), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,3 +192,48 @@ def test_what_cannot_be_exported_is_said(make, tmp_path, export, given, words):
         getattr(fishpal, f"export_{export}")(make(**given), tmp_path / "out")
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+WRITERS = {
+    "save": fishpal.Model.save,
+    "peft": fishpal.export_peft,
+    "peft of a module": lambda model, folder: fishpal.export_peft(model.module, folder),
+    "transformers": fishpal.export_transformers,
+    "sentence-transformers": fishpal.export_sentence_transformers,
+    "onnx": fishpal.export_onnx,
+}
+
+
+def refused(write, model, folder, words):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(fishpal.FishpalError) as caught:
+        write(model, folder)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_only_what_the_same_function_wrote_is_replaced(make, tmp_path, writer):
+    model, write, out = make(), WRITERS[writer], tmp_path / "out"
+    out.mkdir()
+    write(model, out)  # into an empty folder
+    names = sorted(path.name for path in out.iterdir())
+    write(model, out)
+    assert sorted(path.name for path in out.iterdir()) == names
+    other = fishpal.export_onnx if writer == "save" else fishpal.Model.save
+    refused(other, model, out, "holds files of others, as")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "README.md").write_text("---\ntags:\n- fishpal\n---\n\n# Mine")
+    refused(write, model, notes, "holds files of others, as README.md; allowed: a new or empty")
+    model.encoder.model.save_pretrained(tmp_path / "theirs")
+    refused(write, model, tmp_path / "theirs", "holds files of others, as config.json")
+    for folder in (model.encoder.folder, model.encoder.folder.parent):
+        refused(write, model, folder, f"{folder}: is where the encoder {model.encoder.folder} lies")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes", "out", "theirs"]
+
+
+def test_an_encoder_that_was_an_export_is_not_replaced(make, tmp_path):
+    write, out = fishpal.export_sentence_transformers, tmp_path / "out"
+    write(make(), out)
+    refused(write, make(fishpal.load_encoder(out, "cls")), out, "is where the encoder")

@@ -82,6 +82,28 @@ def test_sizes_share_passes_and_disturb_nobody(tiny_encoder, tmp_path, monkeypat
     assert set(again.kernels) == set(grams.kernels) == {row.key for row in table.rows}
 
 
+@pytest.mark.parametrize("kinds", [(P, A, L), (A, L, P), (L, P, A), (P,)])
+def test_logits_are_those_of_the_start_whatever_is_measured_last(tiny_encoder, kinds):
+    strong = replace(SMALL, prefix=replace(SMALL.prefix, std=1.0))
+    _, grams = measured(tiny_encoder, strong, replace(OPTIONS, kinds=kinds))
+    _, plain = measured(tiny_encoder, strong, replace(OPTIONS, kinds=(A,)))
+    np.testing.assert_allclose(grams.logits, plain.logits, atol=1e-6)
+    np.testing.assert_allclose(grams.head, plain.head, atol=1e-6)
+
+
+def test_kernels_of_every_size_count(tiny_encoder, monkeypatch):
+    single = 4 * 8**2 * 3  # bytes of 8 examples' kernels at 3 layers, two classes
+    monkeypatch.setattr(engine, "MOST_KERNELS", 4 * single)
+    several = replace(SMALL, lora=replace(SMALL.lora, ranks=(1, 2, 4)))
+    for kinds, kept in (((A, L), True), ((P, A, L), False)):
+        if kept:
+            _, grams = measured(tiny_encoder, several, replace(OPTIONS, kinds=kinds))
+        else:
+            with pytest.warns(FishpalWarning, match=r"fisher.gram: kernels of 8 examples and 2"):
+                _, grams = measured(tiny_encoder, several, replace(OPTIONS, kinds=kinds))
+        assert bool(grams.kernels) == kept
+
+
 def test_sizes_are_chosen_raced_and_rated(tiny_encoder):
     table, grams = measured(tiny_encoder, SEVERAL)
     options = SelectOptions(criterion="parameters", per_layer=3, fallback=None)

@@ -88,9 +88,18 @@ def test_a_regression_gets_the_line_of_least_squares():
     assert found.loss == pytest.approx(0.5 * labels.var() * (1 - r**2), rel=1e-6)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 19])
+def test_few_rows_of_a_regression_make_no_line(rows):
+    labels = RNG.normal(size=rows)
+    outputs = RNG.normal(size=(rows, 1)).astype(np.float32)
+    found = calibrate(outputs, labels.tolist())
+    assert (found.scale, found.shift) == (1.0, 0.0)
+    assert found.loss == pytest.approx(0.5 * np.mean((outputs[:, 0] - labels) ** 2), rel=1e-6)
+
+
 @pytest.mark.parametrize("outputs", [[1.0, 1.0, 1.0], [3.0, 2.0, 1.0]])
 def test_a_regression_that_tells_nothing_answers_the_mean(outputs):
-    labels = [1.0, 2.0, 6.0]
+    labels, outputs = [1.0, 2.0, 6.0] * 7, outputs * 7
     found = calibrate(np.array(outputs, dtype=np.float32)[:, None], labels)
     assert (found.scale, found.shift) == pytest.approx((0.0, 3.0))
     assert found.loss == pytest.approx(0.5 * np.var(labels))

@@ -180,10 +180,10 @@ def test_stale_cells_are_ignored(run, tmp_path):
 def test_text_of_users_cannot_break_the_report(run):
     params, root = run
 
-    def one_rare(card):
-        card["splits"]["matched"]["labels"][EVIL] = 3
+    def one_rare(counts):
+        counts["matched"]["labels"] = [30, 3, 30]
 
-    edit(root / "raw/pairs/card.json", one_rare)
+    edit(root / "tokens/pairs/counts.json", one_rare)
     text = text_of(run)
     assert "<script" not in text
     assert "&lt;script&gt;alert" in text

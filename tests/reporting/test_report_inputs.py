@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fishpal.common.errors import PlanError
+from fishpal.params.options import RateOptions
+from fishpal.params.race_options import RaceOptions
 from fishpal.reporting.cautions import cautions
 from fishpal.reporting.grid import read_results
 from tests.reporting.artifact_tree import (
@@ -51,8 +53,8 @@ def change_card(key, value):
 
 
 def make_rare(root):
-    path = root / "raw/pairs/card.json"
-    edit(path, lambda card: card["splits"]["mismatched"]["labels"].pop("maybe"))
+    path = root / "tokens/pairs/counts.json"
+    edit(path, lambda counts: counts["fit"].update(labels=[120, 71, 9]))
 
 
 def truncate(root):
@@ -136,7 +138,7 @@ def train_elsewhere(root):
             "Texts of the raw table with two labels or more",
             "`pairs` 4 texts",
         ),
-        (make_rare, "Classes with fewer than 10 examples", "`pairs` maybe (0 in mismatched)"),
+        (make_rare, "Classes with fewer than 10 examples", "`pairs` maybe (9 in fit)"),
         (truncate, "Texts cut at `max_length`", "`closeness` 1.5 % of fit"),
         (
             constant_predictions,
@@ -211,11 +213,26 @@ def test_warnings_of_seven_tasks_are_a_line_a_kind(tmp_path):
 
 def test_many_rare_classes_are_not_all_named(run):
     names = [f"c{i}" for i in range(40)]
-    splits = {"train": {"rows": 90, "labels": dict.fromkeys(names, 1)}}
     change_card("labels", names)(run[1])
-    change_card("splits", splits)(run[1])
+    counts = run[1] / "tokens/pairs/counts.json"
+    edit(counts, lambda found: found["fit"].update(labels=[1] * 40))
     (line,) = [line for line in found_cautions(run) if line.startswith("Classes")]
-    assert line.count("(1 in train)") == 6 and line.endswith("and 34 more.")
+    assert line.count("(1 in fit)") == 6 and line.endswith("and 34 more.")
+
+
+@pytest.mark.parametrize(
+    ("rates", "criteria", "seconds"),
+    [(0.1, [], 7.5), ("auto", [], 11.75), (0.1, ["snr"], 11.75)],
+)
+def test_a_race_cost_what_was_measured_for_it(run, rates, criteria, seconds):
+    edit(run[1] / "plans/pairs/fishpal.json", lambda plan: plan.update(reason={"rule": "race"}))
+    kinds = dict.fromkeys(("prefix", "adapter", "lora"), rates)
+    train = replace(
+        run[0].train, learning_rate=RateOptions(**kinds), race=RaceOptions(criteria=tuple(criteria))
+    )
+    results = read_results(replace(run[0], train=train), run[1])
+    (found,) = [m for m in results[0].methods if m.name == "fishpal"]
+    assert found.selection_seconds == seconds
 
 
 NAMED_FILES = [

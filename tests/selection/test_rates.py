@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fishpal.common.errors import PlanError
-from fishpal.common.kinds import ModuleKind
+from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.fisher.engine import measure_fisher
 from fishpal.fisher.sample import draw_sample
 from fishpal.models.batching import collate
@@ -46,7 +46,10 @@ def log_likelihood(logits, label):
 
 
 def looped(encoder, task, options, kind, layer):
-    """Projections by one backward pass an example, of a candidate and of the head, float64."""
+    """Projections by one backward pass an example, of a candidate and of the head, float64.
+
+    The head's are those of the start, without any module.
+    """
     sample = draw_sample(task, options)
     model = Classifier(encoder, start_head(encoder, task, HeadOptions()).double())
     modules = [  # at every layer, since a prefix changes what the others see from the start on
@@ -58,16 +61,19 @@ def looped(encoder, task, options, kind, layer):
     model.attach(modules)
     module.requires_grad_()
     model.head.requires_grad_()
-    rows = []
-    for example in sample.examples:
-        batch = collate([example], task.facts.pad_id)
-        batch.pop("labels")
-        value = log_likelihood(model(**batch)[0], example.label)
-        found = [*torch.autograd.grad(value, [*module.parameters(), *model.head.parameters()])]
-        rows.append([torch.cat([g.flatten() for g in part]) for part in (found[:-2], found[-2:])])
+
+    def rows(owner):
+        for example in sample.examples:
+            batch = collate([example], task.facts.pad_id)
+            batch.pop("labels")
+            value = log_likelihood(model(**batch)[0], example.label)
+            found = torch.autograd.grad(value, list(owner.parameters()))
+            yield torch.cat([gradient.flatten() for gradient in found])
+
+    of_module = torch.stack([*rows(module)])
     model.detach()
     expected = []
-    for gradients in (torch.stack(part) for part in zip(*rows, strict=True)):
+    for gradients in (of_module, torch.stack([*rows(model.head)])):
         own, across, half = [], [], sample.half
         for number, gradient in enumerate(gradients):
             own.append(gradient @ gradients.mean(0).sign())
@@ -212,6 +218,27 @@ def test_a_choice_from_noise_falls_back():
     fallen = chosen[0.0, A]
     assert fallen.layers == (A,) * 4 and "adapter at every layer instead" in fallen.reason.note
     assert fallen.reason.reliability < NOISE < clear.reason.reliability
+
+
+def test_the_fallback_stays_within_what_may_be_chosen():
+    table, pilot = make_table(), Pilot(125, "updates", 1.0)
+
+    def choose(fallback=A, criterion="snr", **options):
+        method = ByCriterion(criterion=CriterionName(criterion))
+        options = SelectOptions(fallback=fallback, **options)
+        args = (table, grams_of(table, 0.0), "m", method, options, RateOptions(), pilot)
+        return select_plan(*args)
+
+    top = choose(top_layers=1)
+    assert top.layers == (None, None, None, A)
+    assert "adapter at every layer that may have it instead" in top.reason.note
+    limit = 4 * table.row(0, L).parameters  # no more than LoRA everywhere, of 10,000
+    small = choose(budget=limit / 10_000)
+    assert small.kept <= limit and small.layers == choose(None, budget=limit / 10_000).layers
+    assert "and adapter is above select.budget" in small.reason.note
+    assert choose(L, budget=limit / 10_000).layers == (L,) * 4
+    for criterion in ("depth", "parameters"):  # they measure nothing that could be noise
+        assert choose(criterion=criterion) == choose(None, criterion)
 
 
 def test_z_tells_noise_from_signal():

@@ -83,6 +83,15 @@ def criterion_plan(criterion: str, table=None, **options) -> Plan:
     )
 
 
+def test_what_a_criterion_cannot_be_of_is_refused():
+    exact = replace(make_table(), estimator=Estimator.EXACT)
+    assert criterion_plan("mean", exact).layers
+    with pytest.raises(PlanError, match=r"snr is of observed labels, .* exact; allowed: fisher.es"):
+        criterion_plan("snr", exact)
+    with pytest.raises(PlanError, match=r"holds out every third example, and there are 2; allowed"):
+        criterion_plan("kernel", replace(make_table(), examples=2))
+
+
 def test_criteria_equal_their_formulas():
     table = make_table()
     for row in table.rows:

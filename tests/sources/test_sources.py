@@ -26,13 +26,15 @@ COMMIT = "0" * 40
 def test_hub_splits_are_mapped() -> None:
     part = datasets.Dataset.from_dict({"text": ["a", None], "label": [0, -1], "idx": [0, 1]})
     found = datasets.DatasetDict(train=part, validation=part.select([0]))
-    frames = frames_of_hub(found, {"train": "train", "test": "validation"}, COLUMNS, "hub x")
-    assert frames["train"].to_numpy().tolist() == [["a", 0], [None, -1]]
-    assert len(frames["test"]) == 1
+    names = {"train": "train", "test": "validation"}
+    needed = {"train": (*COLUMNS, "idx"), "test": COLUMNS}  # train's group is read there alone
+    frames = frames_of_hub(found, names, needed, "hub x")
+    assert frames["train"].to_numpy().tolist() == [["a", 0, 0], [None, -1, 1]]
+    assert frames["test"].to_numpy().tolist() == [["a", 0]]
     with pytest.raises(DataError, match="hub x: split test is 'tset'.*allowed: train, validation"):
-        frames_of_hub(found, {"test": "tset"}, COLUMNS, "hub x")
+        frames_of_hub(found, {"test": "tset"}, {"test": COLUMNS}, "hub x")
     with pytest.raises(DataError, match="hub x: split train: no column 'y'; allowed: text, label"):
-        frames_of_hub(found, {"train": "train"}, ("y",), "hub x")
+        frames_of_hub(found, {"train": "train"}, {"train": ("y",)}, "hub x")
 
 
 OFFLINE = """

@@ -118,7 +118,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("text empty", DOWNLOAD, row(TRAIN, '{"sentence": " ", "label": 0}'), "row 81 is empty text"),
     ("text a list", DOWNLOAD, row(TRAIN, '{"sentence": [1], "label": 0}'), "row 81 is list [1]"),
     ("label outside", DOWNLOAD, row(TRAIN, '{"sentence": "a", "label": 2}'), "row 81 is '2'"),
-    ("label null", DOWNLOAD, row(TEST, '{"sentence": "a", "label": null}'), "'None'"),
+    ("label null", DOWNLOAD, row(TEST, '{"sentence": "a", "label": null}'), "no label (null)"),
     ("one class", DOWNLOAD, write(TRAIN, '{"sentence": "a", "label": 0}\n' * 3), "label is 0"),
     ("column unknown", DOWNLOAD, param(*LABEL, value="lable"), "'lable'"),
     ("ending unknown", DOWNLOAD, files("data/a.xlsx", "x"), "ending is '.xlsx'"),

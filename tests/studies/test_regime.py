@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from fishpal.params.options import LearningRates
+from studies.cells.answers import less
 from studies.criteria.analysis.table import read_cells
 from studies.criteria.design.names import word
 from studies.regime import trainings
 from studies.regime.plans import small_plans, whole_plans
-from studies.regime.report import chosen, less, plans_table
+from studies.regime.report import chosen, plans_table
 from studies.regime.settings import load_settings
 from tests.project.closure import ROOT
 

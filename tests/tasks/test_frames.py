@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fishpal.common.errors import DataError, ParamsError
 from fishpal.params.catalog import Columns, FilesTask
 from fishpal.params.load import parse_params
+from fishpal.tasks import frames
 from fishpal.tasks.clean import build_splits
 from fishpal.tasks.frames import read_frame
 from fishpal.tasks.rows import load_frames
@@ -45,6 +46,34 @@ def test_csv_keeps_words_as_they_are(
     path.write_bytes(pack(b"\xef\xbb\xbf" + CSV.encode()))  # with a byte order mark
     frame = read_frame(path, COLUMNS)
     assert cells(frame) == ROWS and list(frame.columns) == list(COLUMNS)
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_every_stream_of_a_file_counts(
+    tmp_path: Path, ending: str, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As parallel compressors write them; a damaged one is no end of the file."""
+    path = tmp_path / f"t.csv{ending}"
+    parts = [pack(b"text,label\n"), *(pack(b"%d,x\n" % n * 300) for n in range(3))]
+    for chunk in (7, 1 << 20):
+        monkeypatch.setattr(frames, "CHUNK", chunk)
+        path.write_bytes(b"".join(parts))
+        assert [text for text, _ in cells(read_frame(path, COLUMNS))] == [*"0" * 300, *"1" * 300,
+                                                                           *"2" * 300]  # fmt: skip
+        if ending == ".xz":
+            path.write_bytes((b"\0" * 8).join(parts) + b"\0" * 4)
+            assert len(read_frame(path, COLUMNS)) == 900
+        for bad in (parts[2][:-9], parts[2][:9] + b"?" + parts[2][10:], b"junk"):
+            path.write_bytes(b"".join([*parts[:2], bad]))
+            with pytest.raises(DataError, match=f"t.csv{ending}: (not readable|cannot be read)"):
+                read_frame(path, COLUMNS)
+
+
+def test_a_date_that_python_has_not_is_no_traceback(tmp_path: Path) -> None:
+    far = pa.array([10**12], pa.int64()).cast(pa.timestamp("s"))  # the year 33658
+    pq.write_table(pa.table({"text": ["a"], "label": far}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t.parquet: not readable as Parquet"):
+        read_frame(tmp_path / "t.parquet", COLUMNS)
 
 
 def test_other_formats_keep_values_as_they_are(tmp_path: Path) -> None:
@@ -241,6 +270,21 @@ def test_files_task_reads_the_columns_of_every_split(tmp_path: Path) -> None:
         "train": [["x", 1]],
         "test": [["y", 0]],
     }
+
+
+def test_the_group_is_read_of_train_alone(tmp_path: Path) -> None:
+    rows = [{"text": f"w{n}", "label": n % 2, "author": n // 2} for n in range(4)]
+    write_lines(tmp_path / "train.jsonl", rows)
+    write_lines(tmp_path / "test.jsonl", [{k: row[k] for k in COLUMNS} for row in rows])
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    source = {"type": "files", "files": files, "licence": "MIT"}
+    columns = {"text": ["text"], "label": "label", "group": "author"}
+    entry = changed("grid", ...)["catalog"]["movies"]
+    entry |= {"source": source, "labels": [0, 1], "columns": columns}
+    task = parse_params(changed("catalog.movies", entry)).catalog["movies"]
+    splits = build_splits(task, load_frames(task.source, task.columns), "demo").splits
+    assert splits["train"]["group"].tolist() == ["0", "0", "1", "1"]
+    assert list(splits["test"].columns) == ["text", "label"]
 
 
 def test_params_say_how_files_are_written(tmp_path: Path) -> None:

@@ -70,7 +70,14 @@ BAD: list[tuple[dict[str, list[Any]], dict[str, Any], str]] = [
     ({"text": ["a", "b\0"], "label": OK}, {}, r"'text' row 2 is text with '\x00' (NUL or a lone"),
     ({"txt": ["a", "b"], "label": OK}, {}, "no column 'text' (did you mean 'txt'?); allowed"),
     ({"text": ["a", "b"], "label": ["no", "yse"]}, {}, "row 2 is 'yse'; allowed: no, yes"),
-    ({"text": ["a", "b"], "label": ["no", None]}, {}, "column 'label' row 2 is 'None'"),
+    ({"text": ["a", "b"], "label": ["no", None]}, {}, "'label' row 2 is no label (null); allowed"),
+    (
+        {"text": ["a", "b", "c", "d"], "label": [None, float("nan"), pd.NA, pd.NaT]},
+        {"labels": ("None", "nan", "<NA>", "NaT")},
+        "'label' row 1 and 3 more rows is no label (null)",
+    ),
+    ({"text": ["a", "b"], "label": ["no", [1]]}, {"labels": ("[1]", "no")}, "row 2 is '[1]'"),
+    ({"text": ["a"], "label": [np.array([0, 1])]}, {"labels": ("[0 1]", "no")}, "1 is '[0 1]'"),
     ({"text": ["a", "b"], "label": ["yes", "yes"]}, {}, "demo/train: every label is yes; allowed"),
     ({"text": ["a", "b"], "label": ["x", "x"]}, {"drop_labels": ("x",)}, "train: holds no rows"),
     ({"text": ["a", "b"], "label": [1, "x"]}, {"labels": None}, "row 2 is 'x'; allowed: finite"),
@@ -162,6 +169,16 @@ def test_cut_by_group(by: str | None) -> None:
     sizes = [len(part) for part in splits.values()]
     largest = 8 if by else 1  # the largest group is how far a cut can miss its aim
     assert abs(sizes[0] - 210) <= largest and abs(sizes[0] + sizes[1] - 240) <= largest
+
+
+def test_train_keeps_the_groups_that_selection_is_cut_by() -> None:
+    assert cut(grouped())["train"]["group"].tolist() == [
+        f"g{int(text[1:]) * 7 % 40}" for text in cut(grouped())["train"]["text"]
+    ]
+    assert "group" not in cut(grouped())["test"] and "group" not in cut(grouped(), by=None)["train"]
+    split = Split(shares={"train": 0.7, "test": 0.3}, by="group", selection=False)
+    apart = build_splits(task(split=split), {"train": grouped()}, "demo").splits
+    assert list(apart["train"].columns) == ["text", "label"]
 
 
 def test_cut_depends_on_the_seed_alone() -> None:

@@ -13,7 +13,7 @@ from transformers import BertConfig
 
 from benchmarks.toy.encoder import SPECIAL, VOCAB, WORDS
 from fishpal.common.errors import DataError, ParamsError
-from fishpal.params.catalog import Sizes
+from fishpal.params.catalog import Columns, Sizes
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
@@ -65,6 +65,65 @@ def test_texts_of_selection_leave_fit() -> None:
     assert parts.duplicates == 1000 - len(parts.fit) - len(parts.selection) > 0
     few = parts_of(replace(SIZES, fit=10), texts=texts)
     assert few.selection.tolist() == parts.selection.tolist()
+
+
+def grouped(groups: list[str], sizes: Sizes = SIZES, seed: int = 0) -> Parts:
+    return split_train(LABELS, TEXTS, sizes, seed, "demo", groups)
+
+
+@pytest.mark.parametrize("many", [3, 40, 333, 1000])
+def test_no_group_stands_in_both_parts(many: int) -> None:
+    groups = [f"g{row * row % many}" for row in range(1000)]  # of unequal sizes
+    parts = grouped(groups)
+    fit, selection = ({groups[row] for row in rows} for rows in (parts.fit, parts.selection))
+    assert not fit & selection and len(parts.selection) == 200
+    assert len({*parts.fit, *parts.selection}) == len(parts.fit) + 200
+    assert parts.duplicates == 800 - len(parts.fit)
+    # No more is lost than rows of one group, which is cut.
+    left = {groups[row] for row in range(1000)} - fit - selection
+    assert not left and parts.duplicates < max(groups.count(each) for each in selection)
+    few = grouped(groups, replace(SIZES, fit=10))
+    assert few.selection.tolist() == parts.selection.tolist()
+    assert few.fit.tolist() == parts.fit[:10].tolist()
+    assert grouped(groups, seed=1).selection.tolist() != parts.selection.tolist()
+
+
+def test_groups_that_fill_selection_lose_no_row() -> None:
+    groups = [f"g{row // 4}" for row in range(1000)]
+    parts = grouped(groups)
+    assert parts.duplicates == 0 and len(parts.fit) == 800
+    shares = np.bincount(LABELS[parts.fit[:400]]) / 400
+    assert shares == pytest.approx(np.bincount(LABELS[parts.fit]) / 800, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("groups", "rows"), [(10, 20), (40, 5), (2, 100), (50, 20)])
+@pytest.mark.parametrize("regression", [False, True])
+def test_groups_of_one_label_each_leave_both_parts_two(groups, rows, regression, seed):
+    """As patients with one diagnosis each have."""
+    whose = np.repeat(np.arange(groups), rows)
+    labels = whose % 2 if not regression else (whose % 7).astype(np.float64)
+    texts, names = [f"t{row}" for row in range(len(whose))], [f"g{each}" for each in whose]
+    sizes = Sizes(fit=None, selection=0.1)
+    if groups == 2:  # one for either part leaves one label alone, whatever is done
+        with pytest.raises(DataError, match=r"sizes.fit is 0; allowed: 2 to 0"):
+            split_train(labels, texts, sizes, seed, "demo", names)
+        return
+    parts = split_train(labels, texts, sizes, seed, "demo", names)
+    assert not set(whose[parts.fit]) & set(whose[parts.selection])
+    assert len(parts.selection) == len(whose) // 10
+    for part in (parts.fit, parts.selection):
+        low = labels[part] <= np.median(labels)
+        assert 0.2 < low.mean() < 0.8
+    assert parts.duplicates <= 2 * rows
+
+
+def test_a_group_larger_than_selection_goes_to_fit_where_another_one_does() -> None:
+    groups = ["huge"] * 700 + [f"g{row}" for row in range(300)]
+    parts = grouped(groups)
+    assert "huge" not in {groups[row] for row in parts.selection} and parts.duplicates == 0
+    with pytest.raises(DataError, match=r"allowed: 2 to 0 \(.* 800 of the same text or group"):
+        grouped(["one"] * 1000)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +210,27 @@ def test_layout_and_content(tmp_path: Path, encoder: Path) -> None:
     assert train == {(2, *ids(text_of(number)), 3) for number in range(60)}
     counts = json.loads((out / "counts.json").read_text())
     assert [counts[name]["rows"] for name in ("fit", "selection", "test")] == [48, 12, 20]
-    assert counts["test"] == {"rows": 20, "truncated": 0, "max_tokens": 8}
+    assert counts["test"] == {"rows": 20, "truncated": 0, "max_tokens": 8, "labels": [10, 10]}
     assert counts["removed_duplicates"] == 0
+
+
+def test_groups_of_the_raw_table_stay_together(tmp_path: Path, encoder: Path) -> None:
+    rows = range(60)
+    frame = table(
+        text=[text_of(n) for n in rows],
+        label=[("no", "yes")[n % 2] for n in rows],
+        group=[f"g{n // 3}" for n in rows],
+    )
+    frames = {"train": frame, "test": frame.assign(text=[text_of(n + 8000) for n in rows])}
+    wanted = replace(task(), columns=Columns(("text",), "label", "group"))
+    write_task(build_splits(wanted, frames, "demo"), tmp_path / "raw")
+    out = run(tmp_path / "raw", encoder, tmp_path / "out")
+    group = {(2, *ids(text_of(n)), 3): n // 3 for n in rows}
+    fit, selection = (
+        {group[tuple(example.input_ids)] for example in ArrowSplit(out / part)}
+        for part in (FIT, SELECTION)
+    )
+    assert len(fit) == 16 and len(selection) == 4 and not fit & selection
 
 
 def test_truncated_rows_are_counted(tmp_path: Path, encoder: Path) -> None:
@@ -160,7 +238,7 @@ def test_truncated_rows_are_counted(tmp_path: Path, encoder: Path) -> None:
     out = run(raw, encoder, tmp_path / "out", length=6)
     longer = sum(len(text_of(number).split()) + 2 > 6 for number in range(8000, 8020))
     counts = json.loads((out / "counts.json").read_text())["test"]
-    assert counts == {"rows": 20, "truncated": longer, "max_tokens": 6} and 0 < longer < 20
+    assert counts["truncated"] == longer and counts["max_tokens"] == 6 and 0 < longer < 20
     assert max(ArrowSplit(out / "evaluation/test.arrow").lengths()) == 6
 
 

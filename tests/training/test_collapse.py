@@ -198,6 +198,7 @@ def test_killed_after_it_was_led_back_it_ends_as_an_unbroken_one(tiny_encoder, t
         (100, 50, 2, [25, 50, 75, 100]),
         (60, 10, "auto", [10, 20, 30, 40, 50, 60]),
         (3, 10, "auto", [1, 2, 3]),
+        (5, 2, 1e308, [1, 2, 3, 4, 5]),
     ],
 )
 def test_looks_are_even_and_by_default_at_least_five(total, per_epoch, wanted, looks):

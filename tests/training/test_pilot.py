@@ -53,6 +53,7 @@ def pilot(
     modules=SMALL,
     selection=None,
     more=(),
+    kinds=KINDS,
     **named,
 ) -> Pilot:
     fit = examples or learnable(40)
@@ -62,7 +63,7 @@ def pilot(
         Plan("toy", "pilot", facts, (kind,) * facts.layers, Reason("uniform"),
              modules=modules,
              learning_rate=replace(rates, **{kind: factor * getattr(rates, kind)}))
-        for kind in KINDS
+        for kind in kinds
         for factor in factors
     ]  # fmt: skip
 
@@ -109,6 +110,16 @@ def test_an_arm_that_collapses_goes_on_at_a_third_of_its_rate(tiny_encoder):
     assert (lost.arms[1].kind, lost.arms[1].rate, lost.arms[1].factor) == ("adapter", 1.0, 1.0)
 
 
+def test_smaller_arms_begin_at_the_rate_that_their_kind_came_down_to(tiny_encoder):
+    options = replace(OPTIONS, max_updates=128, race=RaceOptions(smaller=(0.5,)))
+    with pytest.warns(FishpalWarning, match="at a third of its rates"):
+        found = pilot(tiny_encoder, options, rates=replace(RATES, adapter=1.0), kinds=KINDS[1:2])
+    whole, half = found.arms
+    assert found.winner() == whole and whole.factor < 1 and half.share == 0.5
+    times = sum(point.collapsed for point in half.curve[:-1])
+    assert half.rate == pytest.approx(whole.rate * 3.0**-times)
+
+
 def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):
     """Labels that nothing tells: nobody learns, and the cost stays bounded."""
     options = replace(OPTIONS, max_updates=48)
@@ -151,6 +162,17 @@ def test_an_arm_that_diverges_is_out(tiny_encoder):
     wild = replace(OPTIONS, weight_decay=1e30)  # beyond float32 in one update
     with pytest.raises(TrainingError, match="every arm of the pilot diverged by update"):
         pilot(tiny_encoder, wild)
+
+
+def test_every_arm_is_trained_and_recorded_however_many(tiny_encoder):
+    factors = (1, 3, 0.33)
+    for longest in (2, 64):
+        found = pilot(tiny_encoder, replace(OPTIONS, max_updates=longest), factors=factors)
+        rates = sorted((arm.kind, round(arm.rate, 4)) for arm in found.arms)
+        assert rates == sorted((kind, round(1e-2 * f, 4)) for kind in KINDS for f in factors)
+        assert min(arm.updates for arm in found.arms) >= 1
+        most = max(COST * longest, longest + len(found.arms))
+        assert sum(arm.updates for arm in found.arms) <= most
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 8, 31, 48, 64, 500, 512, 1000])

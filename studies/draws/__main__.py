@@ -1,0 +1,31 @@
+"""Run what is missing of a grid, then write the reports: `python -m studies.draws [GRID]`."""
+
+import argparse
+
+import torch
+
+from studies.draws.report import write_reports
+from studies.draws.settings import load_settings
+from studies.draws.trainings import cells, choose, run_training
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings = load_settings()
+    names = [grid.name for grid in settings.grids]
+    parser.add_argument("grid", nargs="?", choices=names, help="none: the reports alone")
+    parser.add_argument("--part", type=int, default=0, help="run every n-th draw from this one on")
+    parser.add_argument("--parts", type=int, default=1, help="n; each part in a process of its own")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # so that the number of cores changes no digit
+    if given.grid:
+        grid = settings.grid(given.grid)
+        for task, draw in grid.units()[given.part :: given.parts]:
+            chosen = choose(grid, task, draw)
+            for method, seed in cells(grid, chosen):
+                run_training(grid, chosen, method, seed)
+    write_reports(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The tables of reports/race.md: what races decide, over draws of the rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import stats
+
+from fishpal.reporting.markdown import code, table
+from studies.cells.store import Line
+from studies.draws.settings import Grid
+from studies.draws.trainings import CHOSEN, TRAINED, plans_of, trained_as
+
+KINDS = ("adapter", "lora", "prefix")
+CONFIDENCE = 0.95
+
+
+class Draws:
+    """A task's draws of a grid that are complete: what was chosen, and every method's score."""
+
+    def __init__(self, grid: Grid, task: str) -> None:
+        found = (self._draw(grid, line) for line in CHOSEN.find(grid=grid.name, task=task))
+        complete = [each for each in found if each]
+        self.chosen: list[Line] = [line for line, _ in complete]
+        self.lines: list[dict[str, list[Line]]] = [lines for _, lines in complete]
+
+    @staticmethod
+    def _draw(grid: Grid, chosen: Line) -> tuple[Line, dict[str, list[Line]]] | None:
+        own = TRAINED.find(**{key: chosen[key] for key in ("grid", "task", "draw")})
+        cells = {(line["method"], line["seed"]): line for line in own}
+        same = trained_as(chosen)
+        if any((same[m], seed) not in cells for m in grid.methods for seed in grid.seeds):
+            return None
+        return chosen, {m: [cells[same[m], seed] for seed in grid.seeds] for m in grid.methods}
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def scores(self, method: str) -> np.ndarray:
+        """Mean over seeds, a draw each, times 100; one that diverged answers nothing: 0."""
+        found = [[line.get("score", 0.0) for line in each[method]] for each in self.lines]
+        return 100 * np.mean(found, axis=1)
+
+    def best_kind(self) -> str:
+        """Of the highest mean score over the draws: what nobody knows beforehand."""
+        return max(KINDS, key=lambda kind: float(self.scores(kind).mean()))
+
+    def updates(self) -> list[int]:
+        """Of a training, a draw each."""
+        return [line["pilot"]["updates"] for line in self.chosen]
+
+    def cost(self) -> float:
+        """Of the pilot, in trainings, in the mean."""
+        spent = [sum(a["curve"][-1]["update"] for a in c["pilot"]["arms"]) for c in self.chosen]
+        return float(np.mean(np.array(spent) / self.updates()))
+
+
+def over_draws(difference: np.ndarray) -> str:
+    """Mean with the t interval over draws, which holds what rows, seeds and examples do."""
+    if not difference.any():
+        return "0.0"
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(difference) - 1) * stats.sem(difference)
+    low, high = difference.mean() - half, difference.mean() + half
+    text = f"{difference.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def scores_table(grid: Grid) -> str:
+    """A row a task: every method's score over draws."""
+    rows = []
+    for task, draws in tasks_of(grid):
+        found = {m: draws.scores(m) for m in grid.methods}
+        best = max(found.values(), key=lambda each: float(each.mean()))
+        cells = [
+            f"**{s.mean():.1f}** ± {s.std(ddof=1):.1f}" if s is best
+            else f"{s.mean():.1f} ± {s.std(ddof=1):.1f}"
+            for s in found.values()
+        ]  # fmt: skip
+        rows.append([code(task), str(len(draws)), *cells])
+    return table(["task", "draws", *map(code, grid.methods)], rows)
+
+
+def decisions_table(grid: Grid, method: str = "fishpal") -> str:
+    """A row a task: what was chosen, and how it did against the best kind in hindsight."""
+    rows = []
+    for task, draws in tasks_of(grid):
+        best, own = draws.best_kind(), draws.scores(method)
+        each = np.max([draws.scores(kind) for kind in KINDS], axis=0)
+        against = own - draws.scores(best)
+        words = [_word(plans_of(line)[method].layers) for line in draws.chosen]
+        low, high = min(draws.updates()), max(draws.updates())
+        rows.append(
+            [code(task), _counted(words), best, over_draws(against), f"{against.min():+.1f}"]
+            + [f"{(own - each).mean():+.1f}", f"{low}–{high}", f"{draws.cost():.1f}"]
+        )
+    header = ["task", "chosen", "best kind", "less it", "worst draw", "less each draw's best"]
+    return table([*header, "updates", "pilot, trainings"], rows)
+
+
+def margin_table(grid: Grid) -> str:
+    """A row a task: the winner, the smallest that is shown not to be worse, what it keeps."""
+    rows = []
+    for task, draws in tasks_of(grid):
+        plans = [plans_of(line) for line in draws.chosen]
+        share = [p["small"].kept / p["fishpal"].kept for p in plans]
+        words = [f"{_word(p['small'].layers)} ({s:.0%})" for p, s in zip(plans, share, strict=True)]
+        own, winner = draws.scores("small"), draws.scores("fishpal")
+        rows.append(
+            [code(task), _counted(_word(p["fishpal"].layers) for p in plans), _counted(words)]
+            + [f"{np.mean(share):.0%}", f"{winner.mean():.1f}", over_draws(own - winner)]
+        )
+    header = ["task", "winners", "`small` (its share)", "mean share", "winner's score"]
+    return table([*header, "`small` less it"], rows)
+
+
+def tasks_of(grid: Grid) -> list[tuple[str, Draws]]:
+    """Its tasks with two draws or more, which a spread needs."""
+    found = ((task, Draws(grid, task)) for task in grid.tasks)
+    return [(task, draws) for task, draws in found if len(draws) > 1]
+
+
+def _word(layers: Sequence[str | None]) -> str:
+    if len(set(layers)) == 1:
+        return str(layers[0])
+    return code("".join((kind or "·")[0].upper() for kind in layers))
+
+
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(f"{n} × {word}" for word, n in Counter(words).most_common())

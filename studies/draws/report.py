@@ -1,0 +1,36 @@
+"""What the study makes of reports/race.md and reports/thesis_table.md."""
+
+from pathlib import Path
+
+from studies.draws.races import decisions_table, margin_table, scores_table, tasks_of
+from studies.draws.settings import Settings
+from studies.draws.thesis import lost_table, thesis_tables
+from studies.marked_part import write_part
+
+RACE, THESIS = Path("reports/race.md"), Path("reports/thesis_table.md")
+ROOM = "studies/draws"
+TITLES = {
+    "race": "all-MiniLM-L6-v2",
+    "race_ungrouped": "Movies cut without regard to film",
+    "race_base": "all-mpnet-base-v2",
+}
+
+
+def write_reports(settings: Settings) -> None:
+    """Replace what stands between the marks in both, of grids that have two draws or a table."""
+    parts = []
+    for name, title in TITLES.items():
+        grid = settings.grid(name)
+        found = [f"{title}:", scores_table(grid), decisions_table(grid)]
+        parts += found if tasks_of(grid) else []
+    mixes, margin = settings.grid("race_of_mixes"), settings.grid("margin")
+    if tasks_of(mixes):
+        parts += ["With three mixes in the race:", decisions_table(mixes)]
+    if tasks_of(margin):
+        parts += ["With a margin of 0.03:", margin_table(margin)]
+    write_part(RACE, ROOM, "\n\n".join(parts))
+    grids = [settings.grid(name) for name in ("thesis_125", "thesis_1000")]
+    tables = [part for grid in grids for part in thesis_tables(grid)]
+    if tables:
+        former = lost_table([settings.grid(name) for name in ("former", "former_recover")])
+        write_part(THESIS, ROOM, "\n\n".join([*tables, "Former rates:", former]))

@@ -1,0 +1,151 @@
+"""The study over draws: what a grid becomes, which draws count, and its tables, by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fishpal.common.kinds import ModuleKind
+from fishpal.params.options import LearningRates
+from fishpal.records.facts import EncoderFacts
+from fishpal.records.pilot import Arm, Pilot
+from fishpal.records.plan import Plan, Reason
+from fishpal.records.results import CurvePoint
+from studies.cells.store import Store
+from studies.draws import races, thesis, trainings
+from studies.draws.settings import load_settings, params_of
+from tests.project.closure import ROOT
+
+FACTS = EncoderFacts("bert", layers=2, hidden=8, parameters=100)
+SCORES = {"adapter": 0.75, "lora": 0.5, "prefix": 0.25, "head": 0.125}
+
+
+def plan(method, kind, rate=0.1):
+    layers = (ModuleKind(kind),) * 2 if kind != "head" else (None, None)
+    rates = LearningRates() if kind == "head" else LearningRates(**{kind: rate})
+    return Plan("sst2", method, FACTS, layers, Reason("uniform"), 10, learning_rate=rates)
+
+
+def chosen(grid, draw, winner, kept=10):
+    own = {kind: plan(kind, kind) for kind in SCORES} | {"fishpal": plan("fishpal", winner)}
+    own["small"] = replace(plan("small", "lora"), kept=kept)
+    plans = {name: own[name].to_json() for name in grid.methods}
+    curve = (CurvePoint(0, 0.0, None, 1.0, 1.0, True), CurvePoint(150, 1.0, 0.5, 0.5, 0.5, True))
+    pilot = Pilot(100, "pilot", 0.7, (Arm("lora", 0.1, curve),)).to_json()
+    found = {"grid": grid.name, "task": "sst2", "draw": draw, "pilot": pilot, "plans": plans}
+    return json.loads(json.dumps(found))  # as it comes from the file
+
+
+def line(grid, draw, method, score, seed=0, **more):
+    right = np.packbits(np.arange(8) < 8 * score).tobytes().hex()
+    columns = {"grid": grid.name, "task": "sst2", "draw": draw, "method": method, "seed": seed}
+    own = {"score": score, "right": right, "loss": 1 - score, "kept": 10, "diverged": False}
+    return columns | own | more
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    made = Store(tmp_path / "chosen.jsonl"), Store(tmp_path / "trained.jsonl")
+    for module in (races, thesis, trainings):
+        for name, store in zip(("CHOSEN", "TRAINED"), made, strict=True):
+            monkeypatch.setattr(module, name, store)
+    return made
+
+
+def test_a_grid_is_its_params_file_but_for_what_it_changes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert params_of("race").train.race.smaller == ()
+    assert params_of("margin").train.race.smaller == (0.5, 0.25)
+    assert params_of("margin").catalog["mrpc"].sizes.selection == 1000
+    assert params_of("thesis_1000").train.updates == 1000
+    assert [params_of(name).train.recover for name in ("former", "former_recover")] == [False, True]
+    for grid in load_settings().grids:
+        assert {*grid.methods} <= {*params_of(grid.name).methods}
+        assert {*grid.tasks} <= {*params_of(grid.name).catalog}
+
+
+def test_every_plan_is_trained_once_a_seed(stores):
+    grid = load_settings().grid("race")
+    found = chosen(grid, 0, "lora")
+    assert trainings.trained_as(found) == {
+        "fishpal": "fishpal", "adapter": "adapter", "lora": "fishpal", "prefix": "prefix",
+        "head": "head",
+    }  # fmt: skip
+    cells = [("fishpal", 0), ("adapter", 0), ("prefix", 0), ("head", 0)]
+    assert list(trainings.cells(grid, found)) == cells
+
+
+def test_a_race_is_compared_with_the_kind_that_is_best_over_complete_draws(stores):
+    grid = load_settings().grid("race")
+    for draw, winner in enumerate(["lora", "adapter", "adapter"]):
+        stores[0].add(found := chosen(grid, draw, winner))
+        for method in dict.fromkeys(trainings.trained_as(found).values()):
+            score = SCORES[winner if method == "fishpal" else method]
+            if (draw, method) != (2, "head"):  # the third draw is not complete
+                stores[1].add(line(grid, draw, method, score))
+    draws = races.Draws(grid, "sst2")
+    assert (len(draws), draws.best_kind(), draws.cost()) == (2, "adapter", 1.5)
+    assert list(draws.scores("fishpal")) == [50.0, 75.0]
+    row = races.decisions_table(grid).splitlines()[-1]
+    assert row.startswith("| `sst2` | 1 × lora, 1 × adapter | adapter | -12.5 [")
+    assert row.endswith("| -25.0 | -12.5 | 100–100 | 1.5 |")
+    assert "| `sst2` | 2 | 62.5 ± 17.7 | **75.0** ± 0.0 |" in races.scores_table(grid)
+
+
+def test_the_interval_is_the_paired_t_test_s():
+    one, other = np.array([70.0, 72, 71, 75]), np.array([71.0, 74, 71, 77])
+    low, high = stats.ttest_rel(one, other).confidence_interval(0.95)
+    assert races.over_draws(one - other) == f"-1.2 [{low:+.1f}, {high:+.1f}]"
+    assert races.over_draws(np.array([-1.0, -1.1, -0.9])) == "**-1.0 [-1.2, -0.8]**"
+    assert races.over_draws(np.zeros(3)) == "0.0"
+
+
+def test_what_a_margin_keeps_and_loses(stores):
+    grid = load_settings().grid("margin")
+    for draw in (0, 1):
+        stores[0].add(chosen(grid, draw, "adapter", kept=2))
+        for seed in grid.seeds:
+            stores[1].add(line(grid, draw, "fishpal", 0.75, seed))
+            stores[1].add(line(grid, draw, "small", 0.5 + draw / 8, seed))
+    row = races.margin_table(grid).splitlines()[-1]
+    assert row.startswith("| `sst2` | 2 × adapter | 2 × lora (20%) | 20% | 75.0 | -18.8 [")
+
+
+def test_a_diverged_training_answers_nothing(stores):
+    grid = replace(load_settings().grid("race"), tasks=("sst2",), seeds=(0, 1))
+    for draw in (0, 1):
+        stores[0].add(chosen(grid, draw, "lora"))
+        for method in ("fishpal", "adapter", "prefix", "head"):
+            for seed in grid.seeds:
+                found = line(grid, draw, method, SCORES.get(method, 0.5), seed)
+                if (draw, method, seed) == (1, "prefix", 1):
+                    found = {k: found[k] for k in ("grid", "task", "draw", "method", "seed")}
+                    found["diverged"] = True
+                stores[1].add(found)
+    assert list(races.Draws(grid, "sst2").scores("prefix")) == [25.0, 12.5]
+    assert "| `prefix` | `PP` | 0.1 | 12.5 ± 17.7 |" in "\n".join(thesis.thesis_tables(grid))
+    assert "| prefix | 0.1 | no | 25.0, 0.0 |" in thesis.lost_table([grid])
+
+
+def test_published_and_auto_rates_stand_in_tables_of_their_own(stores):
+    grid = replace(load_settings().grid("race"), tasks=("sst2",), seeds=(0, 1))
+    found = chosen(grid, 0, "lora")
+    found["plans"]["published_lora"] = json.loads(
+        json.dumps(plan("published_lora", "lora", 0.5).to_json())
+    )
+    stores[0].add(found)
+    for seed in grid.seeds:
+        for method in ("fishpal", "adapter", "head", "published_lora"):
+            stores[1].add(line(grid, 0, method, SCORES.get(method, 0.5), seed))
+    published, auto = [part for part in thesis.thesis_tables(grid) if part.startswith("| method")]
+    assert [row.split("|")[1].strip() for row in published.splitlines()[2:]] == ["`lora`", "`head`"]
+    names = [row.split("|")[1].strip() for row in auto.splitlines()[2:]]
+    assert names == ["`adapter`", "`fishpal`", "`lora`", "`head`"]  # prefix has no training
+    assert "| `LL` | 0.5 | 50.0 ± 0.0 |  |" in published
+    assert "**-25.0 [" in auto or "-25.0 [" in auto
+    lost = thesis.lost_table([replace(grid, name="race")])
+    assert "| adapter | 0.1 | no | 75.0, 75.0 |" in lost
