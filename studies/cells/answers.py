@@ -1,11 +1,11 @@
-"""Which evaluation rows trainings answered rightly, and how much better one of them does."""
+"""How well trainings answered the evaluation rows, and how much better one of them does."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from fishpal.metrics import metric
-from fishpal.reporting.bootstrap import paired_difference
+from fishpal.reporting.bootstrap import ROUNDING, paired_difference
 from studies.cells.store import Line
 
 ACCURACY = metric("accuracy")
@@ -29,5 +29,16 @@ def less(lines: Sequence[Line], best: Sequence[Line], seeds: int) -> str:
     rows = round((first.sum() + second.sum()) / scores)
     one = np.ones(rows, dtype=np.int64)
     found = paired_difference(ACCURACY, one, first[:, :rows], second[:, :rows], 2)
-    text = f"{100 * found.difference:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return f"**{text}**" if found.excludes_zero else text
+    return points(100 * found.difference, 100 * found.low, 100 * found.high)
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference with its interval, in bold where that excludes zero."""
+    text = f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > ROUNDING or high < -ROUNDING else text
+
+
+def spread(scores: np.ndarray, bold: bool = False) -> str:
+    """Mean ± standard deviation, of more than one."""
+    mean = f"**{scores.mean():.1f}**" if bold else f"{scores.mean():.1f}"
+    return mean + (f" ± {scores.std(ddof=1):.1f}" if len(scores) > 1 else "")

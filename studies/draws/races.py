@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import stats
 
-from fishpal.reporting.markdown import code, table
+from fishpal.reporting.markdown import code, letters, table
+from studies.cells.answers import points, spread
 from studies.cells.store import Line
+from studies.criteria.design.plans import KINDS
 from studies.draws.settings import Grid
-from studies.draws.trainings import CHOSEN, TRAINED, plans_of, trained_as
+from studies.draws.trainings import CHOSEN, by_method, plans_of
 
-KINDS = ("adapter", "lora", "prefix")
 CONFIDENCE = 0.95
 
 
@@ -19,26 +20,20 @@ class Draws:
     """A task's draws of a grid that are complete: what was chosen, and every method's score."""
 
     def __init__(self, grid: Grid, task: str) -> None:
-        found = (self._draw(grid, line) for line in CHOSEN.find(grid=grid.name, task=task))
-        complete = [each for each in found if each]
-        self.chosen: list[Line] = [line for line, _ in complete]
-        self.lines: list[dict[str, list[Line]]] = [lines for _, lines in complete]
-
-    @staticmethod
-    def _draw(grid: Grid, chosen: Line) -> tuple[Line, dict[str, list[Line]]] | None:
-        own = TRAINED.find(**{key: chosen[key] for key in ("grid", "task", "draw")})
-        cells = {(line["method"], line["seed"]): line for line in own}
-        same = trained_as(chosen)
-        if any((same[m], seed) not in cells for m in grid.methods for seed in grid.seeds):
-            return None
-        return chosen, {m: [cells[same[m], seed] for seed in grid.seeds] for m in grid.methods}
+        self.chosen: list[Line] = []
+        self.lines: list[dict[str, list[Line]]] = []
+        for chosen in CHOSEN.find(grid=grid.name, task=task):
+            found = by_method(grid, chosen)
+            if found.keys() >= set(grid.methods):
+                self.chosen.append(chosen)
+                self.lines.append(found)
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def scores(self, method: str) -> np.ndarray:
-        """Mean over seeds, a draw each, times 100; one that diverged answers nothing: 0."""
-        found = [[line.get("score", 0.0) for line in each[method]] for each in self.lines]
+        """Mean over seeds, a draw each, times 100."""
+        found = [[line["score"] for line in each[method]] for each in self.lines]
         return 100 * np.mean(found, axis=1)
 
     def best_kind(self) -> str:
@@ -60,9 +55,7 @@ def over_draws(difference: np.ndarray) -> str:
     if not difference.any():
         return "0.0"
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(difference) - 1) * stats.sem(difference)
-    low, high = difference.mean() - half, difference.mean() + half
-    text = f"{difference.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-    return f"**{text}**" if low > 0 or high < 0 else text
+    return points(difference.mean(), difference.mean() - half, difference.mean() + half)
 
 
 def scores_table(grid: Grid) -> str:
@@ -71,11 +64,7 @@ def scores_table(grid: Grid) -> str:
     for task, draws in tasks_of(grid):
         found = {m: draws.scores(m) for m in grid.methods}
         best = max(found.values(), key=lambda each: float(each.mean()))
-        cells = [
-            f"**{s.mean():.1f}** ± {s.std(ddof=1):.1f}" if s is best
-            else f"{s.mean():.1f} ± {s.std(ddof=1):.1f}"
-            for s in found.values()
-        ]  # fmt: skip
+        cells = [spread(each, bold=each is best) for each in found.values()]
         rows.append([code(task), str(len(draws)), *cells])
     return table(["task", "draws", *map(code, grid.methods)], rows)
 
@@ -122,7 +111,7 @@ def tasks_of(grid: Grid) -> list[tuple[str, Draws]]:
 def _word(layers: Sequence[str | None]) -> str:
     if len(set(layers)) == 1:
         return str(layers[0])
-    return code("".join((kind or "·")[0].upper() for kind in layers))
+    return code("".join(map(letters, layers)))
 
 
 def _counted(words: Iterable[str]) -> str:

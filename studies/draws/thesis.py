@@ -6,14 +6,13 @@ import numpy as np
 
 from fishpal.records.plan import Plan
 from fishpal.reporting.markdown import code, compact, letters, table
-from studies.cells.answers import less
+from studies.cells.answers import less, spread
 from studies.cells.store import Line
+from studies.criteria.design.plans import KINDS
 from studies.draws.settings import Grid
-from studies.draws.trainings import CHOSEN, TRAINED, plans_of, trained_as
+from studies.draws.trainings import CHOSEN, by_method, plans_of
 
 PUBLISHED = "published_"
-LOST = {"score": 0.0, "loss": float("inf"), "right": "", "kept": 0}
-KINDS = ("adapter", "lora", "prefix")
 
 
 def thesis_tables(grid: Grid) -> Iterator[str]:
@@ -33,38 +32,18 @@ def thesis_tables(grid: Grid) -> Iterator[str]:
                 yield _table(chosen, {m: found[m] for m in methods})
 
 
-def by_method(grid: Grid, chosen: Line) -> dict[str, list[Line]]:
-    """Method → its trainings, those of its equal; methods whose seeds are complete.
-
-    One that diverged answers nothing: 0.
-    """
-    own = TRAINED.find(**{key: chosen[key] for key in ("grid", "task", "draw")})
-    cells = {(line["method"], line["seed"]): line for line in own}
-    found = {}
-    for method, same in trained_as(chosen).items():
-        lines = [cells[same, seed] for seed in grid.seeds if (same, seed) in cells]
-        if len(lines) == len(grid.seeds):
-            found[method] = [LOST | line for line in lines]
-    return found
-
-
 def _table(chosen: Line, found: dict[str, list[Line]]) -> str:
     plans, seeds = plans_of(chosen), len(next(iter(found.values())))
     kinds = [m for m in found if m.removeprefix(PUBLISHED) in KINDS]
     best = found[max(kinds, key=lambda m: _mean(found[m]))]
     rows = []
     for method, lines in sorted(found.items(), key=lambda item: -_mean(item[1])):
-        scores = 100 * np.array([line["score"] for line in lines])
-        plan = plans[method]
+        scores, plan = 100 * np.array([line["score"] for line in lines]), plans[method]
         word = "whole encoder" if plan.full else code("".join(map(letters, plan.layers)))
         rows.append(
-            [code(method.removeprefix(PUBLISHED)), word]
-            + [
-                _rates(plan),
-                f"{scores.mean():.1f} ± {scores.std(ddof=1):.1f}",
-                less(lines, best, seeds),
-            ]
-            + [f"{np.mean([line['loss'] for line in lines]):.3f}", compact(lines[0]["kept"])]
+            [code(method.removeprefix(PUBLISHED)), word, _rates(plan), spread(scores)]
+            + [less(lines, best, seeds), f"{np.mean([line['loss'] for line in lines]):.3f}"]
+            + [compact(lines[0]["kept"])]
         )
     header = ["method", "plan", "rates", "accuracy", "less the best kind", "loss", "kept"]
     return table(header, rows)

@@ -18,6 +18,8 @@ from studies.draws.settings import ROOM, Grid, params_of
 
 CHOSEN = Store(ROOM / "results" / "chosen.jsonl")
 TRAINED = Store(ROOM / "results" / "trained.jsonl")
+DRAW = ("grid", "task", "draw")  # the columns that a draw is known by
+LOST = {"score": 0.0, "loss": float("inf"), "right": "", "kept": 0}  # of what diverged
 
 
 @cache
@@ -75,10 +77,24 @@ def cells(grid: Grid, chosen: Line) -> Iterator[tuple[str, int]]:
             yield method, seed
 
 
+def by_method(grid: Grid, chosen: Line) -> dict[str, list[Line]]:
+    """Method → its trainings by seed, those of its equal; methods whose seeds are complete.
+
+    One that diverged answers nothing: 0.
+    """
+    own = TRAINED.find(**{key: chosen[key] for key in DRAW})
+    lines = {(line["method"], line["seed"]): LOST | line for line in own}
+    found = {}
+    for method, same in trained_as(chosen).items():
+        of_method = [lines[same, seed] for seed in grid.seeds if (same, seed) in lines]
+        if len(of_method) == len(grid.seeds):
+            found[method] = of_method
+    return found
+
+
 def run_training(grid: Grid, chosen: Line, method: str, seed: int) -> None:
     """Train one cell, unless it is there, and keep its line."""
-    columns = {key: chosen[key] for key in ("grid", "task", "draw")}
-    columns |= {"method": method, "seed": seed}
+    columns = {key: chosen[key] for key in DRAW} | {"method": method, "seed": seed}
     if TRAINED.find(**columns):
         return
     params, encoder = params_of(grid.name), encoder_of(grid.encoder)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from fishpal.reporting.markdown import code, table
-from studies.cells.answers import less
+from studies.cells.answers import less, spread
 from studies.cells.store import Line
 from studies.criteria.analysis.agreement import agreement, variance
 from studies.criteria.design.names import letter
@@ -73,7 +72,7 @@ def plans_table(found: dict[str, list[Line]]) -> str:
         word = "".join(letter(kind) for kind in lines[0]["layers"])
         rows.append(
             [name, f"`{word}`", f"{lines[0]['kept']:,}", str(len(lines))]
-            + [f"{_mean(lines, 'loss'):.3f}", _percent(lines), less(lines, best, seeds)]
+            + [f"{_mean(lines, 'loss'):.3f}", spread(_scores(lines)), less(lines, best, seeds)]
         )
     header = ["plan", "layers", "kept", "seeds", "loss", "accuracy", "less the best kind's"]
     return table(header, rows)
@@ -106,6 +105,5 @@ def _mean(lines: Sequence[Line], column: str) -> float:
     return float(np.mean([line[column] for line in lines]))
 
 
-def _percent(lines: Sequence[Line]) -> str:
-    scores = pd.Series([100 * line["score"] for line in lines])
-    return f"{scores.mean():.1f}" + (f" ± {scores.std():.1f}" if len(scores) > 1 else "")
+def _scores(lines: Sequence[Line]) -> np.ndarray:
+    return np.array([100 * line["score"] for line in lines])

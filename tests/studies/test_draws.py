@@ -51,8 +51,8 @@ def line(grid, draw, method, score, seed=0, **more):
 def stores(tmp_path, monkeypatch):
     made = Store(tmp_path / "chosen.jsonl"), Store(tmp_path / "trained.jsonl")
     for module in (races, thesis, trainings):
-        for name, store in zip(("CHOSEN", "TRAINED"), made, strict=True):
-            monkeypatch.setattr(module, name, store)
+        monkeypatch.setattr(module, "CHOSEN", made[0])
+    monkeypatch.setattr(trainings, "TRAINED", made[1])
     return made
 
 
