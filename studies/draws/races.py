@@ -86,6 +86,19 @@ def decisions_table(grid: Grid, method: str = "fishpal") -> str:
     return table([*header, "updates", "pilot, trainings"], rows)
 
 
+def always_table(grid: Grid, method: str = "fishpal") -> str:
+    """A row a kind: what the method gains on taking that kind for every task, over all draws."""
+    found = [draws for _, draws in tasks_of(grid)]
+    rows = []
+    for kind in KINDS:
+        gains = [draws.scores(method) - draws.scores(kind) for draws in found]
+        means = [f"{gain.mean():+.1f}" for gain in gains]
+        every = np.concatenate(gains)
+        rows.append([kind, over_draws(every), f"{(every > 0).sum()}–{(every < 0).sum()}", *means])
+    tasks = [code(task) for task, _ in tasks_of(grid)]
+    return table(["instead of", "all draws", "better–worse", *tasks], rows)
+
+
 def margin_table(grid: Grid) -> str:
     """A row a task: the winner, the smallest that is shown not to be worse, what it keeps."""
     rows = []

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from studies.draws.races import decisions_table, margin_table, scores_table, tasks_of
+from studies.draws.races import (
+    always_table,
+    decisions_table,
+    margin_table,
+    scores_table,
+    tasks_of,
+)
 from studies.draws.settings import Settings
 from studies.draws.thesis import lost_table, thesis_tables
 from studies.marked_part import write_part
@@ -21,8 +27,8 @@ def write_reports(settings: Settings) -> None:
     parts = []
     for name, title in TITLES.items():
         grid = settings.grid(name)
-        found = [f"{title}:", scores_table(grid), decisions_table(grid)]
-        parts += found if tasks_of(grid) else []
+        made = (scores_table, decisions_table, always_table)
+        parts += [f"{title}:", *(each(grid) for each in made)] if tasks_of(grid) else []
     mixes, margin = settings.grid("race_of_mixes"), settings.grid("margin")
     if tasks_of(mixes):
         parts += ["With three mixes in the race:", decisions_table(mixes)]

@@ -9,7 +9,7 @@ from fishpal.reporting.markdown import code, compact, letters, table
 from studies.cells.answers import less, spread
 from studies.cells.store import Line
 from studies.criteria.design.plans import KINDS
-from studies.draws.settings import Grid
+from studies.draws.settings import Grid, params_of
 from studies.draws.trainings import CHOSEN, by_method, plans_of
 
 PUBLISHED = "published_"
@@ -58,8 +58,8 @@ def lost_table(grids: Sequence[Grid]) -> str:
                 plan = plans_of(chosen)[method]
                 scores = ", ".join(f"{100 * line['score']:.1f}" for line in lines)
                 led = sum(bool(line.get("collapsed")) for line in lines)
-                way = "yes" if grid.name.endswith("recover") else "no"
-                led_back = str(led) if way == "yes" else ""
+                recovers = params_of(grid.name).train.recover
+                way, led_back = ("yes", str(led)) if recovers else ("no", "")
                 rows.append([method, _rates(plan), way, scores, led_back])
     return table(["kind", "rate", "`recover`", "accuracy, a seed each", "seeds led back"], rows)
 

@@ -93,6 +93,12 @@ def test_a_race_is_compared_with_the_kind_that_is_best_over_complete_draws(store
     row = races.decisions_table(grid).splitlines()[-1]
     assert row.startswith("| `sst2` | 1 × lora, 1 × adapter | adapter | -12.5 [")
     assert row.endswith("| -25.0 | -12.5 | 100–100 | 1.5 |")
+    instead = [row.split(" | ") for row in races.always_table(grid).splitlines()[2:]]
+    # 50 and 75 against twice 75, 50 and 25
+    assert [(row[0], row[1][:5], row[2], row[3]) for row in instead] == [
+        ("| prefix", "+37.5", "2–0", "+37.5 |"), ("| adapter", "-12.5", "0–1", "-12.5 |"),
+        ("| lora", "+12.5", "1–0", "+12.5 |"),
+    ]  # fmt: skip
     assert "| `sst2` | 2 | 62.5 ± 17.7 | **75.0** ± 0.0 |" in races.scores_table(grid)
 
 
@@ -128,7 +134,8 @@ def test_a_diverged_training_answers_nothing(stores):
                 stores[1].add(found)
     assert list(races.Draws(grid, "sst2").scores("prefix")) == [25.0, 12.5]
     assert "| `prefix` | `PP` | 0.1 | 12.5 ± 17.7 |" in "\n".join(thesis.thesis_tables(grid))
-    assert "| prefix | 0.1 | no | 25.0, 0.0 |" in thesis.lost_table([grid])
+    lost = thesis.lost_table([grid]).splitlines()
+    assert "| prefix | 0.1 | yes | 25.0, 0.0 | 0 |" in lost
 
 
 def test_published_and_auto_rates_stand_in_tables_of_their_own(stores):
@@ -147,5 +154,13 @@ def test_published_and_auto_rates_stand_in_tables_of_their_own(stores):
     assert names == ["`adapter`", "`fishpal`", "`lora`", "`head`"]  # prefix has no training
     assert "| `LL` | 0.5 | 50.0 ± 0.0 |  |" in published
     assert "**-25.0 [" in auto or "-25.0 [" in auto
-    lost = thesis.lost_table([replace(grid, name="race")])
-    assert "| adapter | 0.1 | no | 75.0, 75.0 |" in lost
+
+
+@pytest.mark.parametrize(("name", "said"), [("former", "no | 75.0 | "), ("former_recover", "yes")])
+def test_what_former_rates_lost_says_whether_trainings_were_led_back(stores, name, said):
+    grid = replace(load_settings().grid(name), seeds=(0,))
+    stores[0].add(chosen(grid, 0, "lora"))
+    stores[1].add(line(grid, 0, "adapter", 0.75, collapsed=True))
+    (row,) = thesis.lost_table([grid]).splitlines()[2:]
+    assert row.startswith(f"| adapter | 0.1 | {said}")
+    assert row.endswith("| 75.0 | 1 |" if name.endswith("recover") else "| 75.0 |  |")
