@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -24,7 +23,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import machine, write_part
+from benchmarks.fisher_ratios import EVERY, KINDS, LOW, RIVALS, Found, every_kind, table
+from benchmarks.report import write_part
 from fishpal.common.kinds import ModuleKind
 from fishpal.encoders.encoder import load_encoder
 from fishpal.fisher.engine import measure_fisher
@@ -39,22 +39,10 @@ from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.paths import Artifacts
 from fishpal.records.task import TokenisedTask
-from fishpal.reporting.markdown import table as markdown_table
 
 ARTIFACTS = Artifacts()
 THESIS_LENGTH = 128  # the thesis pads every example to this many tokens
 Traces = dict[str, float]
-Found = dict[str, list[dict[str, object]]]  # by rival, a round's figures each
-RIVALS = {
-    "engine": "the engine, empirical Fisher",
-    "engine_gram": "the engine as the pipeline runs it, kernels kept",
-    "floor": "(c) batched forward + backward, no per-example gradients",
-    "loop": "(b) one by one at true length",
-    "thesis": "(a) one by one, padded to 128",
-}
-LOW = {"engine_bfloat16": "the engine, empirical Fisher, `fisher.precision: bfloat16`"}
-KINDS = FisherOptions().kinds
-EVERY = (*KINDS, ModuleKind.BIAS, ModuleKind.IA3)
 
 
 class Setting:
@@ -162,72 +150,6 @@ def measure(
                 found[rival].append(json.loads(done.stdout))
                 bar.update()
     return found
-
-
-def table(found: Found, task: str, examples: int) -> str:
-    """The part of the report in Markdown."""
-    seconds = {r: [float(str(f["seconds"])) for f in runs] for r, runs in found.items()}
-    middle = {rival: statistics.median(values) for rival, values in seconds.items()}
-    loop, engine = (dict(found[rival][0]["traces"]) for rival in ("loop", "engine"))  # type: ignore[call-overload]
-    worst = max(abs(engine[key] / loop[key] - 1) for key in loop)
-    rounds = len(seconds["engine"])
-    lines = [
-        f"{examples} examples of `{task}`, {', '.join(KINDS)} at every layer of the embedded"
-        f" encoder, batches of {FisherOptions().batch_size}; CPU time of one thread on"
-        f" {machine()}, torch {torch.__version__}; median of {rounds} rounds (range), every rival"
-        " in a process of its own.",
-        "",
-    ]
-    rows = []
-    for rival, label in (RIVALS | LOW).items():
-        if rival not in found:
-            continue
-        values = seconds[rival]
-        peak, more = (max(float(str(run[key])) for run in found[rival]) for key in ("mib", "more"))
-        taken = f"{middle[rival]:.2f} ({min(values):.2f} to {max(values):.2f})"
-        ratio = f"{middle[rival] / middle['engine']:.2f}"
-        rows.append([label, taken, f"{examples / middle[rival]:.0f}", ratio, f"{peak:.0f}"])
-        rows[-1].append(f"{more:.0f}")
-    header = [
-        "way",
-        "CPU seconds",
-        "examples/s",
-        "time ÷ engine",
-        "peak MiB",
-        "above the loaded model",
-    ]
-    lines.append(markdown_table(header, rows))
-    lines += [
-        "",
-        f"Largest relative difference of a candidate's trace, engine against (b): {worst:.1e}.",
-        "",
-        f"The engine takes {middle['engine'] / middle['floor']:.2f} × the time of the floor (c),"
-        f" and is {middle['thesis'] / middle['engine']:.1f} × faster than (a) and"
-        f" {middle['loop'] / middle['engine']:.1f} × faster than (b).",
-        "",
-    ]
-    if "engine_bfloat16" in found:
-        low = dict(found["engine_bfloat16"][0]["traces"])  # type: ignore[call-overload]
-        apart = sorted(abs(low[key] / engine[key] - 1) for key in engine)
-        faster = middle["engine"] / middle["engine_bfloat16"]
-        lines += [
-            f"In bfloat16 it is {faster:.2f} × as fast; traces differ by {apart[-1]:.1%} at most,"
-            f" {statistics.median(apart):.1%} in the median.",
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def every_kind(found: Found) -> str:
-    """A line on all kinds against their floor, which takes a pass a kind."""
-    engine, floor = (
-        statistics.median(float(str(f["seconds"])) for f in found[rival])
-        for rival in ("engine", "floor")
-    )
-    return (
-        f"With {', '.join(EVERY)}, of which all but prefix share a pass: {engine:.2f} against"
-        f" {floor:.2f} s of the floor, {engine / floor:.2f} ×.\n"
-    )
 
 
 def main() -> None:

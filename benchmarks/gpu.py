@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.fisher import RIVALS, Setting, run_floor, run_loop
+from benchmarks.fisher import Setting, run_floor, run_loop
+from benchmarks.fisher_ratios import RIVALS
 from benchmarks.gpu_setting import Bench, Precision, precisions, timed
 from benchmarks.seeds import Trial, train_apart, train_together
 from fishpal.common.files import write_text

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, AutoModel
 
-from benchmarks.toy.encoder import COMMON, VOCAB, WORDS, save_tokenizer, tiny_folder
+from benchmarks.toy.encoder import COMMON, VOCAB, save_tokenizer, tiny_folder
 from benchmarks.toy.grid import METHODS, SEEDS, computed_grid, names_of
+from benchmarks.toy.rows import ANY, raw_rows, tokens
 from fishpal.common.kinds import Estimator, ModuleKind
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.engine import measure_fisher
@@ -36,12 +35,10 @@ from fishpal.params.options import (
     SelectOptions,
 )
 from fishpal.params.sections import Tokenize
-from fishpal.records.arrow import write_split
-from fishpal.records.card import Card, SplitCard
 from fishpal.records.examples import Example, lengths
-from fishpal.records.facts import Limits, TaskFacts
+from fishpal.records.facts import TaskFacts
 from fishpal.records.pilot import Pilot
-from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
+from fishpal.records.task import TokenisedTask
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import read_results
@@ -51,7 +48,6 @@ from fishpal.selection.methods import select_plan
 from fishpal.tokens.tokenization import tokenize_task
 
 Work = Callable[[], object]
-ANY = Limits(2**31, 2**31, None)
 SMALL = ModuleOptions(adapter=AdapterOptions(bottleneck=8))
 CELLS = len(METHODS) * len(SEEDS)  # of a task
 
@@ -72,39 +68,11 @@ class Series:
     least: str = "1"
 
 
-def raw_rows(folder: Path, rows: int) -> Path:
-    """A clean task as `download` leaves it: so many rows of 4 to 12 words, 100 in test."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for split, count in (("train", rows), ("test", 100)):
-        words = np.array(WORDS)[rng.integers(len(WORDS), size=12 * count)].tolist()
-        sizes = rng.integers(4, 13, size=count).tolist()
-        text = [" ".join(words[12 * n : 12 * n + size]) for n, size in enumerate(sizes)]
-        columns = {"text": text, "label": rng.integers(2, size=count)}
-        pq.write_table(pa.table(columns), folder / f"{split}.parquet")
-    splits = {"train": SplitCard(rows), "test": SplitCard(100)}
-    Card("toy", {}, {}, ("a", "b"), splits, {}, {}, 0).save(folder / "card.json")
-    return folder
-
-
 def tokenize(rows: int, root: Path) -> Work:
     raw, encoder = raw_rows(root / "raw", rows), tiny_folder("bert", root / "encoder")
     save_tokenizer(encoder)
     sizes = Sizes(selection=10)
     return lambda: tokenize_task(raw, encoder, root / "tokens", Tokenize(), sizes, "toy")
-
-
-def tokens(rows: int, root: Path) -> TokenisedTask:
-    """So many rows of fit, in thousands of the same ones, and one of selection."""
-    (root / "tokens/train").mkdir(parents=True)
-    TaskFacts("toy", ("a", "b"), 0).save(root / "tokens" / TASK)
-    words: dict[str, list[Any]] = {
-        "input_ids": [[7] * (3 + n % 12) for n in range(1000)],
-        "label": [0, 1] * 500,
-    }
-    write_split(root / "tokens" / FIT, itertools.repeat(words, rows // 1000), floats=False)
-    write_split(root / "tokens" / SELECTION, iter([words]), floats=False)
-    return TokenisedTask.load(root / "tokens", ANY)
 
 
 def shuffle(rows: int, root: Path) -> Work:
