@@ -20,16 +20,17 @@ HOW = {
     "fishpal": "import fishpal\n\n"
     "model = fishpal.load_model({folder!r})\nmodel.predict([{text!r}])",
     "peft": "from peft import PeftModel\nfrom transformers import {auto}\n\n"
-    "base = {auto}.from_pretrained({base!r}{number})\n"
+    'base = {auto}.from_pretrained({base!r}, dtype="float32"{number})\n'
     "model = PeftModel.from_pretrained(base, {folder!r}){beside}",
     "transformers": "from transformers import pipeline\n\n"
-    'classify = pipeline("text-classification", {folder!r})\nclassify([{named!r}])',
+    'classify = pipeline("text-classification", {folder!r})\n'
+    "classify([{named!r}], truncation=True)",
     "sentence-transformers": "from sentence_transformers import SentenceTransformer\n\n"
     "model = SentenceTransformer({folder!r})\nmodel.encode([{text!r}])  # the logits, as {classes}",
     "onnx": "import onnxruntime\nfrom transformers import AutoTokenizer\n\n"
     "tokenizer = AutoTokenizer.from_pretrained({folder!r})\n"
     'session = onnxruntime.InferenceSession({folder!r} + "/model.onnx")\n'
-    'inputs = tokenizer([{text!r}], return_tensors="np", padding=True)\n'
+    'inputs = tokenizer([{text!r}], return_tensors="np", padding=True, truncation=True)\n'
     "{second}"
     "names = [each.name for each in session.get_inputs()]\n"
     "session.run(None, {{name: inputs[name] for name in names}})  # the logits, as {classes}",

@@ -24,7 +24,7 @@ class TextEncoder(Encoder):
     """An encoder that knows where it came from, and so its tokenizer.
 
     Attributes:
-        folder: where its files lie.
+        folder: where its files lie, whatever becomes of the working folder.
         name: the folder, or its name on the hub.
         revision: its commit there.
     """
@@ -58,7 +58,7 @@ class TextEncoder(Encoder):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Where its files lie: other processes load it again, small, and whatever its type."""
-        return _reloaded, (self.folder.resolve(), self.pooling, self.name, self.revision)
+        return _reloaded, (self.folder, self.pooling, self.name, self.revision)
 
 
 def load_encoder(
@@ -76,6 +76,7 @@ def load_encoder(
 
     Raises:
         EncoderError: a file is missing, unreadable or of an unsupported type.
+        ParamsError: `pooling` is none that there is.
         SourceError: the hub does not answer, or has no such model.
     """
     folder = found_folder(name, revision)
@@ -85,7 +86,7 @@ def load_encoder(
 
 def _reloaded(folder: Path, pooling: Pooling | None, name: str, commit: str | None) -> TextEncoder:
     found = vars(load_folder(folder, pooling))
-    return TextEncoder(**found, folder=folder, name=name, revision=commit)
+    return TextEncoder(**found, folder=folder.resolve(), name=name, revision=commit)
 
 
 def found_folder(name: str | Path, revision: str | None = None) -> Path:

@@ -1,5 +1,6 @@
 """fishpal as an estimator of scikit-learn."""
 
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fishpal.api.encoder import TextEncoder, load_encoder
-from fishpal.api.labels import NO_LABEL, is_list, is_number, is_whole
+from fishpal.api.labels import NO_LABEL, is_list, is_number, is_whole, single
 from fishpal.api.steps import fit
 from fishpal.api.task import Task
 from fishpal.common.errors import DataError, brief
@@ -30,7 +31,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         selection: rows, or the share of rows, that checkpoints are picked on.
         seed: of the cut, the modules' start, dropout and the order of examples.
 
-    Attributes after `fit`: `classes_`, sorted, and `model_`, the `fishpal.Model`.
+    Attributes after `fit`: `classes_`, sorted, and `model_`, the `fishpal.Model`, whose classes are
+    these as texts (of 1.0: 1, as in a `Task`).
     """
 
     def __init__(  # scikit-learn wants every parameter here, by name
@@ -71,6 +73,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(encoder, TextEncoder):
             encoder = load_encoder(encoder)
         self.model_ = fit(encoder, task, self.plan, self.seed, self.options, self.head)
+        names = tuple(str(int(c) if is_number(c) and is_whole(c) else c) for c in self.classes_)
+        if len(set(names)) == len(names):  # of a type of one's own they may not be
+            self.model_.module.task = replace(self.model_.task, labels=names)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
@@ -102,7 +107,7 @@ def _checked(y: Any) -> NDArray[Any]:
     array = np.asarray(y) if hasattr(y, "__array__") else None
     if array is not None and array.ndim == 2 and array.shape[1] == 1:
         array = array.ravel()  # as scikit-learn takes a column
-    values = list(y if array is None else array)
+    values = list(map(single, y)) if array is None else list(array)
     for row, value in enumerate(values):
         found = f"labels: row {row + 1} is {brief(repr(value))}"
         if isinstance(value, NO_LABEL):

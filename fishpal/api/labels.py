@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from fishpal.common.checks import check, check_choice
-from fishpal.common.errors import DataError, brief
+from fishpal.common.errors import DataError, brief, caution
+from fishpal.common.fields import plain
 from fishpal.common.kinds import MetricName
 from fishpal.params import catalog
 
@@ -56,6 +57,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 UNSET = ("classes", "regression", "metrics", "fit", "group")  # None is as if left out
 NO_LABEL = (list, tuple, dict, set, frozenset, np.ndarray)
+MANY = 20  # classes that whole numbers rarely are the names of
 # A whole number's own text, and any spelling of a number. Eighteen digits are within int64.
 WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 SPELLING = re.compile(
@@ -71,7 +73,7 @@ def checked(options: Mapping[str, Any]) -> TaskOptions:
     """
     for key in options:
         check_choice("option", key, TaskOptions.__annotations__)
-    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
+    given = {key: plain(value) for key, value in options.items()}
     found = {k: v for k, v in given.items() if v is not None or k not in UNSET}
     for key in found.keys() & TYPES.keys():
         types, allowed = TYPES[key]
@@ -92,6 +94,11 @@ def is_list(values: Any) -> bool:
     return isinstance(values, Iterable) and not (unordered or scalar)
 
 
+def single(value: Any) -> Any:
+    """What a tensor or an array without dimensions holds; anything else, NumPy's too, as it is."""
+    return value if isinstance(value, np.generic) else plain(value)
+
+
 def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -> catalog.Task:
     """The catalog's entry, with classes and metrics that options leave open.
 
@@ -103,7 +110,10 @@ def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -
     if regression and labels is not None:
         raise DataError("classes are given with regression=True; allowed: one of both")
     if labels is None and not regression:
-        labels = _classes(values, options.get("name", "task"))
+        labels = _classes(values, name := options.get("name", "task"))
+        if "regression" not in options and len(labels) > MANY and all(map(is_number, values)):
+            what = f"labels are whole numbers, taken as {len(labels)} classes"
+            caution(f"{name}: {what}; regression=True takes them as amounts")
     classes = None if labels is None else tuple(map(_plain, labels))
     metrics = [MetricName.PEARSON, MetricName.SPEARMAN]
     if classes is not None:

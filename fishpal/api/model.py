@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from fishpal.api.card import Scores, write_card
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
+from fishpal.api.origin import ORIGIN, Origin
 from fishpal.api.task import Task, as_columns, warn_of_cut
 from fishpal.common.errors import DataError, PlanError, brief, caution
 from fishpal.common.files import replacing
@@ -27,21 +28,8 @@ from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from fishpal.records.paths import CARD, PLAN
 from fishpal.records.plan import Plan
-from fishpal.records.record import JsonRecord
 from fishpal.tasks.clean import NO_TEXT
 from fishpal.training.run import Training
-
-ORIGIN = "origin.json"
-
-
-@dataclass(frozen=True)
-class Origin(JsonRecord):
-    """What a saved model needs beside its trained folder: where its encoder is, and how texts are
-    cut. `encoder` is a name on the hub, with its `revision`, or a folder."""
-
-    encoder: str
-    revision: str | None
-    max_length: int
 
 
 @dataclass
@@ -52,7 +40,9 @@ class Model:
         module: the `torch.nn.Module`, which takes token ids, in an encoder of its own.
         encoder: that this one shares its frozen weights with, free for other models.
         max_length: tokens that a text is cut to, with a warning.
-        training: what `fit` saw, with the learning curve; None where nothing was trained.
+        training: what `fit` saw, with the learning curve, which a folder does not keep; None where
+            nothing was trained.
+        scores: what `evaluate` has noted.
     """
 
     module: Classifier
@@ -103,9 +93,11 @@ class Model:
         return predict(self.module, examples, self.task, batch_size, progress=True)
 
     def evaluate(self, task: Task, batch_size: int = 64) -> dict[str, float]:
-        """`n`, `loss` and the task's metrics on all of its rows; noted for the model card.
+        """`n`, `loss` and the task's metrics on all of its rows; noted for the model card, in the
+        place of what was noted under the task's name before.
 
-        F1 is that of the second of two classes: of a model with more, it is the macro F1, with a
+        Texts are cut as in `predict`: at the model's own `max_length`, not at the task's. F1 is
+        that of the second of two classes: of a model with more, it is the macro F1, with a
         warning, also where no more than two occur in the task.
 
         Raises:
@@ -115,21 +107,24 @@ class Model:
         """
         check_batch_size(batch_size)
         check_pair("text_pair" in task.rows, self.task, f"texts of {task.name}")
-        examples = self._own_classes(task, task.examples(self.encoder))
+        cut = replace(task, options=replace(task.options, max_length=self.max_length))
+        examples = self._own_classes(task, cut.examples(self.encoder))
         splits, metrics = [(task.name, examples)], task.spec.metrics
         if MetricName.F1 in metrics and self.task.outputs > 2:
             what = f"f1 is that of two classes, and the model has {self.task.outputs}"
             caution(f"{task.name}: {what}: macro_f1 instead")
             metrics = tuple(MetricName.MACRO_F1 if m == MetricName.F1 else m for m in metrics)
         found = evaluate(self.module, splits, self.task, metrics, batch_size, progress=True)
-        self.scores.append(Scores.of(task.name, *found, self.task.outputs))
+        others = [each for each in self.scores if each.task != task.name]
+        self.scores = [*others, Scores.of(task.name, *found, self.task.outputs)]
         return found[0][task.name]
 
     def copy(self, full: bool = False) -> "Model":
         """The same model once more; where `full`, with copies of the encoder's weights, too."""
         with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
             self.save(Path(folder, "model"))
-            return load_model(Path(folder, "model"), self.encoder, full=full)
+            copied = load_model(Path(folder, "model"), self.encoder, full=full)
+        return replace(copied, training=self.training)
 
     def __copy__(self) -> "Model":
         """One that has the same module: no further copy of anything."""
@@ -174,8 +169,8 @@ class Model:
         `load_model` finds the encoder again where it lies now, or on the hub. `licence` is the
         model's, by the hub's names (`apache-2.0`).
         """
-        name, revision = self.encoder.name, self.encoder.revision
-        where = name if revision else str(Path(name).resolve())
+        revision = self.encoder.revision
+        where = self.encoder.name if revision else str(self.encoder.folder)
         training = self.training or Training()
         best, precision = training.best_update, training.precision
         with replacing(folder, TrainedCard.lies_in, self.encoder.folder) as draft:
@@ -183,7 +178,7 @@ class Model:
                 self.module, self.plan, draft,
                 task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
-            Origin(where, revision, self.max_length).save(draft / ORIGIN)
+            Origin(where, revision, self.max_length, tuple(self.scores)).save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
 
 
@@ -236,4 +231,7 @@ def load_model(
     elif not isinstance(encoder, TextEncoder):
         encoder = load_encoder(encoder, card.pooling)
     module = load(encoder.twin(full or plan.full), folder)
-    return Model(module, plan, encoder, origin.max_length, card.seed)
+    best, precision = card.best_update, card.precision
+    training = Training(best_update=best, precision=precision)
+    found = None if training == Training() else training  # as of a start that was saved
+    return Model(module, plan, encoder, origin.max_length, card.seed, found, [*origin.scores])

@@ -1,12 +1,15 @@
 """From a task to a trained model, by the functions that the pipeline's stages call."""
 
 from dataclasses import dataclass, replace
-from operator import index
+from typing import Any
 
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.model import Model
 from fishpal.api.task import Task
+from fishpal.common.checks import check_seed
+from fishpal.common.choices import modules_of
 from fishpal.common.errors import caution
+from fishpal.common.fields import plain
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
@@ -94,6 +97,8 @@ def select(
     """The plan of one method: by default, the kind that did best in the pilot, at every layer,
     or, where there was none, that of the highest score under `options.criterion`.
 
+    `options` are those of rules `criterion` and `random`, which alone keep to a budget.
+
     Raises:
         PlanError: where nothing is within the budget, or a kind was not measured.
     """
@@ -114,8 +119,9 @@ def start(
     """The model as training starts from it, for a loop of your own (`Model.module`).
 
     The encoder stays free for other models; weights are shared, unless the plan trains them all.
+    `seed` is that of the modules; `ParamsError` for none.
     """
-    return _start(encoder, task, plan, seed, head, train_head)
+    return _start(encoder, task, plan, _seed(seed), head, train_head)
 
 
 def _start(
@@ -148,20 +154,48 @@ def fit(
     Args:
         seed: of the modules' start, of dropout and of the order of examples.
         options: batch size, epochs, schedule and the like. A length that they fix goes before the
-            plan's own.
+            plan's own; the plan's rates go before theirs. Either is warned about.
 
     Raises:
         AttachError: the plan is for another encoder.
+        ParamsError: the seed is none.
         TrainingError: a loss stops being finite.
     """
-    options, tokens, seed = options or TrainOptions(), task.tokenised(encoder), index(seed)
+    seed = _seed(seed)
+    options, tokens = options or TrainOptions(), task.tokenised(encoder)
     if plan is None:
         plan = select(measure(encoder, task, head=head, training=options))
-    elif (fixed := fixed_updates(options, len(tokens.fit))) is not None:
-        if plan.updates not in (None, fixed):
-            what = f"options ask for {fixed} updates, the plan for {plan.updates}"
-            caution(f"{what}: trained for {fixed}, at the plan's rates")
-        plan = replace(plan, updates=fixed)
+    else:
+        plan = _asked(plan, options, len(tokens.fit))
     model = _start(encoder, task, plan, seed, head, options.train_head)
     model.training = train(model.module, plan, tokens, options, seed)
     return model
+
+
+def _seed(seed: Any) -> int:
+    """Python's number, whoever's it is; `ParamsError` for none that all take."""
+    number: int = plain(seed)
+    check_seed("seed", number)
+    return number
+
+
+def _asked(plan: Plan, options: TrainOptions, examples: int) -> Plan:
+    """The plan at the length that options fix; warns where these ask for something else."""
+    usual, rates = RateOptions(), vars(options.learning_rate).items()
+    asked = {kind: rate for kind, rate in rates if rate not in ("auto", getattr(usual, kind))}
+    used: list[tuple[str, int | None]]
+    used = [(m.kind, i) for i, word in enumerate(plan.layers) for m in modules_of(word)]
+    others = {"head": options.train_head, "full": plan.full, "gate": plan.modules.gates}
+    used += [(part, None) for part, trained in others.items() if trained]
+    found = dict.fromkeys((part, plan.rate(part, layer)) for part, layer in used)
+    differ = [(part, rate) for part, rate in found if asked.get(part, rate) != rate]
+    if differ:
+        what = ", ".join(f"{part} at {asked[part]:g} (plan: {rate:g})" for part, rate in differ)
+        caution(f"options ask for {what}: trained at the plan's rates")
+    fixed = fixed_updates(options, examples)
+    if fixed is None:
+        return plan
+    if plan.updates not in (None, fixed):
+        what = f"options ask for {fixed} updates, the plan for {plan.updates}"
+        caution(f"{what}: trained for {fixed}, at the plan's rates")
+    return replace(plan, updates=fixed)

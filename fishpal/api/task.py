@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fishpal.api.encoder import TextEncoder
-from fishpal.api.labels import TaskOptions, checked, is_list, numbers_of, spec_of
+from fishpal.api.labels import TaskOptions, checked, is_list, numbers_of, single, spec_of
 from fishpal.common.errors import DataError, brief, caution
 from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.params import catalog
@@ -40,7 +40,9 @@ class Task:
     rows: pd.DataFrame = field(repr=False)
     spec: catalog.Task
     options: Tokenize
-    _tokens: dict[Any, TokenisedTask] = field(default_factory=dict, repr=False, compare=False)
+    _tokens: dict[Any, TokenisedTask] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # not `init`: one that `replace` makes has other tokens
 
     @classmethod
     def from_frame(
@@ -69,6 +71,9 @@ class Task:
         check_columns(name, needed, list(frame.columns))
         if twice := sorted(set(needed) & set(frame.columns[frame.columns.duplicated()])):
             raise DataError(f"{name}: two columns are named '{twice[0]}'; allowed: one")
+        for key in set(needed) - set(texts):
+            if frame[key].dtype == object:
+                frame[key] = pd.Series(list(map(single, frame[key])), dtype=object)
         spec = spec_of(columns, frame[columns.label], options)
         tokenize = Tokenize(options.get("max_length", 128), options.get("seed", 0))
         return cls(name, clean_frame(spec, frame, name), spec, tokenize)
@@ -101,7 +106,10 @@ class Task:
         label: str = "label",
         **options: Unpack[TaskOptions],
     ) -> Self:
-        """Of one split of `datasets`, with the names of its classes where it has them."""
+        """Of one split of `datasets`, with the names of its classes where it has them.
+
+        Its values are read as Python's, in whatever format it gives them.
+        """
         options = checked(options)
         features = getattr(dataset, "features", None)
         if features is None:
@@ -112,10 +120,14 @@ class Task:
         wanted += [options["group"]] if "group" in options else []
         wanted = list(dict.fromkeys(wanted))
         check_columns(options.get("name", "task"), wanted, list(features))
+        form = getattr(dataset, "format", None) or {}  # none of one that is read as a stream
+        if form.get("type") != "custom":  # a transform makes the rows what they are
+            dataset = dataset.with_format(None)
         frame = pd.DataFrame({key: pd.Series(list(dataset[key])) for key in wanted})
         if names:
             known = dict(enumerate(names))  # -1, where a row has no label, is none of them
-            frame[label] = pd.Series([known.get(each) for each in frame[label]], dtype=object)
+            cells = map(single, frame[label])
+            frame[label] = pd.Series([known.get(each) for each in cells], dtype=object)
             options.setdefault("classes", list(names))
         return cls.from_frame(frame, text, label, **options)
 

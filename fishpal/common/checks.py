@@ -21,6 +21,13 @@ def check_positive(**values: float) -> None:
         check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")
 
 
+def check_seed(name: str, seed: Any) -> None:
+    """Raise unless it is one that every generator of random numbers takes, NumPy's included."""
+    whole = isinstance(seed, int) and not isinstance(seed, bool)
+    ok = whole and 0 <= seed < 2**32
+    check(ok, name, seed if whole else repr(seed), "integers from 0 below 2**32")
+
+
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise ParamsError(one_of(name, value, allowed))
@@ -40,7 +47,7 @@ def at_least(least: int, also: str = "") -> Range:
 Seed = Annotated[int, at_least(0)]
 POSITIVE = Range(lambda value: 0 < value < math.inf, "a finite number above 0")
 Positive = Annotated[float, POSITIVE]
-Count = Annotated[int, Range(lambda value: value > 0, "a finite number above 0")]
+Count = Annotated[int, at_least(1)]
 Share = Annotated[float, Range(lambda value: 0 <= value < 1, "0 up to, not including, 1")]
 # A module far beyond any in use ends in the allocator's error, or the process is killed.
 Size = Annotated[int, Range(lambda size: 0 < size <= MAX_SIZE, f"an integer from 1 to {MAX_SIZE}")]

@@ -6,15 +6,16 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from fishpal.common.checks import Range, check, check_choice
 from fishpal.common.errors import FishpalError, ParamsError, PlanError
-from fishpal.common.explain import check_plain, choices_of, explain, without_none
+from fishpal.common.explain import check_plain, explain
+from fishpal.common.fields import taken
 
 
 class Strict:
     """Base of every dataclass that is read: an unknown key is an error, no no-op.
 
-    A value outside its field's `Range` or closed list is an error in Python, too.
+    A value of another type than its field's, or outside its `Range` or closed list, is an error in
+    Python, too (`fishpal.common.fields`).
     """
 
     __pydantic_config__ = {"extra": "forbid"}
@@ -22,18 +23,14 @@ class Strict:
     def __post_init__(self) -> None:
         record: Any = type(self)
         for name, kind in _kinds(record).items():
-            value, choices = getattr(self, name), choices_of(kind)
-            if choices and value is not None:
-                check_choice(name, value, choices)
-            for limit in getattr(kind, "__metadata__", ()):
-                if isinstance(limit, Range) and value is not None:
-                    check(limit.holds(value), name, value, limit.allowed)
+            given = getattr(self, name)
+            if (value := taken(name, kind, given)) is not given:
+                object.__setattr__(self, name, value)  # which frozen ones refuse otherwise
 
 
 @cache
 def _kinds(record: Any) -> dict[str, Any]:
-    hints = get_type_hints(record, include_extras=True)
-    return {name: without_none(hint) for name, hint in hints.items()}
+    return get_type_hints(record, include_extras=True)
 
 
 def decode(kind: Any, value: Any, where: str, error: type[FishpalError] = PlanError) -> Any:

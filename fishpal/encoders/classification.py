@@ -6,10 +6,10 @@ lead through it to the logits z = W h + b of a linear head (h: (d), z: (C)):
 * f(y) − f(−y) = y, for ReLU, GELU and SiLU: the dense layer makes z and −z in its first 2·C
   outputs, and the last layer takes their difference. Exact, where 2·C ≤ d.
 * tanh(y) = y − y³/3 + …: the dense layer makes ε·W h in its first C outputs, and the last layer
-  divides by ε = 2⁻¹⁴, a power of two, so that no rounding is added: logits of size 10 are off by
-  10·(ε·10)²/3 ≈ 10⁻⁶.
+  divides by ε (`_small`), a power of two, so that no rounding is added.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -74,7 +74,8 @@ def head_tensors(spec: HeadSpec, weight: Tensor, bias: Tensor) -> dict[str, Tens
     dense, dense_bias = weight.new_zeros(width, width), weight.new_zeros(width)
     out, eye = weight.new_zeros(classes, width), torch.eye(classes, dtype=weight.dtype)
     if spec.tanh:
-        dense[:classes], out[:, :classes] = SMALL * weight, eye / SMALL
+        small = _small(weight)
+        dense[:classes], out[:, :classes] = small * weight, eye / small
         out_bias = bias.clone()
     else:
         dense[: 2 * classes] = torch.cat([weight, -weight])
@@ -89,13 +90,28 @@ def head_tensors(spec: HeadSpec, weight: Tensor, bias: Tensor) -> dict[str, Tens
     }
 
 
+def _small(weight: Tensor) -> float:
+    """ε of a head (C, d): 2⁻¹⁴, and less by the power of two that makes no row longer than 2⁻¹⁴.
+
+    With y = ε·w h, tanh loses y²/3 of a logit w h. Since |y| ≤ ε·‖w‖·‖h‖ ≤ 2⁻¹⁴·‖h‖, that is a
+    share of (2⁻¹⁴·‖h‖)²/3 at most: 10⁻⁶ at ‖h‖ = 30. Without the second power a regression's head
+    in a label's unit of 10⁶ would make y ≈ 60, and tanh(y) = 1.
+    """
+    longest = float(weight.double().norm(dim=1).max())
+    return SMALL / 2.0 ** math.ceil(math.log2(max(longest, 1.0)))
+
+
 def named_config(folder: Any, labels: tuple[str, ...] | None) -> Any:
-    """The encoder's config with a task's class names; one number without them: a regression."""
+    """The encoder's config with a task's class names; one number without them: a regression.
+
+    Its dtype is what weights are loaded and merged in, whatever the encoder's own were kept in.
+    """
     config = load_config(folder)
     names = labels or ("value",)
     config.num_labels = len(names)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
+    config.dtype = torch.float32
     config.problem_type = "single_label_classification" if labels else "regression"
     return config
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
+from fishpal.common.checks import check_choice
 from fishpal.common.errors import EncoderError, brief
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
@@ -67,8 +68,10 @@ class Encoder:
         """Freeze a model of transformers and gather its facts (`EncoderError` as `ports_of`).
 
         Its attention becomes ours, which computes the same until a prefix is attached. Pooling is
-        by default `mean`, a decoder's `last`.
+        by default `mean`, a decoder's `last`; `ParamsError` for any that there is not.
         """
+        if pooling is not None:
+            check_choice("pooling", pooling, get_args(Pooling))
         causal = spec_of(config_of(model)).causal
         if causal and pooling == "cls":
             what = f"pooling is 'cls', and the first token of {config_of(model).model_type}"
@@ -126,6 +129,7 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
 
     Raises:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
+        ParamsError: `pooling` is none of `Pooling`.
     """
     folder = Path(folder)
     model = _load_model(folder)

@@ -71,7 +71,7 @@ def _deberta_v2(
         scores = scores + _position_scores(self, query, key, relative_pos, rel_embeddings, scale)
     scores = scores.unflatten(0, (-1, heads))
     hidden = ~attention_mask.bool()
-    scores = scores.masked_fill(hidden, torch.finfo(query.dtype).min)
+    scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
     front = front_of(self, *(tensor.unflatten(0, (-1, heads)) for tensor in (key, value)))
     if front is not None:
         keys, values = (tensor.flatten(0, 1) for tensor in front)
@@ -91,13 +91,13 @@ def _position_scores(
     The projections of the positions come with an example axis where a module's tensors have one,
     which the model's own method would repeat once more.
     """
-    span, size = self.pos_ebd_size, len(query)
+    span, size = self.pos_ebd_size, query.shape[0]
     positions = self.pos_dropout(rel_embeddings)[: 2 * span].unsqueeze(0)
     relative = relative_pos.to(query.device, torch.long)  # (1, T, T)
 
     def projected(linear: nn.Module) -> Tensor:
         found: Tensor = self.transpose_for_scores(linear(positions), self.num_attention_heads)
-        return found.repeat(size // len(found), 1, 1).mT
+        return found.repeat(size // found.shape[0], 1, 1).mT
 
     def at(scores: Tensor, place: Tensor) -> Tensor:
         index = (place + span).clamp(0, 2 * span - 1).expand(size, -1, -1)

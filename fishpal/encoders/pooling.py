@@ -25,7 +25,7 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "last":
         places = torch.arange(mask.shape[1], device=mask.device)
         last = (mask * places).argmax(dim=1)  # whichever side is padded
-        return hidden[torch.arange(len(hidden), device=mask.device), last]
+        return hidden[torch.arange(hidden.shape[0], device=mask.device), last]
     return _mean(hidden, mask)
 
 

@@ -167,17 +167,26 @@ def load_config(folder: str | Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # A config may name a hub repository here, whose code transformers would fetch and run.
         config._attn_implementation = config._experts_implementation = None
+        config.return_dict = True  # whatever it says: what a model returns is read by its names
     except Exception as error:  # transformers raises a dozen types here
         raise EncoderError(f"{folder}/config.json: {brief(error, 160)}") from error
     return config
 
 
 def limits_of(config: Any) -> Limits:
-    """What an encoder with this config can read; anything beyond ends in torch's own error."""
+    """What an encoder with this config can read; anything beyond ends in torch's own error.
+
+    `EncoderError` where it counts positions from a pad token's id that it does not have.
+    """
     spec = spec_of(config)
     types = int(getattr(config, "type_vocab_size", None) or 0)
     # DeBERTa alone lets its config choose.
     if spec.positions == "relative" or not getattr(config, "position_biased_input", True):
         return Limits(int(config.vocab_size), types, None)
-    first = int(config.pad_token_id) + 1 if spec.positions == "padded" else 0
+    first = 0
+    if spec.positions == "padded":
+        if config.pad_token_id is None:
+            what = f"config.json: pad_token_id is null, which {config.model_type} counts positions"
+            raise EncoderError(f"{what} from; allowed: the id of its pad token")
+        first = int(config.pad_token_id) + 1
     return Limits(int(config.vocab_size), types, int(config.max_position_embeddings) - first)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.errors import EncoderError, brief
+from fishpal.common.errors import EncoderError, brief, caution
+from fishpal.encoders.specs import load_config
 from fishpal.records.examples import Example
 from fishpal.records.facts import Limits
 
@@ -12,7 +13,8 @@ from fishpal.records.facts import Limits
 def load_tokenizer(folder: str | Path) -> Any:
     """The folder's fast tokenizer; `EncoderError` for none, a slow one or one without padding.
 
-    One that has no pad token, as many decoders', pads with the end of text.
+    One that has no pad token, as many decoders', or one that the encoder of the same folder has no
+    embedding of, pads with the end of text.
     """
     from transformers import AutoTokenizer  # here: slow to import
 
@@ -29,12 +31,27 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
     if not tokenizer.is_fast:
         raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token_id is None:
-            allowed = "one with a pad or an end-of-text token"
-            raise EncoderError(f"{folder}: tokenizer has no pad token; allowed: {allowed}")
-        tokenizer.pad_token = tokenizer.eos_token  # as decoders' do; the mask hides it
+    _check_pad(tokenizer, folder)
     return tokenizer
+
+
+def _check_pad(tokenizer: Any, folder: Path) -> None:
+    """Let the end of text pad where the tokenizer's own token cannot: the mask hides either.
+
+    A pad token that somebody added later has an id that the encoder never got an embedding for.
+    """
+    config = load_config(folder) if (folder / "config.json").is_file() else None
+    embedded = int(getattr(config, "vocab_size", len(tokenizer)))
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    if pad is not None and pad < embedded:
+        return
+    found = "tokenizer has no pad token" if pad is None else f"tokenizer's pad token has id {pad}"
+    if end is None or end >= embedded:
+        allowed = f"one with a pad or an end-of-text token, of an id below {embedded}"
+        raise EncoderError(f"{folder}: {found}; allowed: {allowed}")
+    if pad is not None:
+        caution(f"{folder}: {found}, but embedded are 0 to {embedded - 1}: the end of text pads")
+    tokenizer.pad_token = tokenizer.eos_token
 
 
 def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits: Limits) -> Any:

@@ -37,7 +37,7 @@ def evaluate_cell(
     device = pick_device(options.device)
     processes = Processes.started(device)
     encoder = load_encoder(folder).to(device)
-    model = load(encoder, trained)
+    model = load(encoder, trained).requires_grad_(False)  # frozen weights are cast once
     paths = sorted((tokens / "evaluation").glob("*.arrow"))
     if not paths:
         raise PlanError(f"{tokens / 'evaluation'}: holds no splits; allowed: one .arrow or more")

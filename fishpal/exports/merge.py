@@ -1,6 +1,7 @@
 """Modules that change weights alone, merged into the encoder for good."""
 
 import torch
+from torch import nn
 
 from fishpal.encoders.ports import ports_of
 from fishpal.models.classifier import Classifier
@@ -12,10 +13,20 @@ def merge_lora(model: Classifier) -> None:
     """Change the encoder's own weights by every LoRA, (IA)³ and change of biases, and detach these.
 
     The encoder is changed for good, and serves this model alone from here on; other kinds stay
-    attached. Logits agree to rounding. `save` writes no merged model.
+    attached. Encoders that share its weights keep theirs. Logits agree to rounding. `save` writes
+    no merged model.
     """
-    ports = ports_of(model.encoder)
-    rest = [module for module in model.detach() if not module.merge(ports[module.layer])]
+    ports, modules = ports_of(model.encoder), model.detach()
+    for layer in {module.layer for module in modules}:
+        _take_copies(ports[layer].layer)
+    rest = [module for module in modules if not module.merge(ports[module.layer])]
     if rest:
         model.attach(rest)
     mark_changed(model.encoder, "merged with a LoRA's", model)
+
+
+def _take_copies(layer: nn.Module) -> None:
+    """Give a layer weights of its own: twins (`TextEncoder.twin`) share them."""
+    for part in layer.modules():
+        for name, shared in list(part.named_parameters(recurse=False)):
+            setattr(part, name, nn.Parameter(shared.clone(), shared.requires_grad))

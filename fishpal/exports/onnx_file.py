@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fishpal.api.model import Model
-from fishpal.common.errors import EncoderError, FishpalError
+from fishpal.common.errors import EncoderError, FishpalError, brief
 from fishpal.encoders.classification import named_config
 from fishpal.exports.transformers_folder import export_folder, own_unit
 from fishpal.models.classifier import Classifier
 
 FILE = "model.onnx"
 NEAR = 1e-4  # relative to the largest logit, or absolute below 1
+ELSE = "another encoder or plan (else `model.save`, `export_sentence_transformers`)"
 LARGE = 400_000_000  # parameters of float32 that one file of ONNX (2 GiB) holds, with room
 
 
@@ -47,12 +48,13 @@ def export_onnx(model: Model, folder: str | Path, licence: str | None = None) ->
     under `classes`. It is run in onnxruntime before it is written.
 
     Raises:
+        EncoderError: where torch cannot export the model, or onnxruntime not run what it wrote.
         FishpalError: without `fishpal[export]`, where onnxruntime computes something else, or
             where the folder holds files of others (`replacing`), or the encoder.
     """
     try:
         import onnx
-        import onnxruntime
+        import onnxruntime  # noqa: F401 - what runs it (`_run`)
         import onnxscript  # noqa: F401 - what torch exports through
     except ImportError as error:
         raise FishpalError(f"{error}; allowed: with `pip install fishpal[export]`") from error
@@ -69,10 +71,9 @@ def export_onnx(model: Model, folder: str | Path, licence: str | None = None) ->
         file = onnx.load(draft / FILE, load_external_data=False)
         file.metadata_props.add(key="classes", value=json.dumps(model.classes or ["value"]))
         onnx.save(file, draft / FILE)
-        session = onnxruntime.InferenceSession(draft / FILE, providers=["CPUExecutionProvider"])
-        for size in ((1, 4), (4, 9)):  # others than the exported one
-            batch = _batch(model, types, *size)
-            (found,) = session.run(None, {name: t.numpy() for name, t in batch.items()})
+        # of other sizes than the exported one
+        batches = [_batch(model, types, *size) for size in ((1, 4), (4, 9))]
+        for found, batch in zip(_run(draft / FILE, batches), batches, strict=True):
             _check(found, module, batch)
 
 
@@ -95,9 +96,23 @@ def _write(module: Classifier, path: Path, batch: dict[str, Tensor]) -> None:
             verbose=False,
         )
     except Exception as error:  # torch raises a dozen types here
-        raise EncoderError(f"the encoder cannot be exported to ONNX: {error}") from error
+        what = f"the encoder cannot be exported to ONNX: {brief(error, 160)}"
+        raise EncoderError(f"{what}; allowed: {ELSE}") from error
     finally:
         logger.level = level
+
+
+def _run(path: Path, batches: list[dict[str, Tensor]]) -> list[Any]:
+    """Each batch's logits, as onnxruntime computes them."""
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        named = [{name: tensor.numpy() for name, tensor in batch.items()} for batch in batches]
+        return [session.run(None, inputs)[0] for inputs in named]
+    except Exception as error:  # onnxruntime has a dozen types, which share no other base
+        what = f"onnxruntime does not run the encoder's ONNX file: {brief(error, 160)}"
+        raise EncoderError(f"{what}; allowed: {ELSE}") from error
 
 
 def _batch(model: Model, types: bool, rows: int, tokens: int) -> dict[str, Tensor]:

@@ -38,7 +38,9 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
         spec = None
     spec = None if model.module.compares else spec
     names = len(model.classes or ("value",))
-    how = {"auto": "AutoModelForSequenceClassification", "number": f", num_labels={names}"}
+    # A base that was fine-tuned may have a head for other labels, which peft's takes the place of.
+    number = f", num_labels={names}, ignore_mismatched_sizes=True"
+    how = {"auto": "AutoModelForSequenceClassification", "number": number}
     if spec is None:
         beside = "  # pooling and head.safetensors come on top"
         how = {"auto": "AutoModel", "number": "", "beside": beside}

@@ -3,6 +3,7 @@ sentence-transformers: other libraries then need to know nothing of fishpal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -38,13 +39,18 @@ def export_folder(
 ) -> Iterator[Path]:
     """A draft of the folder that gets tokenizer and model card, and appears as a whole.
 
+    The tokenizer pads and cuts as the model does (`collate`, `Model.max_length`), whatever the
+    encoder's own says: others do as it says.
+
     It takes the place of nothing but `own`; None: a folder with this form's model card.
     """
     own = own or partial(has_card, form=form)
     with replacing(folder, own, model.encoder.folder) as draft:
         draft.mkdir()
         yield draft
-        model.encoder.tokenizer.save_pretrained(draft)
+        tokenizer = deepcopy(model.encoder.tokenizer)
+        tokenizer.padding_side, tokenizer.model_max_length = "right", model.max_length
+        tokenizer.save_pretrained(draft)
         write_card(draft, model, form, licence, **how)
 
 

@@ -67,8 +67,7 @@ class Measuring:
             with torch.no_grad():
                 self._pass(index)
             bar.update(processes.count)
-        for shared in (self.logits, self.features):
-            shared.copy_(processes.sum(shared))
+        self._sum_over_processes([], processes)
 
     def _group(self, candidates: Candidates, processes: Processes, bar: tqdm) -> list[Accumulator]:
         """Run all batches with these candidates attached."""
@@ -80,6 +79,7 @@ class Measuring:
         self.features.zero_()
         mine = processes.share(self.sample.batches)
         self.model.attach(candidates)
+        self.model.train(self.options.dropout)  # fresh modules start with theirs on
         try:
             for index in mine:
                 self._batch(accumulators, index)

@@ -44,9 +44,13 @@ class Calibration(Strict):
 def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[float]) -> Calibration:
     """The best temperature of classes (Guo et al. 2017, §4.2), the best line of a regression.
 
-    The temperature is fitted to Platt's targets (1999), which keeps it finite where the
-    classes separate. Two rows always have a line, and few one that is noise: below `LINE_ROWS` a
-    regression stays as it is. Neither changes the order of the answers: no scale is below 0.
+    The temperature is fitted to the rule of succession (Laplace 1814) instead of certainty: after
+    n of n right answers the next one is right with probability (n + 1) / (n + 2). That keeps it
+    finite where the classes separate. (Platt's targets, 1999, are this by the rows of each class,
+    for a line of two numbers; one temperature has all rows. By its own four rows a class of twenty
+    would be right with probability 0.2.) Two rows always have a line, and few one that is noise:
+    below `LINE_ROWS` a regression stays as it is. Neither changes the order of the answers: no
+    scale is below 0.
 
     Args:
         logits: (n, C), or (n, 1) of a regression.
@@ -76,9 +80,8 @@ def _inverse_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64])
     from scipy.special import softmax
 
     n, classes = logits.shape
-    count = np.bincount(labels, minlength=classes)[labels]
-    targets = np.repeat(1 / (count + classes)[:, None], classes, axis=1)
-    targets[np.arange(n), labels] *= count + 1
+    targets = np.full((n, classes), 1 / ((n + 2) * (classes - 1)))
+    targets[np.arange(n), labels] = (n + 1) / (n + 2)
 
     def slope(log_scale: float) -> float:
         excess = softmax(np.exp(log_scale) * logits, axis=1) - targets

@@ -38,7 +38,8 @@ class TrainedCard(JsonRecord):
 
     `encoder_sha256` is its frozen encoder's `sha256`, `precision` that of training's passes, which
     `auto` makes depend on the machine's kind; left out of the file where it is float32.
-    `compares`: whether its head compares the texts of pairs; left out where not.
+    `compares`: whether its head compares the texts of pairs; left out where not. `train_head`:
+    whether the head was trained; left out where it was.
     """
 
     version: int
@@ -50,6 +51,7 @@ class TrainedCard(JsonRecord):
     parameters: Parameters
     precision: Precision = "float32"
     compares: bool = False
+    train_head: bool = True
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -57,7 +59,8 @@ class TrainedCard(JsonRecord):
 
     def to_json(self) -> dict[str, Any]:
         data = without_default(super().to_json(), "precision", "float32")
-        return without_default(data, "compares", False) | {"task": self.task.to_json()}
+        data = without_default(without_default(data, "compares", False), "train_head", True)
+        return data | {"task": self.task.to_json()}
 
     @staticmethod
     def lies_in(folder: Path) -> bool:
@@ -85,9 +88,11 @@ def save(
     _check_modules(model, plan)
     source = model.source
     counts = model.parameter_counts(plan.full)
+    head = model.head.weight.requires_grad
     card = TrainedCard(
-        VERSION, task, seed, source.pooling, source.sha256, best, counts, precision, model.compares
-    )
+        VERSION, task, seed, source.pooling, source.sha256, best, counts, precision,
+        model.compares, head,
+    )  # fmt: skip
     with replacing(folder, TrainedCard.lies_in) as draft:
         draft.mkdir()
         plan.save(draft / PLAN)
@@ -115,7 +120,7 @@ def _check_modules(model: Classifier, plan: Plan) -> None:
 
 
 def load(encoder: Encoder, folder: str | Path) -> Classifier:
-    """Restore a trained model to bit-equal logits, in eval mode.
+    """Restore a trained model to bit-equal logits, in eval mode, to be trained where it was.
 
     Args:
         encoder: the frozen encoder that it was trained in (`load_encoder`); it gets the modules
@@ -146,6 +151,8 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
     if plan.full:
         mark_changed(encoder.model, "fine-tuned", model)
         _restore(folder / "encoder.safetensors", "encoder", encoder.model.load_state_dict)
+        encoder.model.requires_grad_(True)
+    head.requires_grad_(card.train_head)
     return model.to(next(encoder.model.parameters()).device).eval()
 
 

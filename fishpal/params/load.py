@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fishpal.common.checks import check, check_choice
+from fishpal.common.checks import check_choice
 from fishpal.common.errors import ParamsError, brief
 from fishpal.common.validate import Strict, decode
+from fishpal.params.agreement import check_measured, check_scored, check_trained
 from fishpal.params.catalog import Task
-from fishpal.params.methods import Full, Method
+from fishpal.params.methods import Method
 from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     EvaluateOptions,
@@ -47,10 +48,10 @@ class Params(Strict):
             check_choice("grid.tasks", name, self.catalog)
         for name in self.grid.methods:
             check_choice("grid.methods", name, self.methods)
-            method, rate = self.methods[name], self.train.learning_rate.full
-            fixed = not isinstance(method, Full) or method.learning_rate or rate != "auto"
-            allowed = f"a number, or fisher.full: true, for method {name}"
-            check(bool(fixed or self.fisher.full), "train.learning_rate.full", rate, allowed)
+            method, where = self.methods[name], f"methods.{name}"
+            check_measured(method, where, self.fisher, self.modules)
+            check_scored(method, where, self.fisher, self.select, self.train)
+            check_trained(method, where, self.fisher, self.train)
 
     def task(self, name: str) -> Task:
         """The catalog's entry of that name."""

@@ -12,7 +12,8 @@ from fishpal.common.validate import Strict
 
 @dataclass(frozen=True, kw_only=True)
 class BaseMethod(Strict):
-    """`learning_rate`, where set, replaces every kind's own rate in this method's plan."""
+    """`learning_rate`, where set, replaces every kind's own rate in this method's plan: of the
+    head alone (rule `none`), the head's."""
 
     learning_rate: Rate | None = None
 

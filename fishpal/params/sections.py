@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import Seed, at_least, check
+from fishpal.common.checks import Seed, at_least, check, check_seed
 from fishpal.common.validate import Strict
 
 # Names become paths, stage names and commands; a hyphen could make two matrix cells collide.
@@ -79,7 +79,7 @@ class Grid(Strict):
             check(bool(values), key, "empty", "one entry or more")
             check(len(set(values)) == len(values), key, list(values), "each entry once")
         for seed in self.seeds:
-            check(0 <= seed < 2**32, "seeds", seed, "integers from 0 below 2**32")
+            check_seed("seeds", seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def result_key(parts: object, files: Sequence[Path]) -> str:
 
     Args:
         parts: JSON values, such as the plan, the options and the seed.
-        files: the examples, the encoder, weights.
+        files: the examples, the encoder, weights; by their names, too, which are splits'.
 
     Raises:
         PlanError: a file that cannot be read.
@@ -31,7 +31,7 @@ def result_key(parts: object, files: Sequence[Path]) -> str:
     digest = hashlib.sha256(json.dumps([parts, version("torch")], sort_keys=True).encode())
     for path in [*files, *sorted(LIBRARY.rglob("*.py"))]:
         with reading(path, "a file"):
-            digest.update(sha256_of(path).encode())
+            digest.update(f"{path.name}\0{sha256_of(path)}\0".encode())
     return digest.hexdigest()
 
 

@@ -82,6 +82,12 @@ class Pilot(JsonRecord):
     flat: bool = True
     shares: tuple[float, ...] = ()
 
+    @property
+    def learnt(self) -> bool:
+        """Whether an arm did, beyond the constant answer."""
+        losses = [arm.best for arm in self.arms if not arm.diverged]
+        return has_learnt(min(losses, default=self.constant_loss), self.constant_loss)
+
     def winner(self) -> Arm:
         """The arm of the lowest selection loss, the first of equals, of those that did not diverge;
         `PlanError` without arms."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fishpal.records.pilot import has_learnt
-from fishpal.reporting.grid import TaskResults
+from fishpal.reporting.grid import TaskResults, devices
 from fishpal.reporting.markdown import code, count, escape
 
 FEWEST_EXAMPLES = 10  # of a class in a split, below which its score is noise
@@ -22,6 +22,10 @@ def cautions(tasks: Sequence[TaskResults]) -> list[str]:
     if seeds < FEWEST_SEEDS:
         narrow = "the intervals hold little of the variance between seeds and are too narrow"
         lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {narrow}.")
+    machines = devices(tasks)
+    if len(machines) > 1:
+        on = ", ".join(f"{count(n, 'cell')} on {escape(device)}" for device, n in machines.items())
+        lines.append(f"Trained on machines of several kinds, which results depend on, too: {on}.")
     for title, details in KINDS.items():
         found = {results.name: list(details(results)) for results in tasks}
         listed = "; ".join(f"{code(name)} {_some(each)}" for name, each in found.items() if each)
@@ -39,7 +43,7 @@ def _overlaps(results: TaskResults) -> Iterator[str]:
     for pair, number in results.card.overlap.items():
         if number > 0:
             both = " and ".join(escape(split) for split in pair.split("/"))
-            yield f"{count(number, 'example')} in {both}"
+            yield f"{count(number, 'text')} in {both}"
 
 
 def _conflicts(results: TaskResults) -> Iterator[str]:
@@ -83,6 +87,17 @@ def _kept_start(results: TaskResults) -> Iterator[str]:
     return _methods(results, {method.name: method.untrained for method in results.methods})
 
 
+def _never_lower(results: TaskResults) -> Iterator[str]:
+    found = {
+        method.name: sum(
+            c.curve.best_update > 0 and min(c.curve.losses[1:]) >= c.curve.losses[0]
+            for c in method.cells
+        )
+        for method in results.methods
+    }
+    yield from _methods(results, found)
+
+
 def _learnt_nothing(results: TaskResults) -> Iterator[str]:
     """Far from the method's best seed, too: of a weak task all are near the constant answer."""
     floor, found = results.pilot.constant_loss, dict[str, int]()
@@ -112,14 +127,13 @@ def _ended_early(results: TaskResults) -> Iterator[str]:
 
 
 def _still_falling(results: TaskResults) -> Iterator[str]:
-    if not results.pilot.flat:
+    if not results.pilot.flat and results.pilot.learnt:
         yield f"at {max(arm.updates for arm in results.pilot.arms)} updates"
 
 
-def _unlike_devices(results: TaskResults) -> Iterator[str]:
-    if len(results.devices) > 1:
-        for device, cells in results.devices.items():
-            yield f"{count(cells, 'cell')} on {escape(device)}"
+def _not_learnt(results: TaskResults) -> Iterator[str]:
+    if not results.pilot.flat and not results.pilot.learnt:
+        yield f"in {max(arm.updates for arm in results.pilot.arms)} updates"
 
 
 def _methods(results: TaskResults, cells: Mapping[str, int]) -> Iterator[str]:
@@ -142,11 +156,13 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Not better than the majority class (share of errors), or than the mean prediction (squared"
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,
+    "No update lowered the selection loss, of which the kept one is not shown to be above the"
+    " start's": _never_lower,
     "Learnt next to nothing, unlike the method's other seeds, so that a lower learning rate may"
     " help": _learnt_nothing,
     "Collapsed on the way (answered all examples alike), as too high a learning rate does, and went"
     " on from the best weights at a third of it": _collapsed,
     "Lowest loss at the last evaluation, so that longer training may help": _ended_early,
     "The pilot's loss was still falling at its end, `train.max_updates`": _still_falling,
-    "Trained on machines of several kinds, which results depend on, too": _unlike_devices,
+    "The pilot's arms learnt nothing that shows, and trainings are as long as it was": _not_learnt,
 }

@@ -5,6 +5,7 @@ wider grid left behind are not seen. A file that is missing or malformed raises 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,6 @@ class TaskResults:
         return self.task.metrics[0]
 
     @property
-    def devices(self) -> dict[str, int]:
-        """Kind of machine → how many cells were trained on such a one."""
-        cells = [cell for method in self.methods for cell in method.cells]
-        return dict(Counter(cell.device or "an unknown one" for cell in cells))
-
-    @property
     def classes(self) -> int:
         """The number of classes; 1 for a regression."""
         return 1 if self.task.labels is None else len(self.task.labels)
@@ -124,6 +119,12 @@ class TaskResults:
         if self.task.labels is None:
             return "half the squared error of the standardised target"
         return "cross-entropy in nats"
+
+
+def devices(tasks: Sequence[TaskResults]) -> Counter[str]:
+    """Kind of machine → how many cells were trained on such a one."""
+    cells = [cell for task in tasks for method in task.methods for cell in method.cells]
+    return Counter(cell.device or "an unknown one" for cell in cells)
 
 
 def read_results(params: Params, artifacts: str | Path = "artifacts") -> tuple[TaskResults, ...]:
@@ -179,6 +180,13 @@ def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:
 
 def _check(results: TaskResults, paths: Artifacts) -> None:
     """All cells have the same labels, and metrics that are those of their predictions."""
+    first = results.methods[0]
+    rows = {split: len(labels) for split, labels in results.labels.items()}
+    counts = results.counts.splits.items()
+    tokens = {split: count.rows for split, count in counts if split not in ("fit", "selection")}
+    if rows != tokens:
+        path = paths.predictions(results.name, first.name, first.cells[0].seed)
+        raise PlanError(f"{path}: rows are {rows}; allowed: those of the tokens, {tokens}")
     for split in results.headline:
         if split not in results.labels:
             known = ", ".join(results.labels)

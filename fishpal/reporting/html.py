@@ -6,7 +6,8 @@ import re
 from markupsafe import Markup
 
 INSIDE = r"((?:\\.|[^\\])+?)"  # an escaped star ends nothing
-MARKDOWN = re.compile(rf"\\(.)|`([^`]*)`|\*\*{INSIDE}\*\*|\*{INSIDE}\*", re.S)
+STARS = "|".join(rf"\*{{{n}}}{INSIDE}\*{{{n}}}" for n in (3, 2, 1))
+MARKDOWN = re.compile(rf"\\(.)|`([^`]*)`|{STARS}", re.S)
 NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?)(?: ([KM])\b)?")
 UNITS = {None: 1.0, "K": 1e3, "M": 1e6}
 LONG = 28  # characters of a cell that may be broken into lines
@@ -21,11 +22,13 @@ def as_html(markdown: str) -> Markup:
     for found in MARKDOWN.finditer(markdown):
         parts.append(_text(markdown[end : found.start()]))
         end = found.end()
-        literal, name, bold, italic = found.groups()
+        literal, name, both, bold, italic = found.groups()
         if literal is not None:
             parts.append(html.escape(literal))
         elif name is not None:
             parts.append(f"<code>{_text(name)}</code>")
+        elif both is not None:
+            parts.append(f"<strong><em>{as_html(both)}</em></strong>")
         else:
             tag = "strong" if bold is not None else "em"
             parts.append(f"<{tag}>{as_html(bold or italic)}</{tag}>")

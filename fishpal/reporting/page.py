@@ -33,17 +33,19 @@ from fishpal.reporting.prose import (
     notes,
     task_verdicts,
 )
-from fishpal.reporting.recipe import length_line, rate_reasons, rates_table
+from fishpal.reporting.recipe import RATES, REASONS, length_line, rate_reasons, rates_table
 from fishpal.reporting.tables import comparison_table, metrics_table
 
 FILES = Path(__file__).parent / "page_files"
 SIGNIFICANT = 6  # digits of a point in the scatter
 # What the plan's own record is shown by elsewhere on the page.
 SHOWN = ("version", "task", "method", "encoder", "layers", "learning_rate")
+PATHS = ("files", "folder")  # of a source: on the machine, or told by its description
 
 
 def page_html(params: Params, reports: Sequence[TaskReport]) -> str:
     """The whole page; the same results give the same bytes."""
+    tasks = [report.results for report in reports]
     files = {name: (FILES / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
     digest = base64.b64encode(hashlib.sha256(files["js"].encode()).digest()).decode()
     options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True}
@@ -59,13 +61,15 @@ def page_html(params: Params, reports: Sequence[TaskReport]) -> str:
             css=Markup(files["css"]),
             js=Markup(files["js"]),
             digest=digest,
-            introduction=as_html(introduction(params, reports[0].results)),
-            warnings=[as_html(line) for line in cautions([each.results for each in reports])],
+            introduction=as_html(introduction(params, tasks)),
+            warnings=[as_html(line) for line in cautions(tasks)],
             overview=html_table(overview_table(reports)),
             marks=as_html(MARKS),
             verdicts=[as_html(line) for line in verdicts(reports)],
             tasks=[_task(report) for report in reports],
             params=_params(params),
+            rates=RATES,
+            reasons=REASONS,
             notes=[as_html(line) for line in notes(params.report)],
         )
         + "\n"
@@ -155,5 +159,7 @@ def _params(params: Params) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _source(source: Source | EncoderSource) -> dict[str, str]:
-    return {"source": source.describe(), "licence": source.licence}
+def _source(source: Source | EncoderSource) -> dict[str, Any]:
+    own = {k: v for k, v in asdict(source).items() if k not in (*PATHS, "licence")}
+    described = {"source": source.describe(), "licence": source.licence}
+    return described | {f"source.{key}": value for key, value in own.items()}

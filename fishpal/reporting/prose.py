@@ -1,20 +1,22 @@
 """The report's sentences that both the Markdown and the page show, each in Markdown."""
 
+from collections.abc import Sequence
+
 from fishpal.params.catalog import Source, selection_group
 from fishpal.params.load import Params
 from fishpal.params.report_options import ReportOptions
 from fishpal.params.sections import EncoderSource
 from fishpal.reporting.comparison import Comparison, TaskReport
-from fishpal.reporting.grid import TaskResults
+from fishpal.reporting.grid import TaskResults, devices
 from fishpal.reporting.markdown import code, codes, compact, count, escape
 from fishpal.reporting.overview import verdict
 
 LONGEST_SOURCE = 200  # characters
 
 
-def introduction(params: Params, results: TaskResults) -> str:
+def introduction(params: Params, tasks: Sequence[TaskResults]) -> str:
     """What was compared, in which encoder, by which protocol."""
-    grid, facts, source = params.grid, results.methods[0].plan.encoder, params.encoder.source
+    grid, facts, source = params.grid, tasks[0].methods[0].plan.encoder, params.encoder.source
     cells = len(grid.tasks) * len(grid.methods) * len(grid.seeds)
     seeds = ", ".join(map(str, grid.seeds))
     encoder = (
@@ -22,9 +24,11 @@ def introduction(params: Params, results: TaskResults) -> str:
         f" layers, {facts.hidden} wide, {compact(facts.parameters)} parameters,"
         f" {params.encoder.pooling} pooling."
     )
-    known = any(cell.device for method in results.methods for cell in method.cells)
-    trained = f" Trained on {', '.join(map(escape, results.devices))}." if known else ""
-    picked = "picked and calibrated" if params.train.pick == "refined" else "picked"
+    cells_of = [method.cells for results in tasks for method in results.methods]
+    known = any(cell.device for each in cells_of for cell in each)
+    trained = f" Trained on {', '.join(map(escape, devices(tasks)))}." if known else ""
+    calibrated = params.train.pick == "refined" and params.train.train_head
+    picked = "picked and calibrated" if calibrated else "picked"
     return (
         f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
         f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"
@@ -44,8 +48,9 @@ def data_line(results: TaskResults) -> str:
     task, number = results.task, results.counts.removed_duplicates
     sizes = [f"{escape(split)} {c.rows:,}" for split, c in results.counts.splits.items()]
     labels = [escape(label) for label in task.labels or ()]
-    group = selection_group(task)
-    together = f" Rows of one {escape(group)} stand in one part alone." if group else ""
+    group, cut = selection_group(task), task.source.split
+    where = "in one part alone" if cut and cut.by == group else "in fit or in selection alone"
+    together = f" Rows of one {escape(group)} stand {where}." if group else ""
     text = " and ".join(escape(column) for column in task.columns.text)
     text += ", which the head compares" if results.compares else ""
     dropped = [f"{n:,} ({escape(why)})" for why, n in results.card.dropped.items() if n]

@@ -7,25 +7,36 @@ from fishpal.reporting.grid import TaskResults
 from fishpal.reporting.markdown import code, codes, escape, flat, table
 
 FLOOR = "the constant answer of the fit part"
+RATES = "Peak rates, as each method's plan gives them to training."
+REASONS = (
+    "Why: what each measured rate is made of. A race's winner may have trained at another one."
+)
 
 
 def recipe(results: TaskResults) -> str:
-    """The number of updates and who found it, then the learning rates that were measured."""
-    rates = rate_reasons(results) or "All learning rates are as params.yaml gives them."
-    return f"{length_line(results)}\n\n{rates}"
+    """The number of updates and who found it, the learning rates, and why those measured are so."""
+    found = [length_line(results), rates_table(results), RATES]
+    reasons = rate_reasons(results)
+    return "\n\n".join([*found, reasons, REASONS] if reasons else found)
 
 
 def length_line(results: TaskResults) -> str:
     """How many updates, who found it, and what the pilot saw."""
     pilot = results.pilot
     found = "found by a pilot" if pilot.source == "pilot" else f"as `train.{pilot.source}` says"
-    text = f"Every method is trained for {pilot.updates} updates, {found}."
+    ends = {cell.curve.updates[-1] for method in results.methods for cell in method.cells}
+    most = "at most " if min(ends) < pilot.updates else ""
+    text = f"Every method is trained for {most}{pilot.updates} updates, {found}."
+    if most:
+        text += f" `train.patience` ended trainings after {min(ends)} to {max(ends)}."
     if not pilot.arms:
         return text
     arms = ", ".join(_arm(arm) for arm in pilot.arms)
+    flat = pilot.source == "pilot" and pilot.flat
+    rest = "the last one until its loss was flat" if flat else "the rest to the end"
     return (
         f"{text} The pilot took {results.pilot_seconds:.1f} s: its arms trained at a constant rate"
-        " until they were dropped, or the last one's loss was flat. The lowest selection losses of"
+        f" until they were dropped, {rest}. The lowest selection losses of"
         f" the averages of their weights: {arms}; {FLOOR} {pilot.constant_loss:.4f}."
     )
 

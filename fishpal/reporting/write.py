@@ -5,13 +5,15 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+from fishpal.common.choices import modules_of
 from fishpal.common.files import write_csv, write_json, write_text
+from fishpal.common.kinds import ModuleKind
 from fishpal.params.load import Params
 from fishpal.reporting.cautions import cautions
 from fishpal.reporting.comparison import TaskReport
 from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import MethodResults, TaskResults
-from fishpal.reporting.markdown import code, escape
+from fishpal.reporting.markdown import code, escape, letters
 from fishpal.reporting.overview import MARKS, overview_table, verdicts
 from fishpal.reporting.page import page_html
 from fishpal.reporting.prose import (
@@ -26,7 +28,10 @@ from fishpal.reporting.tables import comparison_table, metrics_table, plan_lines
 
 DIGITS = 6
 FIGURES = {"scores": draw_scores, "curves": draw_curves, "parameters": draw_parameters}
-LEGEND = "`P` prefix, `A` adapter, `L` LoRA, `·` none; layers from the input to the output."
+NAMES = {
+    ModuleKind.PREFIX: "prefix", ModuleKind.ADAPTER: "adapter", ModuleKind.LORA: "LoRA",
+    ModuleKind.BIAS: "bias", ModuleKind.IA3: "(IA)³",
+}  # fmt: skip
 
 
 def write_report(folder: str | Path, params: Params, tasks: Sequence[TaskResults]) -> None:
@@ -46,10 +51,11 @@ def write_report(folder: str | Path, params: Params, tasks: Sequence[TaskResults
 
 def report_text(params: Params, reports: Sequence[TaskReport]) -> str:
     """The whole of `results.md`."""
-    warnings = cautions([report.results for report in reports])
+    tasks = [report.results for report in reports]
+    warnings = cautions(tasks)
     parts = [
         "# Results",
-        introduction(params, reports[0].results),
+        introduction(params, tasks),
         "## Overview",
         overview_table(reports),
     ]
@@ -111,10 +117,18 @@ def _task_parts(report: TaskReport) -> list[str]:
     for comparison in report.comparisons:
         parts.append(f"### {results.metric} on {escape(comparison.split)}")
         parts += [baseline_line(comparison), comparison_table(report, comparison)]
-    parts += [_image(results, "parameters"), "### Plans", plan_lines(report), LEGEND]
+    parts += [_image(results, "parameters"), "### Plans", plan_lines(report), legend(results)]
     parts += [_image(results, "scores"), "### Length and rates", recipe(results)]
     parts += ["### Learning curves", _image(results, "curves")]
     return [*parts, "### All metrics", f"The loss is {results.loss}.", metrics_table(results)]
+
+
+def legend(results: TaskResults) -> str:
+    """What the letters of its plans are."""
+    choices = (choice for method in results.methods for choice in method.plan.layers)
+    kinds = {module.kind for choice in choices for module in modules_of(choice)}
+    known = [f"{code(letters(kind))} {name}" for kind, name in NAMES.items() if kind in kinds]
+    return f"{', '.join([*known, '`·` none'])}; layers from the input to the output."
 
 
 def _image(results: TaskResults, name: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from fishpal.common.choices import Choices, names_of
-from fishpal.common.errors import PlanError
+from fishpal.common.errors import PlanError, caution
 from fishpal.common.kinds import ModuleKind
+from fishpal.params.agreement import KINDS
 from fishpal.params.methods import (
     ByCriterion,
     Full,
+    HeadOnly,
     Mam,
     Method,
     Race,
@@ -29,8 +31,6 @@ from fishpal.selection.scored import by_criterion, candidate_of, space_of, unles
 from fishpal.selection.search import Space
 from fishpal.selection.thesis import thesis_kinds
 
-P, A, L = ModuleKind.PREFIX, ModuleKind.ADAPTER, ModuleKind.LORA
-TOGETHER = {"mam": (P, A), "unipelt": (P, A, L)}
 RANDOM_DRAWS = 10_000  # a random plan is redrawn this often until it is within the budget
 
 
@@ -55,8 +55,8 @@ def select_plan(
         PlanError: where the table lacks what the method needs, or nothing is within the budget.
     """
     if method.learning_rate is not None:
-        kinds = dict.fromkeys((*ModuleKind, "gate", "full"), method.learning_rate)
-        rates = replace(rates, **{str(kind): rate for kind, rate in kinds.items()})
+        own = (HEAD,) if isinstance(method, HeadOnly) else (*ModuleKind, "gate", FULL)
+        rates = replace(rates, **dict.fromkeys(map(str, own), method.learning_rate))
     full, modules = isinstance(method, Full), _options(method, table)
     resolved = resolve_rates(rates, table, grams, pilot.updates, full=full)
     space = space_of(table, options)
@@ -64,11 +64,11 @@ def select_plan(
     kept = table.encoder.parameters if full else space.cost(choices)
     if modules.gates and not table.modules.gates:
         kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
-    used = {HEAD, FULL, *(word for _, word in names_of(choices))}
-    why = {word: reason for word, reason in resolved.reasons.items() if word in used}
+    words = dict.fromkeys(word for _, word in names_of(choices))
+    why = {w: found for w, found in resolved.reasons.items() if w in {HEAD, FULL, *words}}
     arm = _arm(method, pilot) if isinstance(method, Race) else None
-    if arm is not None and arm.factor != 1:
-        for word in dict.fromkeys(word for _, word in names_of(choices)):
+    if arm is not None and arm.factor != 1 and method.learning_rate is None:
+        for word in words:
             resolved = resolved.times(word, arm.factor)
     plan = Plan(
         task=table.task,
@@ -83,7 +83,21 @@ def select_plan(
         updates=pilot.updates,
         rates=resolved.sized,
     )
-    return plan if arm is None else plan.shrunk(arm.share)
+    return plan if arm is None else _warned(plan, options, space).shrunk(arm.share)
+
+
+def _warned(plan: Plan, options: SelectOptions, space: Space) -> Plan:
+    """The plan of the pilot's winner, which knows no limits; warns where it is beyond some."""
+    pairs = zip(plan.layers, space.options, strict=True)
+    beyond = []
+    if space.limit is not None and plan.kept > space.limit:
+        beyond += [f"keeps {plan.kept} parameters, above select.budget ({space.limit})"]
+    if any(word and allowed == (None,) for word, allowed in pairs):
+        beyond += [f"has modules below the top {options.top_layers} (select.top_layers)"]
+    if beyond:
+        what = f"{plan.task}: the plan of rule race {' and '.join(beyond)}"
+        caution(f"{what}: rules criterion and random alone keep to these")
+    return plan
 
 
 def _options(method: Method, table: FisherTable) -> ModuleOptions:
@@ -125,7 +139,7 @@ def _choose(
             kinds = thesis_kinds(method.plan or table.task, everywhere)
             return tuple(candidate_of(table, kind) for kind in kinds), reason
         case Mam() | Unipelt():
-            together = [candidate_of(table, kind) for kind in TOGETHER[method.rule]]
+            together = [candidate_of(table, kind) for kind in KINDS[method.rule]]
             return ("+".join(together),) * everywhere, reason
     return (None,) * everywhere, reason
 

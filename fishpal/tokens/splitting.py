@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fishpal.common.errors import DataError
+from fishpal.common.errors import DataError, caution
 from fishpal.params.catalog import Sizes
 
 Rows = NDArray[np.int64]
+Labels = NDArray[np.int64] | NDArray[np.float64]
+FEW = 20  # rows of selection, below which a single one is more than 5 % of it
+BEYOND = 0.1  # share of selection that a group may bring of a label beyond what is lacking of it
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Parts:
 
 
 def split_train(
-    labels: NDArray[np.int64] | NDArray[np.float64],
+    labels: Labels,
     texts: Sequence[Hashable],
     sizes: Sizes,
     seed: int,
@@ -49,11 +52,18 @@ def split_train(
     """
     order = stratified_order(labels, seed)
     selected = _selection_size(sizes, len(labels), name)
+    if selected < FEW:
+        what = "length, kind and checkpoint are picked by them, and confidence set"
+        caution(f"{name}: selection has {selected} rows: {what}; 100 or more tell something apart")
     if groups is None:
-        selection, rest = order[:selected], order[selected:]
+        selection = _with_two_labels(order, labels, selected)
+        rest = order[~np.isin(order, selection)]
     else:
         inside = _rows_of_groups(groups, labels, selected, seed)[order]
-        selection, rest = order[inside][:selected], order[~inside]
+        if inside.all():
+            what = f"{name}: sizes.selection is {selected} rows, which takes every group"
+            raise DataError(f"{what}; allowed: fewer, as groups stand in one part alone")
+        selection, rest = _with_two_labels(order[inside], labels, selected), order[~inside]
     seen = {texts[row] for row in selection.tolist()}
     fit = np.array([row for row in rest.tolist() if texts[row] not in seen], dtype=np.int64)
     duplicates = len(labels) - selected - len(fit)
@@ -68,7 +78,16 @@ def split_train(
     return Parts(fit, selection, duplicates)
 
 
-def stratified_order(labels: NDArray[np.int64] | NDArray[np.float64], seed: int) -> Rows:
+def _with_two_labels(rows: Rows, labels: Labels, size: int) -> Rows:
+    """The first of them; where these have one class alone, the last is the first of another."""
+    first = rows[:size]
+    others = rows[labels[rows] != labels[first[0]]]
+    if labels.dtype.kind == "f" or len(np.unique(labels[first])) > 1 or not len(others):
+        return first
+    return np.append(first[:-1], others[0])
+
+
+def stratified_order(labels: Labels, seed: int) -> Rows:
     """All row numbers (n,) shuffled so that every prefix has the classes' shares.
 
     The j-th of a class's m shuffled rows gets the place (j + ½) / m; sorting by place deals the
@@ -95,15 +114,16 @@ def cut_evaluation(rows: int, size: int | None, seed: int) -> Rows:
 
 def _rows_of_groups(
     groups: Sequence[str],
-    labels: NDArray[np.int64] | NDArray[np.float64],
+    labels: Labels,
     selected: int,
     seed: int,
 ) -> NDArray[np.bool_]:
     """Which rows are of selection's groups.
 
     Shuffled ones as they fit into it, each time of the label that it lacks most (of a regression:
-    the half). Then, where these do not fill it, the smallest other one, and where they have one
-    label alone, the smallest one with another: these lose some of their rows.
+    the half), first such as bring no more of another label than it lacks (`BEYOND`). Then, where
+    these do not fill it, the smallest other one, and where they have one label alone, the smallest
+    one with another: these lose some of their rows.
     """
     halves = labels > np.median(labels) if labels.dtype.kind == "f" else labels
     codes = np.unique(halves, return_inverse=True)[1]
@@ -112,14 +132,16 @@ def _rows_of_groups(
     np.add.at(counts, (members, codes), 1)
     sizes, usual = counts.sum(axis=1), counts.argmax(axis=1)
     order = np.random.default_rng(seed).permutation(len(names))
-    waiting = [order[usual[order] == code][::-1].tolist() for code in range(counts.shape[1])]
     lacks, chosen = selected * np.bincount(codes) / len(codes), np.zeros(len(names), dtype=bool)
     left = selected
-    while any(waiting):
-        code = max((c for c, queue in enumerate(waiting) if queue), key=lambda c: lacks[c])
-        group = waiting[code].pop()
-        if sizes[group] <= left:
-            chosen[group], left, lacks = True, left - sizes[group], lacks - counts[group]
+    for beyond in (BEYOND * selected, np.inf):
+        order = order[~chosen[order]]
+        waiting = [order[usual[order] == code][::-1].tolist() for code in range(counts.shape[1])]
+        while any(waiting):
+            code = max((c for c, queue in enumerate(waiting) if queue), key=lambda c: lacks[c])
+            group = waiting[code].pop()
+            if sizes[group] <= left and (counts[group] - lacks).max() <= beyond:
+                chosen[group], left, lacks = True, left - sizes[group], lacks - counts[group]
     if left:
         _add_smallest(chosen, sizes, ~chosen)
     missing = counts[chosen].sum(axis=0) == 0

@@ -3,22 +3,38 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
+
+@contextmanager
+def fresh(*states: Any) -> Iterator[None]:
+    """Within the block these states of accelerate begin anew; a caller's own return after it.
+
+    They are one dictionary each, that all objects of a class share: a caller's `Accelerator` sees
+    what training changes there, and training whether the caller is just accumulating gradients.
+    """
+    kept = [dict(state._shared_state) for state in states]
+    for state in states:
+        state._shared_state.clear()
+    try:
+        yield
+    finally:
+        for state, own in zip(states, kept, strict=True):
+            state._shared_state.clear()
+            state._shared_state.update(own)
 
 
 @contextmanager
 def apart() -> Iterator[None]:
     """Within the block random numbers and accelerate's state are its own: both return after it."""
-    shared = AcceleratorState._shared_state
-    kept, python, arrays = dict(shared), random.getstate(), np.random.get_state()
+    python, arrays = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with fresh(AcceleratorState, GradientState, PartialState), torch.random.fork_rng():
             yield
     finally:
         random.setstate(python)
         np.random.set_state(arrays)
-        shared.clear()
-        shared.update(kept)

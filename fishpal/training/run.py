@@ -72,7 +72,7 @@ class TrainingRun:
         self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
-        warmup = math.ceil(options.warmup * total)
+        warmup = min(math.ceil(options.warmup * total), total - 1)  # else none trains
         self.schedule = get_scheduler(name, optimizer, warmup, total)
         self.optimizer = accelerator.prepare(optimizer)
         precision = ACCELERATE[accelerator.mixed_precision]

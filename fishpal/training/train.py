@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import set_seed
 
 from fishpal.common.errors import AttachError, DataError, ParamsError
@@ -22,6 +22,7 @@ from fishpal.params.options import TrainOptions
 from fishpal.records.examples import lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
+from fishpal.training.apart import fresh
 from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.pick import stale
 from fishpal.training.run import ACCELERATE, Training, TrainingRun
@@ -29,6 +30,7 @@ from fishpal.training.run import ACCELERATE, Training, TrainingRun
 LOOKS = 5  # of a training at least, by auto: what has collapsed since the last one is lost
 
 
+@fresh(AcceleratorState, GradientState)  # not what processes met by: those may meet once
 def train(
     model: Classifier,
     plan: Plan,
@@ -130,6 +132,7 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     replace(options, processes=Processes.started(device).count)  # which checks them
     set_seed(seed)
     AcceleratorState._reset_state()  # else a second training in one process keeps the precision
+    GradientState._reset_state()  # else none steps while the caller accumulates gradients
     precision = pick_precision(options.precision, device, "train.precision")
     name = next(name for name, ours in ACCELERATE.items() if ours == precision)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=name)

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from fishpal.common.errors import FishpalError
 from fishpal.common.files import read_json
+from fishpal.params.catalog import FilesTask
 from fishpal.params.load import Params
+from fishpal.params.sections import FolderEncoder
 from stages.hash_source import hash_files, note_of, source_of
 from stages.runner import run
 
@@ -36,8 +38,10 @@ def main(params: Params) -> None:
 
 def _has_changed(params: Params, section: str) -> bool:
     """Whether local files have other bytes than those noted last; says which."""
-    found, noted = hash_files(source_of(params, section)), _read(note_of(section))
-    if noted and not any(found.values()):  # a clone on another machine, say
+    source, noted = source_of(params, section), _read(note_of(section))
+    found = hash_files(source)
+    local = isinstance(source, FilesTask | FolderEncoder)
+    if local and noted and not any(found.values()):  # a clone on another machine, say
         missing = ", ".join(found or noted)
         sys.stderr.write(f"{missing}: not there; what was read of {section} stays in use\n")
         return False

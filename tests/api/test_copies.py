@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_validate
 
 import fishpal
 from benchmarks.toy.encoder import save_tokenizer, tiny_folder
+from fishpal.encoders.encoder import fingerprint
 from fishpal.exports.merge import merge_lora
 from fishpal.models.batching import collate
 from tests.api.conftest import FAST, plan_of, texts_of
@@ -87,6 +88,21 @@ def test_a_copy_of_changed_weights_owns_them(encoder, task):
     lora = copy.deepcopy(model_of(encoder, task, "lora").module)
     lora.detach()
     fishpal.start_head(lora.source, task.tokenised(encoder), fishpal.HeadOptions("probe"))
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3", "bias"])
+def test_merging_leaves_other_models_of_the_encoder_as_they_were(encoder, task, kind):
+    model, twin = (model_of(encoder, task, kind, gates=False) for _ in range(2))
+    shaken(model.module)
+    texts = ["w1 w2", "w30"]
+    expected, own = twin.logits(texts), model.logits(texts)
+    before = fingerprint(encoder.model)
+    merge_lora(model.module)
+    assert not list(model.module.candidates())
+    np.testing.assert_allclose(model.logits(texts), own, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(twin.logits(texts), expected)
+    assert fingerprint(encoder.model) == before
+    assert not any(p.requires_grad for p in model.module.encoder.parameters())
 
 
 def test_no_copy_of_an_encoder_that_another_has_taken(encoder, task):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -94,6 +95,57 @@ def test_accelerate_trains_it(encoder, task, kind):
     assert set(model.predict(["w1 w2", "w30 w31"])) <= {"bad", "good"}
 
 
+def first_of_four(accelerator):
+    """A linear and an optimizer within the first of four batches whose gradients are gathered."""
+    net = torch.nn.Linear(2, 2)
+    net, optimizer = accelerator.prepare(net, torch.optim.SGD(net.parameters(), 1.0))
+    with accelerator.accumulate(net):
+        accelerator.backward(net(torch.ones(1, 2)).sum())
+        optimizer.step()
+    return net, optimizer
+
+
+@pytest.mark.parametrize("public", ["fit", "train"])
+def test_a_caller_who_accumulates_gradients(encoder, task, public):
+    """Training steps at every batch all the same, and the caller at every fourth again."""
+
+    def losses():
+        plan, options = plan_of(encoder), fishpal.TrainOptions(updates=6, batch_size=8)
+        if public == "fit":
+            return [
+                p.selection_loss
+                for p in fishpal.fit(encoder, task, plan, 0, options).training.curve
+            ]
+        module = fishpal.start(encoder, task, plan).module
+        found = fishpal.train(module, plan, task.tokenised(encoder), options, 0, progress=False)
+        return [point.selection_loss for point in found.curve]
+
+    expected = losses()
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=4)
+    net, optimizer = first_of_four(accelerator)
+    assert not accelerator.sync_gradients
+    assert losses() == expected
+    assert accelerator.gradient_accumulation_steps == 4 and not accelerator.sync_gradients
+    moved = []
+    for _ in range(3):
+        before = net.weight.detach().clone()
+        with accelerator.accumulate(net):
+            accelerator.backward(net(torch.ones(1, 2)).sum())
+            optimizer.step()
+        moved.append(not torch.equal(before, net.weight))
+    assert moved == [False, False, True]
+
+
+def test_fit_leaves_no_state_of_accelerate_behind(encoder, task):
+    """As one for the CPU, which a caller's own `Accelerator` would then be, too."""
+    states = (AcceleratorState, GradientState, PartialState)
+    for state in states:
+        state._shared_state.clear()
+    options = fishpal.TrainOptions(updates=2, batch_size=8, device="cpu")
+    fishpal.fit(encoder, task, plan_of(encoder), options=options)
+    assert [state._shared_state for state in states] == [{}, {}, {}]
+
+
 def test_an_estimator_of_scikit_learn(encoder):
     texts, labels = texts_of(90)
     labels = np.array([7, 3])[labels]
@@ -125,3 +177,47 @@ def test_the_estimator_in_search_and_pipeline(encoder, encoder_folder):
         clone(estimator).predict(texts)
     with pytest.raises(fishpal.FishpalError, match="allowed: as many"):
         clone(estimator).fit(texts, names[:-1])
+
+
+CLASSES = {  # of a task with these labels, too
+    "texts": (np.array(["no", "yes"]), ("no", "yes")),
+    "numbers": (np.array([7, 3]), ("3", "7")),
+    "whole floats": (np.array([1.0, 0.0]), ("0", "1")),
+    "truth values": (np.array([True, False]), ("False", "True")),
+}
+
+
+@pytest.mark.parametrize(("classes", "names"), CLASSES.values(), ids=CLASSES)
+def test_the_estimators_model_knows_the_classes(encoder, tmp_path, classes, names):
+    texts, labels = texts_of(60)
+    labels = classes[labels]
+    found = fishpal.Classifier(encoder, plan_of(encoder), FAST).fit(texts, labels)
+    model = found.model_
+    assert model.classes == names
+    proba = found.predict_proba(texts)
+    assert model.predict(texts) == [names[i] for i in proba.argmax(axis=1)]
+    scores = model.evaluate(fishpal.Task.from_lists(texts, labels))
+    assert scores["accuracy"] == found.score(texts, labels) > 0.7
+    model.save(tmp_path / "model")
+    assert fishpal.load_model(tmp_path / "model").classes == names
+
+
+class Alike:
+    """Two classes of one text."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __lt__(self, other):
+        return self.number < other.number
+
+    def __str__(self):
+        return "alike"
+
+
+def test_classes_of_one_text_stay_numbers(encoder):
+    texts, labels = texts_of(40)
+    alike = np.array([Alike(0), Alike(1)], dtype=object)
+    found = fishpal.Classifier(encoder, plan_of(encoder), FAST).fit(texts, alike[labels])
+    assert found.model_.classes == ("0", "1")
+    assert set(found.predict(texts)) <= set(alike)

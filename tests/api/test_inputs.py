@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import f1_score
 
 import fishpal
@@ -143,6 +144,59 @@ def test_fractions_are_classes_where_one_says_so():
     task = fishpal.Task.from_lists(TEXTS, labels, regression=False)
     assert task.classes == ("0.5", "1.5", "9.0", "10.0")
     assert [float(task.classes[label]) for label in task.rows["label"]] == labels
+
+
+SINGLES = {"torch": torch.tensor, "NumPy": np.array}
+
+
+@pytest.mark.parametrize("single", SINGLES.values(), ids=SINGLES)
+def test_labels_without_dimensions_are_the_values_that_they_hold(single):
+    numbers, fractions, truths = [0, 2, 10, 2] * 2, [0.5, 2.0, 1.0, 0.25] * 2, [True, False] * 4
+    for labels, classes in (
+        (numbers, ("0", "2", "10")), (fractions, None), (truths, ("False", "True")),
+    ):  # fmt: skip
+        given = list(map(single, labels))
+        for task in (
+            fishpal.Task.from_lists(TEXTS, given),
+            fishpal.Task.from_frame(frame_of(pd.Series(given, dtype=object))),
+        ):
+            assert task.classes == classes
+            expected = fishpal.Task.from_lists(TEXTS, labels).rows["label"]
+            assert task.rows["label"].tolist() == expected.tolist()
+    groups = fishpal.Task.from_lists(TEXTS, [0, 1] * 4, [single(n // 2) for n in range(8)])
+    assert groups.rows["group"].tolist() == [str(n // 2) for n in range(8)]
+    assert fishpal.Task.from_lists(TEXTS, torch.tensor(numbers)).classes == ("0", "2", "10")
+
+
+@pytest.mark.parametrize("form", ["torch", "numpy", "pandas", "arrow", None])
+def test_a_dataset_says_the_same_in_whatever_format(form):
+    labels = [0, 1] * 4
+    data = datasets.Dataset.from_dict({"text": TEXTS, "label": labels})
+    named = data.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+    numbers = datasets.Dataset.from_dict({"text": TEXTS, "label": [y + 0.5 for y in labels]})
+    make = fishpal.Task.from_dataset
+    assert make(data.with_format(form)).classes == ("0", "1")
+    assert make(named.with_format(form)).classes == ("bad", "good")
+    assert make(numbers.with_format(form)).rows["label"].tolist() == [0.5, 1.5] * 4
+    assert make(data.with_format(form, columns=["label"])).rows["text"].tolist() == TEXTS
+
+
+def test_what_a_dataset_s_own_transform_makes_are_its_rows():
+    def shout(batch):
+        marked = {"text": [f"{text} !" for text in batch.get("text", ())]}
+        return batch | marked | {"label": list(map(torch.tensor, batch.get("label", ())))}
+
+    data = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1] * 4})
+    named = data.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+    task = fishpal.Task.from_dataset(named.with_transform(shout))
+    assert task.rows["text"].tolist() == [f"{text} !" for text in TEXTS]
+    assert task.classes == ("bad", "good") and task.rows["label"].tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize("pooling", ["max", "CLS", ""])
+def test_a_pooling_that_there_is_not_is_refused(encoder_folder, pooling):
+    words = f"pooling is '{pooling}'"
+    refused(lambda: fishpal.load_encoder(encoder_folder, pooling), words, "cls, last, mean")
 
 
 TWICE = pd.DataFrame(
@@ -282,7 +336,21 @@ def test_the_estimator_takes_classes_of_whatever_type(encoder):
         (iter(labels), [0, 1]),
         (pd.Categorical(names), ["no", "yes"]),
         (pd.Series(names, dtype="string"), ["no", "yes"]),
+        (torch.tensor(labels), [0, 1]),
+        (list(torch.tensor(labels)), [0, 1]),
     ):
         found = fishpal.Classifier(encoder, plan_of(encoder), quick).fit(texts, given)
         assert found.classes_.tolist() == expected
         assert set(found.predict(texts)) <= set(expected)
+
+
+@pytest.mark.parametrize(("many", "options", "warnings"), [
+    (30, {}, 1), (20, {}, 0), (30, {"regression": True}, 0), (30, {"regression": False}, 0),
+])  # fmt: skip
+def test_many_whole_numbers_may_be_no_classes(recwarn, many, options, warnings):
+    fishpal.Task.from_lists(
+        [f"t{n}" for n in range(120)], [n % many for n in range(120)], **options
+    )
+    said = [str(each.message) for each in recwarn if "taken as" in str(each.message)]
+    assert len(said) == warnings
+    assert all("task: labels are whole numbers, taken as 30 classes; reg" in each for each in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import warnings
 from dataclasses import replace
 
@@ -55,6 +56,35 @@ def test_a_length_that_options_fix_counts(encoder, task):
         assert length(plan, replace(SHORT, updates="auto")) == 5
         assert length(plan, replace(SHORT, updates=5)) == 5
         assert length(plan_of(encoder), SHORT) == 3
+
+
+def test_rates_that_options_ask_for_beside_a_plan_are_warned_about(encoder, task):
+    plan = plan_of(encoder)  # lora at 0.02, the head at 0.05
+
+    def said(plan=plan, train_head=True, **rates):
+        rates = fishpal.RateOptions(**rates)
+        options = replace(SHORT, updates=1, learning_rate=rates, train_head=train_head)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", fishpal.FishpalWarning)
+            fishpal.fit(encoder, task, plan, options=options)
+        return [str(each.message) for each in seen if each.category is fishpal.FishpalWarning]
+
+    end = ": trained at the plan's rates"
+    assert said(lora=0.5) == [f"options ask for lora at 0.5 (plan: 0.02){end}"]
+    both = f"options ask for lora at 0.5 (plan: 0.02), head at 0.1 (plan: 0.05){end}"
+    assert said(lora=0.5, head=0.1) == [both]
+    assert said() == said(lora=0.02, head=0.05) == said(adapter=0.5) == []
+    assert said(head=0.1, train_head=False) == []
+    full = replace(plan, layers=(None,) * 3, full=True)
+    assert said(full, full=0.01) == [f"options ask for full at 0.01 (plan: 0.001){end}"]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, 2**32, 1.0, "1", True, None])
+def test_a_seed_that_is_none_is_one_line(encoder, task, seed):
+    words = re.escape(f"seed is {seed!r}; allowed: integers from 0 below 2**32")
+    for step in (fishpal.fit, fishpal.start):
+        with pytest.raises(fishpal.FishpalError, match=f"^{words}$"):
+            step(encoder, task, plan_of(encoder), seed)
 
 
 def test_a_seed_of_numpy_is_that_number(encoder, task):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fishpal.common.errors import EncoderError
+from fishpal.common.errors import EncoderError, FishpalWarning
 from fishpal.encoders.tokenizer import load_tokenizer
 from tests.tasks.data_helpers import save_tokenizer
 
@@ -29,3 +29,16 @@ def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:
 def test_a_decoders_tokenizer_pads_with_the_end_of_text(tmp_path: Path) -> None:
     folder = save_tokenizer(tmp_path, pad_token=None, eos_token="[SEP]")
     assert load_tokenizer(folder).pad_token_id == load_tokenizer(folder).eos_token_id == 3
+
+
+def test_a_pad_token_that_the_encoder_does_not_embed(tmp_path: Path) -> None:
+    """Added to the tokenizer alone, as for decoders: the end of text pads, or it is refused."""
+    for name, end in (("ended", "[SEP]"), ("endless", None), ("beyond", "[END]")):
+        save_tokenizer(tmp_path / name, pad_token="[NEW]", eos_token=end)
+    with pytest.warns(
+        FishpalWarning, match="ended: tokenizer's pad token has id 40, but embedded are 0"
+    ):
+        assert load_tokenizer(tmp_path / "ended").pad_token_id == 3
+    for name in ("endless", "beyond"):
+        with pytest.raises(EncoderError, match=f"{name}: .* has id 4.; allowed: .* id below 40"):
+            load_tokenizer(tmp_path / name)

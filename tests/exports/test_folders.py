@@ -149,6 +149,8 @@ def test_peft_of_several_ranks(make, tmp_path, kind, pooling, lora, layers):
     [
         ("bert", "mean", ("prefix", "bias", "lora"), 3),
         ("modernbert", "cls", ("ia3", "adapter", "prefix"), 1),
+        ("deberta-v2", "mean", ("prefix", "adapter", "lora+ia3"), 3),
+        ("gpt2", "last", ("prefix", None, "lora"), 3),
     ],
 )
 def test_onnx(make, tmp_path, kind, pooling, kinds, classes):

@@ -26,7 +26,7 @@ from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.models.precision import NATIVE
-from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
+from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.params.options import FisherOptions, HeadOptions
 from fishpal.records.facts import TaskFacts
 from fishpal.records.fisher_table import FisherTable
@@ -186,6 +186,31 @@ def test_prefixes_that_start_from_text_equal_the_loop(tiny_encoder, kind):
     options = replace(options, dropout=True)
     measure_fisher(encoder, head, task, modules, options, progress=False)
     assert encoder.model.training, "as it was measured"
+
+
+@pytest.mark.parametrize("mode", list(FisherMode))
+@pytest.mark.parametrize("gram", [False, True])
+def test_the_modules_own_dropout_is_off_too(tiny_encoder, mode, gram):
+    """The one that they are trained with: a table is that of the modules without it."""
+    encoder, head, task = setup(tiny_encoder)
+
+    def measured(rate, **options):
+        modules = ModuleOptions(
+            prefix=SMALL.prefix,
+            lora=LoraOptions(rank=2, alpha=6.0, dropout=rate),
+            adapter=AdapterOptions(bottleneck=5, dropout=rate),
+        )
+        given = FisherOptions(kinds=ALL, batch_size=4, gram=gram, mode=mode, **options)
+        return measure_fisher(encoder, head, task, modules, given, progress=False)
+
+    (table, grams), (expected, plain) = measured(0.4), measured(0.0)
+    assert table.rows == expected.rows
+    assert np.array_equal(grams.logits, plain.logits)
+    for key, projection in plain.projections.items():
+        np.testing.assert_array_equal(grams.projections[key], projection)
+    kernels = zip(grams.kernels.values(), plain.kernels.values(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in kernels)
+    assert measured(0.4, dropout=True)[0].rows != measured(0.0, dropout=True)[0].rows
 
 
 def test_dropout_is_off_unless_asked_for_and_then_repeatable(tiny_encoder):

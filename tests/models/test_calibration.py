@@ -25,15 +25,13 @@ def one_hot(labels, classes):
     return np.eye(classes)[labels]
 
 
-def platt_targets(labels, classes):
-    """(n_c + 1) / (n_c + C) for the class of n_c rows, by a plain loop."""
-    rows = []
-    for label in labels:
-        count = sum(other == label for other in labels)
-        row = [1 / (count + classes)] * classes
-        row[label] = (count + 1) / (count + classes)
-        rows.append(row)
-    return np.array(rows)
+def smoothed(labels, classes):
+    """By the rule of succession: right once more than seen, wrong once, in one of the others."""
+    n = len(labels)
+    rows = [[1 / (classes - 1)] * classes for _ in labels]
+    for row, label in zip(rows, labels, strict=True):
+        row[label] = n + 1
+    return np.array(rows) / (n + 2)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
@@ -42,7 +40,7 @@ def test_the_temperature_is_where_a_plain_search_finds_it(classes, confidence):
     labels = RNG.integers(classes, size=90)
     logits = RNG.normal(size=(90, classes)) + 1.5 * one_hot(labels, classes)
     given = (confidence * logits).astype(np.float32)
-    targets = platt_targets(labels, classes)
+    targets = smoothed(labels, classes)
 
     def loss(scale):
         return cross_entropy(scale * given.astype(np.float64), targets)
@@ -64,11 +62,12 @@ def test_confidence_alone_changes_nothing_of_the_loss():
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 
-def test_classes_that_separate_keep_a_finite_temperature():
-    labels = [0, 1] * 20
-    logits = np.array([[3.0, -3.0], [-3.0, 3.0]] * 20, dtype=np.float32)
-    found = calibrate(logits, labels)
-    assert math.exp(-found.loss) == pytest.approx(21 / 22, rel=1e-6), "Platt's target"
+@pytest.mark.parametrize(("classes", "rows"), [(2, 20), (20, 4), (77, 1)])
+def test_classes_that_separate_keep_a_finite_temperature(classes, rows):
+    """By all rows, not by those of a class, which may be one."""
+    labels, n = list(range(classes)) * rows, classes * rows
+    found = calibrate(6 * np.eye(classes, dtype=np.float32)[labels], labels)
+    assert math.exp(-found.loss) == pytest.approx((n + 1) / (n + 2), rel=1e-6)
 
 
 @pytest.mark.parametrize("logits", [[[1.0, -1.0], [-1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])

@@ -13,7 +13,7 @@ from fishpal.models.batching import collate
 from fishpal.models.precision import NATIVE, Passes, evaluation_precision, pick_precision
 from fishpal.models.trained import TrainedCard, save
 from fishpal.records.results import CellMetrics, Parameters
-from tests.conftest import EVERY_TYPE, random_examples
+from tests.conftest import EVERY_TYPE, kinds_of, random_examples
 from tests.models.test_frozen import TASK, model_of
 from tests.modules.test_modules import shake
 
@@ -48,6 +48,21 @@ def test_weights_cast_once_give_autocasts_bits(tiny_encoder, kind):
     after = dict(model.named_parameters())
     assert after.keys() == before.keys() and all(after[n] is p for n, p in before.items())
     assert Passes(model, "float32")._own == []
+
+
+@pytest.mark.parametrize("kind", EVERY_TYPE)
+def test_bfloat16_computes_about_the_same(tiny_encoder, kind):
+    """Of all kinds at once, whose products with float32 leave queries and scores in other types."""
+    own = [each for each in kinds_of(kind) if each != ModuleKind.PREFIX]
+    model, _ = model_of(tiny_encoder(kind), ("+".join(own), "+".join(kinds_of(kind)), "ia3"))
+    model.eval()
+    batch = collate(random_examples(9), 0)
+    del batch["labels"]
+    with torch.no_grad():
+        expected = model(**batch)
+        with Passes(model, "bfloat16")():
+            found = model(**batch).float()
+    assert torch.allclose(found, expected, atol=0.1 * float(expected.abs().max()))
 
 
 def test_auto_takes_what_the_cpu_multiplies(monkeypatch):

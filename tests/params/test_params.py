@@ -29,7 +29,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("train.epoch", 3, "train.epoch is unknown (did you mean 'epochs'?); allowed: batch_size"),
     ("train.epochs", "4", "train.epochs is '4'; allowed: an integer"),
     ("train.epochs", True, "train.epochs is True; allowed: an integer"),
-    ("train.epochs", 0, "train.epochs is 0; allowed: a finite number above 0"),
+    ("train.epochs", 0, "train.epochs is 0; allowed: an integer from 1"),
     ("train.epochs", 10**5000, "train.epochs is too large; allowed: integers of 64 bits"),
     ("train.warmup", 1, "train.warmup is 1.0; allowed: 0 up to, not including, 1"),
     ("train.learning_rate.lora", float("nan"), "lora is nan; allowed: finite numbers"),

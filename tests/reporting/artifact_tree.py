@@ -36,6 +36,7 @@ PLANS = {
     "prefix": (ModuleKind.PREFIX,) * 4,
     "head": (None,) * 4,
 }
+ROWS = {"matched": 90, "mismatched": 60, "test": 40}  # of evaluation splits
 TASKS = ("pairs", "closeness")  # names that begin with closeness are regressions
 SEVEN = (*TASKS, "pairs_b", "closeness_b", "pairs_c", "pairs_d", "closeness_c")
 
@@ -105,7 +106,7 @@ def make_plan(task, method):
 
 def make_predictions(task, method, seed, split):
     """Labels (n,), the same for every cell, and predictions (n,)."""
-    n = {"matched": 90, "mismatched": 60, "test": 40}[split]
+    n = ROWS[split]
     number = 0 if task in TASKS else (*SEVEN, task).index(task)
     truth = np.random.default_rng([n, 1, number] if number else [n, 1])
     noise = np.random.default_rng([n, seed, list(KEPT).index(method)])
@@ -177,8 +178,11 @@ def make_run(root, **grid):
     params = make_params(**grid)
     for task in params.grid.tasks:
         write_json(root / f"raw/{task}/card.json", make_card(task))
-        parts = ["fit", "selection"] + (["test"] if is_regression(task) else ["matched"])
-        counts = {part: {"rows": 200, "truncated": 2, "max_tokens": 50} for part in parts}
+        splits = ["test"] if is_regression(task) else ["matched", "mismatched"]
+        rows = {"fit": 200, "selection": 200} | {split: ROWS[split] for split in splits}
+        counts = {
+            split: {"rows": n, "truncated": n // 100, "max_tokens": 50} for split, n in rows.items()
+        }
         write_json(root / f"tokens/{task}/counts.json", counts | {"removed_duplicates": 0})
         write_json(root / f"seconds/fisher/{task}.json", {"seconds": 3.25})
         write_json(root / f"seconds/pilot/{task}.json", {"seconds": 7.5})

@@ -44,6 +44,11 @@ def page_of(run):
     return page_html(run[0], reports_of(run))
 
 
+def test_bold_italics_are_nested_tags():
+    html = as_html("***0.7*** and **b**, *i*")
+    assert html == "<strong><em>0.7</em></strong> and <strong>b</strong>, <em>i</em>"
+
+
 @given(st.text())
 def test_any_text_of_a_user_is_shown_as_it_is(text):
     shown = as_html(f"**x{escape(text)}** `code` and {escape(text)}.")
@@ -105,8 +110,10 @@ def test_measured_rates_are_given_with_their_reasons():
 
 def test_nothing_that_users_write_becomes_a_tag(run):
     for task, key in (("pairs", "one|two"), ("closeness", EVIL)):
-        counts = {key: {"rows": 5, "truncated": 4, "max_tokens": 9}}
-        edit(run[1] / f"tokens/{task}/counts.json", lambda data, counts=counts: data.update(counts))
+        edit(
+            run[1] / f"raw/{task}/card.json",
+            lambda card, key=key: card.update(overlap={f"train/{key}": 3}),
+        )
     text = page_of(run)
     read = Reader(text)
     count = {tag: read.tags.count(tag) for tag in EXECUTED}
@@ -169,7 +176,7 @@ def column(page, table, number):
 
 def test_a_click_sorts(opened, five):
     page = opened()
-    table = "#closeness h3 + p + div > .wide table"
+    table = "#task-closeness h3 + p + div > .wide table"
     names = column(page, table, 1)
     assert names == [*FIVE, "mean prediction"]
     scores = [float(cell.split()[0]) for cell in column(page, table, 2)]
@@ -189,7 +196,7 @@ def test_a_click_sorts(opened, five):
 def circles(page):
     """Name → (x, y) of the scatter of the regression."""
     found = {}
-    for point in page.locator("#closeness .point").all():
+    for point in page.locator("#task-closeness .point").all():
         circle, name = point.locator("circle"), point.locator("text").text_content()
         found[name] = tuple(float(circle.get_attribute(key)) for key in ("cx", "cy"))
     return found
@@ -209,18 +216,18 @@ def test_axes_are_chosen(opened, five):
     scores = [methods[name].scores("test", "pearson").mean() for name in FIVE]
     assert ranks([x for x, _ in before.values()]) == ranks(kept)
     assert ranks([-y for _, y in before.values()]) == ranks(scores)
-    options = page.locator("#closeness .x option").all()
+    options = page.locator("#task-closeness .x option").all()
     keys = [option.get_attribute("value") for option in options]
     assert keys == ["kept", "score", "loss", "trainable", "training", "selection"]
-    page.select_option("#closeness .x", "selection")
+    page.select_option("#task-closeness .x", "selection")
     seconds = [methods[name].selection_seconds for name in FIVE]
     after = [x for x, _ in circles(page).values()]
     assert np.corrcoef(after, seconds)[0, 1] == pytest.approx(1)
-    page.select_option("#closeness .x", "score")
+    page.select_option("#task-closeness .x", "score")
     after = [x for x, _ in circles(page).values()]
     assert np.corrcoef(after, scores)[0, 1] == pytest.approx(1)
-    page.select_option("#closeness .y", "loss")
-    assert "loss on test" in page.locator("#closeness .plot text").all_text_contents()
+    page.select_option("#task-closeness .y", "loss")
+    assert "loss on test" in page.locator("#task-closeness .plot text").all_text_contents()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -108,6 +108,20 @@ def end_a_pilot_early(root):
     edit(root / "pilot/pairs.json", lambda pilot: pilot.update(flat=False))
 
 
+def learn_nothing(root):
+    end_a_pilot_early(root)
+    edit(root / "pilot/pairs.json", lambda pilot: pilot.update(constant_loss=0.3))
+
+
+def rise_from_the_start(root):
+    """But the last look is kept, as `refined` may."""
+    path = root / "curves/closeness/fishpal/1.csv"
+    header, *rows = (line.split(",") for line in path.read_text().splitlines())
+    for number, row in enumerate(rows):
+        row[4] = str(0.5 + number / 100)
+    path.write_text("".join(",".join(row) + "\n" for row in [header, *rows]))
+
+
 def keep_starts(root):
     keep_start((None, root), "pairs", ["lora"])
     keep_start((None, root), "pairs", ["adapter"], seeds=(1,))
@@ -131,7 +145,7 @@ def train_elsewhere(root):
         (
             change_card("overlap", {"train/matched": 2, "train/mismatched": 1}),
             "Texts that stand in two splits",
-            "`pairs` 2 examples in train and matched, 1 example in train and mismatched",
+            "`pairs` 2 texts in train and matched, 1 text in train and mismatched",
         ),
         (
             change_card("conflicts", 4),
@@ -174,7 +188,18 @@ def train_elsewhere(root):
         (
             train_elsewhere,
             "Trained on machines of several kinds",
-            "`pairs` 5 cells on an unknown one, 1 cell on a GPU",
+            "11 cells on an unknown one, 1 cell on a GPU",
+        ),
+        (
+            learn_nothing,
+            "The pilot's arms learnt nothing that shows, and trainings are as long as it was",
+            "`pairs` in 64 updates",
+        ),
+        (
+            rise_from_the_start,
+            "No update lowered the selection loss, of which the kept one is not shown to be above"
+            " the start's",
+            "`closeness` `fishpal` (1 of 2 seeds)",
         ),
     ],
 )
@@ -271,6 +296,14 @@ def test_metrics_of_other_predictions_are_refused(run, tmp_path):
     edit(path, lambda data: data["splits"]["matched"].update(accuracy=0.123))
     with pytest.raises(PlanError, match=r"1/metrics.json: splits.matched has .*accuracy 0.123"):
         write(run, tmp_path / "reports")
+
+
+def test_cells_of_other_splits_than_the_tokens_are_refused(run, tmp_path):
+    edit(run[1] / "tokens/pairs/counts.json", lambda counts: counts.update(late=counts["matched"]))
+    said = r"pairs/fishpal/0/predictions.parquet: rows are .*; allowed: those of the tokens, .*late"
+    with pytest.raises(PlanError, match=said):
+        write(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_cells_with_other_labels_are_refused(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fishpal.common.errors import FishpalWarning, ParamsError
 from fishpal.common.kinds import ModuleKind
-from fishpal.params.methods import Race
+from fishpal.params.methods import HeadOnly, Race, Uniform
 from fishpal.params.module_options import ModuleOptions, PrefixOptions
 from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.params.race_options import RaceOptions
@@ -20,6 +21,7 @@ from fishpal.selection.methods import select_plan
 from tests.selection.test_selection import make_grams, make_table
 
 A, L = ModuleKind.ADAPTER, ModuleKind.LORA
+RACE = Race()
 RATES = RateOptions(prefix=0.1, adapter=0.003, lora=0.004)
 
 
@@ -41,6 +43,20 @@ def test_the_plan_has_the_winners_rate():
     assert plan.kept == 77
     assert plan.reason.note == "lora at 3 times its own rate"
     assert plan.modules == make_table().modules
+
+
+def test_a_rate_of_the_methods_own_is_no_multiple_of_it():
+    pilot = Pilot(64, "pilot", 0.7, (arm(L, 0.4, factor=3.0),))
+    method, options = Race(learning_rate=0.01), SelectOptions()
+    plan = select_plan(make_table(), None, "race", method, options, RATES, pilot)
+    assert plan.learning_rate.lora == 0.01
+
+
+def test_of_the_head_alone_it_is_the_heads():
+    pilot = Pilot(64, "updates", 0.7)
+    method = HeadOnly(learning_rate=0.5)
+    plan = select_plan(make_table(), None, "head", method, SelectOptions(), RATES, pilot)
+    assert plan.learning_rate.head == 0.5
 
 
 def test_the_plan_has_the_smallest_arms_size():
@@ -137,3 +153,31 @@ def test_sizes_shrink_to_one_and_keep_loras_scale():
 def test_bad_races_are_refused(field, value):
     with pytest.raises(ParamsError, match=field):
         RaceOptions(**{field: value})
+
+
+def test_a_plan_beyond_what_is_set_is_warned_of():
+    """The race knows neither budget nor top layers: one warning says which rules do."""
+    pilot = Pilot(64, "pilot", 0.7, (arm(L, 0.4),))
+
+    def plan_of(method=RACE, **options):
+        options = SelectOptions(**options)
+        return select_plan(make_table(), None, "x", method, options, RATES, pilot)
+
+    kept, all_ = plan_of().kept, make_table().encoder.parameters
+    alone = ": rules criterion and random alone keep to these"
+    above = f"keeps {kept} parameters, above select.budget ({kept - 1})"
+    below = "has modules below the top 3 (select.top_layers)"
+    tight, wide = ((kept + more) / all_ for more in (-0.5, 0.5))
+    for options, said in (
+        ({"budget": tight}, above),
+        ({"top_layers": 3}, below),
+        ({"budget": tight, "top_layers": 3}, f"{above} and {below}"),
+    ):
+        with pytest.warns(FishpalWarning) as seen:
+            assert plan_of(**options) == plan_of()
+        task = make_table().task
+        assert [str(w.message) for w in seen] == [f"{task}: the plan of rule race {said}{alone}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan_of(budget=wide, top_layers=4)
+        plan_of(Uniform(kind=L), budget=tight, top_layers=3)

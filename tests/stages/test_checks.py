@@ -114,6 +114,24 @@ def test_an_unknown_criterion_of_a_method(place):
     assert "methods.fishpal.criterion is 'snrr' (did you mean 'snr'?)" in done.stderr
 
 
+def test_a_key_that_dvc_follows_is_not_left_to_its_default(place):
+    """DVC would say so after measuring, racing and choosing."""
+    (place / "dvc.yaml").write_text(
+        PIPELINE + "  third: {cmd: echo, params: [head, train.warmup]}\n"
+    )
+    assert check(place, ".params").returncode == 0
+    edit_yaml(place / "params.yaml", lambda params: params["train"].pop("warmup"))
+    done = check(place, ".params")
+    said = "error: params.yaml: train.warmup is missing, which dvc.yaml follows; allowed: a value"
+    assert done.returncode == 1 and done.stderr == f"{said} (docs/parameters.md)\n"
+
+
+def test_a_plan_that_the_thesis_does_not_have(place):
+    edit_yaml(place / "params.yaml", lambda p: p["methods"].update(fishpal={"rule": "thesis"}))
+    done = check(place, ".params")
+    assert "methods.fishpal.plan is 'toy'; allowed: mnli, mrpc, sst2" in done.stderr
+
+
 def test_every_file_of_a_folder_that_an_encoder_needs_counts(place):
     source = FolderEncoder(type="folder", folder=str(place / "data" / "encoder"))
     before = hash_files(source)

@@ -106,7 +106,7 @@ def test_groups_of_one_label_each_leave_both_parts_two(groups, rows, regression,
     texts, names = [f"t{row}" for row in range(len(whose))], [f"g{each}" for each in whose]
     sizes = Sizes(fit=None, selection=0.1)
     if groups == 2:  # one for either part leaves one label alone, whatever is done
-        with pytest.raises(DataError, match=r"sizes.fit is 0; allowed: 2 to 0"):
+        with pytest.raises(DataError, match=r"selection is 20 rows, which takes every group"):
             split_train(labels, texts, sizes, seed, "demo", names)
         return
     parts = split_train(labels, texts, sizes, seed, "demo", names)
@@ -122,8 +122,42 @@ def test_a_group_larger_than_selection_goes_to_fit_where_another_one_does() -> N
     groups = ["huge"] * 700 + [f"g{row}" for row in range(300)]
     parts = grouped(groups)
     assert "huge" not in {groups[row] for row in parts.selection} and parts.duplicates == 0
-    with pytest.raises(DataError, match=r"allowed: 2 to 0 \(.* 800 of the same text or group"):
+    with pytest.raises(DataError, match=r"demo: sizes.selection is 200 rows, which takes every gr"):
         grouped(["one"] * 1000)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_selection_has_two_labels_where_train_has(seed):
+    """Of the group that brings the second one, its only such row could be cut away."""
+    counts = [(5, 0)] * 30 + [(99, 1), (0, 200)]
+    labels = np.concatenate([[0] * a + [1] * b for a, b in counts])
+    names = [f"g{group}" for group, each in enumerate(counts) for _ in range(sum(each))]
+    texts = [f"t{row}" for row in range(len(labels))]
+    parts = split_train(labels, texts, Sizes(selection=20), seed, "demo", names)
+    assert len(parts.selection) == 20 and set(labels[parts.selection]) == {0, 1}
+    rare = np.array([0] * 90 + [1] * 10)  # of which the first is no earlier than the fifth
+    alone = split_train(rare, texts[:100], Sizes(selection=4), seed, "demo")
+    assert sorted(rare[alone.selection]) == [0, 0, 0, 1]
+    assert sorted([*alone.selection, *alone.fit]) == list(range(100))
+
+
+@pytest.mark.parametrize(("rows", "warnings"), [(19, 1), (20, 0)])
+def test_few_rows_of_selection_are_warned_about(recwarn, rows, warnings):
+    split_train(LABELS, TEXTS, Sizes(selection=rows), 0, "demo")
+    said = [str(each.message) for each in recwarn]
+    assert len(said) == warnings and all("demo: selection has 19 rows: " in each for each in said)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_group_nearly_as_large_as_selection_does_not_fill_it(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([rng.choice(3, 800, p=[0.3, 0.3, 0.4]), rng.choice(2, 140) + 1])
+    names = [f"g{row // 20}" for row in range(800)] + ["large"] * 140
+    texts = [f"t{row}" for row in range(len(labels))]
+    parts = split_train(labels, texts, Sizes(selection=141), seed, "demo", names)
+    assert not any(names[row] == "large" for row in parts.selection)
+    shares = np.bincount(labels[parts.selection], minlength=3) / 141
+    assert np.abs(shares - np.bincount(labels) / len(labels)).max() < 0.15
 
 
 @pytest.mark.parametrize(

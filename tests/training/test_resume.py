@@ -139,5 +139,7 @@ def test_the_key_knows_parts_and_files(tmp_path):
     key = result_key({"seed": 0}, [tmp_path / "a"])
     assert key == result_key({"seed": 0}, [tmp_path / "a"])
     assert key != result_key({"seed": 1}, [tmp_path / "a"])
+    (tmp_path / "a").rename(tmp_path / "b")  # names are splits', say
+    assert key != result_key({"seed": 0}, [tmp_path / "b"])
     (tmp_path / "a").write_text("2")
     assert key != result_key({"seed": 0}, [tmp_path / "a"])

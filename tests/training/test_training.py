@@ -88,6 +88,16 @@ def test_only_the_plan_moves(tiny_encoder, train_head):
     assert moved == modules | ({"head.weight", "head.bias"} if train_head else set())
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "polynomial", "constant"])
+@pytest.mark.parametrize(("updates", "warmup"), [(1, 0.06), (3, 0.99)])
+def test_a_training_is_no_warm_up_alone(tiny_encoder, schedule, updates, warmup):
+    encoder = tiny_encoder()
+    options = replace(OPTIONS, updates=updates, epochs=None, schedule=schedule, warmup=warmup)
+    _, result = trained(encoder, plan_for(encoder, A, A, A), options=options)
+    start, *rest = [point.selection_loss for point in result.curve]
+    assert rest[-1] != start
+
+
 def test_each_kind_gets_its_rate_and_biases_do_not_decay(tiny_encoder):
     encoder = tiny_encoder()
     rates = LearningRates(prefix=1.0, adapter=2.0, lora=3.0, head=4.0)

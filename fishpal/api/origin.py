@@ -1,0 +1,34 @@
+"""What a saved model needs beside its trained folder."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fishpal.api.card import Scores
+from fishpal.common.checks import check_choice
+from fishpal.common.kinds import MetricName
+from fishpal.records.record import JsonRecord, without_default
+
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class Origin(JsonRecord):
+    """Where a model's encoder is, how texts are cut, and what it has scored.
+
+    Attributes:
+        encoder: a name on the hub, with its `revision`, or a folder.
+        scores: as the model card has them; left out of the file where there are none.
+    """
+
+    encoder: str
+    revision: str | None
+    max_length: int
+    scores: tuple[Scores, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (name for each in self.scores for name in each.values):
+            check_choice("scores", name, ("n", "loss", *MetricName))  # they go into cards as text
+
+    def to_json(self) -> dict[str, Any]:
+        return without_default(super().to_json(), "scores", ())
