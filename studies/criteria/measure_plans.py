@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, HeadInit
 from fishpal.params.load import Params
+from fishpal.params.methods import HeadOnly
 from fishpal.params.options import SelectOptions
 from stages.runner import run
 from studies.criteria.design.names import EXAMPLES, SEEDS, base, measured_by, word
@@ -43,7 +44,10 @@ def ablated(params: Params) -> Iterator[Params]:
     params = replace(params, fisher=fisher)
     yield replace(params, head=replace(params.head, init=HeadInit.PROBE))
     yield replace(params, fisher=replace(fisher, mode=FisherMode.JOINT))
-    yield replace(params, fisher=replace(fisher, estimator=Estimator.EXACT))
+    # Without what the grid's methods ask of the table: nothing is chosen for them here.
+    grid = replace(params.grid, methods=("head",))
+    alone = replace(params, grid=grid, methods={"head": HeadOnly()})
+    yield replace(alone, fisher=replace(fisher, estimator=Estimator.EXACT))
     yield replace(params, fisher=replace(fisher, dropout=True))
     prefixes: list[dict[str, Any]] = [{"reparameterize": True}, {"std": 0.2}, {"std": 2.0}]
     for change in prefixes:

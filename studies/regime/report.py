@@ -17,6 +17,7 @@ from studies.regime.signals import MEASURED
 from studies.regime.trainings import TRAINED, best_of
 
 REPORT = Path("reports/regime.md")
+FEWEST = 6  # plans, of which ±0.8 is still chance
 
 
 def write_report(settings: Settings) -> None:
@@ -84,6 +85,8 @@ def findings(task: str, found: dict[str, list[Line]]) -> str:
         return "Criteria were not measured."
     (signal,) = MEASURED.find(task=task)
     plans = [name for name in signal["plans"] if name in found]
+    if len(plans) < FEWEST:
+        return f"{len(plans)} plans of full size: too few for what criteria say of them."
     seeds = min(len(found[name]) for name in plans)
     loss = -np.array([[line["loss"] for line in found[name][:seeds]] for name in plans])
     rhos = {
