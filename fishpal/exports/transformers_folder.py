@@ -39,19 +39,28 @@ def export_folder(
 ) -> Iterator[Path]:
     """A draft of the folder that gets tokenizer and model card, and appears as a whole.
 
-    The tokenizer pads and cuts as the model does (`collate`, `Model.max_length`), whatever the
-    encoder's own says: others do as it says.
-
     It takes the place of nothing but `own`; None: a folder with this form's model card.
     """
     own = own or partial(has_card, form=form)
     with replacing(folder, own, model.encoder.folder) as draft:
         draft.mkdir()
         yield draft
-        tokenizer = deepcopy(model.encoder.tokenizer)
-        tokenizer.padding_side, tokenizer.model_max_length = "right", model.max_length
-        tokenizer.save_pretrained(draft)
+        _own_tokenizer(model).save_pretrained(draft)
         write_card(draft, model, form, licence, **how)
+
+
+def _own_tokenizer(model: Model) -> Any:
+    """One that pads, cuts and gives token types as the model does, whatever the encoder's own says.
+
+    Others do as it says: they hand types to an encoder without any, as GPT-2, which adds the
+    embeddings of these tokens then.
+    """
+    tokenizer = deepcopy(model.encoder.tokenizer)
+    tokenizer.padding_side, tokenizer.model_max_length = "right", model.max_length
+    if model.encoder.limits.types <= 1:
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
+    return tokenizer
 
 
 def merged(model: Model) -> Classifier:

@@ -42,9 +42,7 @@ def left(text_encoders, tmp_path):
 
     def load(kind, pooling):
         folder = shutil.copytree(text_encoders(kind, pooling).folder, tmp_path / "encoder")
-        save_tokenizer(
-            folder, padding_side="left", model_input_names=["input_ids", "attention_mask"]
-        )
+        save_tokenizer(folder, padding_side="left")
         return fishpal.load_encoder(folder, pooling)
 
     return load
@@ -125,6 +123,14 @@ def test_an_exported_tokenizer_pads_and_cuts_as_the_model(make, left, tmp_path):
         assert [scores[name] for name in model.classes] == pytest.approx(row.tolist(), abs=1e-4)
     encoder = model.encoder.tokenizer  # which others may use: as it was
     assert encoder.padding_side == "left" and encoder.model_max_length > 10**6
+
+
+def test_an_encoder_without_token_types_is_handed_none(make, left, tmp_path):
+    """GPT-2 would add the embeddings of tokens 0 and 1."""
+    model = make(left("gpt2", "last"), classes=3)
+    fishpal.export_sentence_transformers(model, tmp_path / "out")
+    found = SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(LONG)
+    np.testing.assert_allclose(found, model.logits(LONG), atol=1e-4, rtol=1e-4)
 
 
 def listed(folder, texts):
