@@ -65,5 +65,6 @@ def params_of(name: str) -> Params:
         for section in sections:
             part = part[section]
         part[last] = value
+    found["grid"] |= {"tasks": list(grid.tasks), "methods": list(grid.methods)}
     params: Params = decode(Params, found, f"{grid.params}, as studies/draws changes it")
     return params

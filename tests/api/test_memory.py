@@ -200,7 +200,7 @@ def test_what_is_cut_or_left_out_is_warned_about(encoder):
         fishpal.Task.from_lists(texts[:10] * 4, labels[:10] * 4).tokenised(encoder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        task = fishpal.Task.from_lists(texts, labels)
+        task = fishpal.Task.from_lists(texts, labels, selection=20)
         model = fishpal.start(encoder, task, plan_of(encoder))
         model.predict(texts)
     model.max_length = 6
