@@ -14,9 +14,8 @@ from pathlib import Path
 
 from fishpal.common.errors import FishpalError
 from fishpal.common.files import read_json
-from fishpal.params.catalog import FilesTask
 from fishpal.params.load import Params
-from fishpal.params.sections import FolderEncoder
+from fishpal.params.sections import AnySource
 from stages.hash_source import hash_files, note_of, source_of
 from stages.runner import run
 
@@ -40,7 +39,7 @@ def _has_changed(params: Params, section: str) -> bool:
     """Whether local files have other bytes than those noted last; says which."""
     source, noted = source_of(params, section), _read(note_of(section))
     found = hash_files(source)
-    local = isinstance(source, FilesTask | FolderEncoder)
+    local = type(source).local_files is not AnySource.local_files  # and none need be there
     if local and noted and not any(found.values()):  # a clone on another machine, say
         missing = ", ".join(found or noted)
         sys.stderr.write(f"{missing}: not there; what was read of {section} stays in use\n")

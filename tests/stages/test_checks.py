@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 
 from benchmarks.toy.project import ROOT, edit_yaml, write_project
 from benchmarks.toy.warm import warm_bin
+from fishpal.common.files import write_json
+from fishpal.params.load import load_params
 from fishpal.params.sections import FolderEncoder
-from stages.hash_source import hash_files
+from fishpal.params.yaml import parse_yaml
+from stages.checks import sources
+from stages.hash_source import hash_files, note_of
 
 PIPELINE = """
 stages:
@@ -130,6 +135,20 @@ def test_a_plan_that_the_thesis_does_not_have(place):
     edit_yaml(place / "params.yaml", lambda p: p["methods"].update(fishpal={"rule": "thesis"}))
     done = check(place, ".params")
     assert "methods.fishpal.plan is 'toy'; allowed: mnli, mrpc, sst2" in done.stderr
+
+
+def test_files_that_are_away_stay_in_use_and_those_of_an_earlier_source_do_not(
+    place, monkeypatch, capsys
+):
+    monkeypatch.chdir(place)
+    write_json(note_of("catalog.toy"), {"data/toy/train.jsonl": "0"})
+    shutil.rmtree("data/toy")
+    assert not sources._has_changed(load_params(), "catalog.toy")
+    assert "data/toy/test.jsonl, data/toy/train.jsonl: not there; what" in capsys.readouterr().err
+    movies = parse_yaml((ROOT / "params.yaml").read_text(), "params.yaml")["catalog"]["movies"]
+    edit_yaml(place / "params.yaml", lambda params: params["catalog"].update(toy=movies))
+    assert sources._has_changed(load_params(), "catalog.toy")
+    assert "data/toy/train.jsonl: changed; catalog.toy is read again" in capsys.readouterr().err
 
 
 def test_every_file_of_a_folder_that_an_encoder_needs_counts(place):
