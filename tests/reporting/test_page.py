@@ -140,6 +140,8 @@ def test_the_page_says_what_the_plans_and_the_params_are(run):
     for section in ("train", "fisher", "select", "report", "tokenize"):
         for key, value in flat(asdict(getattr(run[0], section))):
             assert f"\n{key}\n{value}\n" in read
+    assert "\nsource.type\nfiles\n" in read and "\nsource.drop_duplicates\n" in read
+    assert "\nsource.files" not in read  # paths of the machine
     assert html.unescape(str(as_html("`pairs`"))) in text
     assert text == page_html(run[0], reports)
 
