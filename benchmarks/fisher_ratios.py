@@ -39,8 +39,8 @@ def table(found: Found, task: str, examples: int) -> str:
             low, high = min(seconds[rival]), max(seconds[rival])
             taken = f"{middle[rival]:.2f} ({low:.2f} to {high:.2f})"
             ratio = f"{middle[rival] / middle['engine']:.2f}"
-            rows.append([label, taken, f"{examples / middle[rival]:.0f}", ratio, f"{peak:.0f}"])
-            rows[-1].append(f"{more:.0f}")
+            speed = f"{examples / middle[rival]:.0f}"
+            rows.append([label, taken, speed, ratio, f"{peak:.0f}", f"{more:.0f}"])
     about = (
         f"{examples} examples of `{task}`, {', '.join(KINDS)} at every layer of the embedded"
         f" encoder, batches of {FisherOptions().batch_size}; CPU time of one thread on"
@@ -72,8 +72,8 @@ def _sentences(found: Found, middle: dict[str, float]) -> list[str]:
 
 def every_kind(found: Found) -> str:
     """A line on all kinds against their floor, which takes a pass a kind."""
-    pair = (statistics.median(values(found, rival, "seconds")) for rival in ("engine", "floor"))
-    engine, floor = pair
+    engine = statistics.median(values(found, "engine", "seconds"))
+    floor = statistics.median(values(found, "floor", "seconds"))
     return (
         f"With {', '.join(EVERY)}, of which all but prefix share a pass: {engine:.2f} against"
         f" {floor:.2f} s of the floor, {engine / floor:.2f} ×.\n"

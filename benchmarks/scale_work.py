@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModel
 
 from benchmarks.toy.encoder import COMMON, VOCAB, save_tokenizer, tiny_folder
 from benchmarks.toy.grid import METHODS, SEEDS, computed_grid, names_of
-from benchmarks.toy.rows import ANY, raw_rows, tokens
+from benchmarks.toy.rows import raw_rows, tokens
+from benchmarks.work import ANY
 from fishpal.common.kinds import Estimator, ModuleKind
 from fishpal.encoders.encoder import Encoder
 from fishpal.fisher.engine import measure_fisher

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.toy.encoder import WORDS
+from benchmarks.work import ANY
 from fishpal.records.arrow import write_split
 from fishpal.records.card import Card, SplitCard
-from fishpal.records.facts import Limits, TaskFacts
+from fishpal.records.facts import TaskFacts
 from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
-
-ANY = Limits(2**31, 2**31, None)  # the tokens are checked where they are written
 
 
 def raw_rows(folder: Path, rows: int) -> Path:
