@@ -51,7 +51,10 @@ class Draws:
 
 
 def over_draws(difference: np.ndarray) -> str:
-    """Mean with the t interval over draws, which holds what rows, seeds and examples do."""
+    """Mean with the t interval over draws, which holds what the draw of train's rows does.
+
+    Seed and reported rows are those of every draw, and their error is not in it.
+    """
     if not difference.any():
         return "0.0"
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(difference) - 1) * stats.sem(difference)
@@ -87,11 +90,16 @@ def decisions_table(grid: Grid, method: str = "fishpal") -> str:
 
 
 def always_table(grid: Grid, method: str = "fishpal") -> str:
-    """A row a kind: what the method gains on taking that kind for every task, over all draws."""
+    """A row a kind: what the method gains on taking that kind for every task, over all draws.
+
+    The last row is against each task's best kind in hindsight.
+    """
     found = [draws for _, draws in tasks_of(grid)]
     rows = []
-    for kind in KINDS:
-        gains = [draws.scores(method) - draws.scores(kind) for draws in found]
+    for kind in [*KINDS, "each task's best kind"]:
+        against = [kind if kind in KINDS else draws.best_kind() for draws in found]
+        pairs = zip(found, against, strict=True)
+        gains = [draws.scores(method) - draws.scores(other) for draws, other in pairs]
         means = [f"{gain.mean():+.1f}" for gain in gains]
         every = np.concatenate(gains)
         rows.append([kind, over_draws(every), f"{(every > 0).sum()}–{(every < 0).sum()}", *means])

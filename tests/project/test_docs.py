@@ -10,7 +10,8 @@ import pytest
 
 from tests.project.closure import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WRITTEN = [page for room in ("docs", "reports") for page in sorted((ROOT / room).glob("*.md"))]
+PAGES = [ROOT / "README.md", *WRITTEN]
 LISTINGS = [
     pytest.param(listing, id=f"{page.stem}-{number}")
     for page in PAGES

@@ -98,6 +98,7 @@ def test_a_race_is_compared_with_the_kind_that_is_best_over_complete_draws(store
     assert [(row[0], row[1][:5], row[2], row[3]) for row in instead] == [
         ("| prefix", "+37.5", "2–0", "+37.5 |"), ("| adapter", "-12.5", "0–1", "-12.5 |"),
         ("| lora", "+12.5", "1–0", "+12.5 |"),
+        ("| each task's best kind", "-12.5", "0–1", "-12.5 |"),
     ]  # fmt: skip
     assert "| `sst2` | 2 | 62.5 ± 17.7 | **75.0** ± 0.0 |" in races.scores_table(grid)
 
