@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from fishpal.common.files import sha256_of, write_json
+from fishpal.common.errors import FishpalError
+from fishpal.common.files import read_json, sha256_of, write_json
 from fishpal.params.load import Params
 from fishpal.params.sections import AnySource
 from stages.runner import ARTIFACTS, run
 
 
 def main(params: Params, section: str) -> None:
-    write_json(note_of(section), hash_files(source_of(params, section)))
+    note, found = note_of(section), hash_files(source_of(params, section))
+    if not stays_in_use(found, noted(note)):
+        write_json(note, found)
+
+
+def noted(note: Path) -> dict[str, str | None]:
+    """What was noted; nothing where there is no note, or a damaged one, which DVC mends."""
+    with suppress(FishpalError):
+        found = read_json(note)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def stays_in_use(found: dict[str, str | None], before: dict[str, str | None]) -> bool:
+    """Whether files were noted and none of them is there, as in a clone on another machine."""
+    same = not found or bool(found.keys() & before.keys())
+    return bool(before) and same and not any(found.values())
 
 
 def note_of(section: str) -> Path:

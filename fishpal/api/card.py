@@ -1,6 +1,6 @@
 """The model card: a README.md with the hub's metadata, beside every form that a model leaves in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,7 +37,7 @@ HOW = {
 }
 
 # Of a head that compares the texts of pairs: where the second ones start.
-SECOND = 'inputs["second"] = [each.sequence_ids.index(1) for each in inputs.encodings]\n'
+SECOND = 'inputs["second"] = [(each.sequence_ids + [1]).index(1) for each in inputs.encodings]\n'
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write_card(folder: Path, model: "Model", form: str, licence: str | None, **h
     named = dict(zip(("text", "text_pair"), text, strict=True)) if task.pair else text
     listing = HOW[form].format(
         folder="path/or/name", text=text, named=named, base=base,
-        second=SECOND * model.module.compares, classes=", ".join(task.labels or ("value",)), **how,
+        second=SECOND * model.module.compares, classes=_in_code(task.labels or ("value",)), **how,
     )  # fmt: skip
     layers = [[str(layer), kind or "none"] for layer, kind in enumerate(plan.layers)]
     about = (
@@ -93,6 +93,11 @@ def write_card(folder: Path, model: "Model", form: str, licence: str | None, **h
         "```yaml\n" + yaml.safe_dump(_settings(model), sort_keys=False) + "```",
     ]
     (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _in_code(names: Sequence[str]) -> str:
+    """Names in a comment of a listing, which they neither end nor leave."""
+    return ", ".join(ascii(name).replace("`", "'") for name in names)
 
 
 def has_card(folder: Path, form: str) -> bool:

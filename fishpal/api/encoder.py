@@ -1,12 +1,16 @@
 """An encoder by its folder or its name on the hub, together with its tokenizer."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
+from torch import Tensor, nn
+
+from fishpal.common.checks import check_types
 from fishpal.common.errors import SourceError, caution
 from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.encoder import load_encoder as load_folder
@@ -45,8 +49,8 @@ class TextEncoder(Encoder):
         serves one model at a time. `AttachError` where this one is in use.
         """
         check_free(self.model)
-        tensors = () if full else chain(self.model.parameters(), self.model.buffers())
-        return replace(self, model=copy.deepcopy(self.model, {id(t): t for t in tensors}))
+        memo = {} if full else shared_weights(self.model, self.model)
+        return replace(self, model=copy.deepcopy(self.model, memo))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself, for `sklearn.clone`: frozen, and too large to be copied with every fold."""
@@ -61,6 +65,26 @@ class TextEncoder(Encoder):
         return _reloaded, (self.folder, self.pooling, self.name, self.revision)
 
 
+def shared_weights(model: nn.Module, other: nn.Module) -> dict[int, Any]:
+    """A memo for `copy.deepcopy` of `model`: what lies in `other`'s memory stays there.
+
+    Its tensors are the copy's own, which may be moved, cast or unfrozen by itself; what changes
+    numbers in place changes both.
+    """
+    memory = {tensor.data_ptr() for tensor in _tensors(other)}
+    return {id(each): _own(each) for each in _tensors(model) if each.data_ptr() in memory}
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    return chain(model.parameters(), model.buffers())
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Another tensor in the same memory."""
+    own = tensor.detach()
+    return nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
+
+
 def load_encoder(
     name: str | Path, pooling: Pooling | None = None, revision: str | None = None
 ) -> TextEncoder:
@@ -71,7 +95,7 @@ def load_encoder(
     Args:
         name: a folder as `save_pretrained` writes it, or a name on the hub.
         pooling: of tokens into one vector a text; None: as the folder's own `fishpal.json` says,
-            else `mean`.
+            else `mean`, or a decoder's `last`.
         revision: a commit on the hub. None takes the newest, and warns with its hash.
 
     Raises:
@@ -91,6 +115,7 @@ def _reloaded(folder: Path, pooling: Pooling | None, name: str, commit: str | No
 
 def found_folder(name: str | Path, revision: str | None = None) -> Path:
     """A folder as it is, or the local copy of what has that name on the hub."""
+    check_types(name=(name, (str, Path)))
     if Path(name).is_dir():
         if revision is not None:
             raise SourceError(f"{name}: is a folder; allowed with revision: a name on the hub")

@@ -3,7 +3,6 @@
 import tempfile
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from fishpal.api.card import Scores, write_card
-from fishpal.api.encoder import TextEncoder, found_folder, load_encoder
+from fishpal.api.encoder import TextEncoder, found_folder, load_encoder, shared_weights
 from fishpal.api.origin import ORIGIN, Origin
 from fishpal.api.task import Task, as_columns, warn_of_cut
+from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, PlanError, brief, caution
 from fishpal.common.files import replacing
 from fishpal.common.kinds import MetricName
@@ -22,7 +22,7 @@ from fishpal.encoders.tokenizer import encode, examples_of
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.batching import check_batch_size
 from fishpal.models.classifier import Classifier
-from fishpal.models.predict import check_pair, decide, predict
+from fishpal.models.predict import check_finite, check_pair, decide, predict
 from fishpal.models.trained import TrainedCard, load, save
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
@@ -90,7 +90,9 @@ class Model:
         warn_of_cut(encoded, "texts", self.max_length)
         unknown = [0 if self.classes else 0.0] * len(columns[0])
         examples = examples_of(encoded, unknown)
-        return predict(self.module, examples, self.task, batch_size, progress=True)
+        found = predict(self.module, examples, self.task, batch_size, progress=True)
+        check_finite(found, "texts")
+        return found
 
     def evaluate(self, task: Task, batch_size: int = 64) -> dict[str, float]:
         """`n`, `loss` and the task's metrics on all of its rows; noted for the model card, in the
@@ -105,6 +107,7 @@ class Model:
                 that it does not take.
             ParamsError: `batch_size` is no integer from 1.
         """
+        check_types(task=(task, Task))
         check_batch_size(batch_size)
         check_pair("text_pair" in task.rows, self.task, f"texts of {task.name}")
         cut = replace(task, options=replace(task.options, max_length=self.max_length))
@@ -132,8 +135,7 @@ class Model:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Model":
         """One to be trained on by itself, that shares the encoder's frozen weights as this does."""
-        frozen = self.encoder.model
-        memo |= {id(tensor): tensor for tensor in chain(frozen.parameters(), frozen.buffers())}
+        memo |= shared_weights(self.module.encoder, self.encoder.model)
         return replace(self, **{n: deepcopy(value, memo) for n, value in vars(self).items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -169,6 +171,7 @@ class Model:
         `load_model` finds the encoder again where it lies now, or on the hub. `licence` is the
         model's, by the hub's names (`apache-2.0`).
         """
+        check_types(folder=(folder, (str, Path)))
         revision = self.encoder.revision
         where = self.encoder.name if revision else str(self.encoder.folder)
         training = self.training or Training()

@@ -1,20 +1,22 @@
 """From a task to a trained model, by the functions that the pipeline's stages call."""
 
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.model import Model
 from fishpal.api.task import Task
-from fishpal.common.checks import check_seed
+from fishpal.common.checks import check_seed, check_types
 from fishpal.common.choices import modules_of
 from fishpal.common.errors import caution
 from fishpal.common.fields import plain
+from fishpal.encoders.tokenizer import readable
 from fishpal.fisher.engine import measure_fisher
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
-from fishpal.params.methods import ByCriterion, Method, Race
+from fishpal.params.methods import BaseMethod, ByCriterion, Method, Race
 from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import (
     FisherOptions,
@@ -31,7 +33,8 @@ from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
 from fishpal.training.apart import apart
 from fishpal.training.pilot import run_pilot
-from fishpal.training.train import fixed_updates, train
+from fishpal.training.starts import train_plan
+from fishpal.training.train import fixed_updates
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,10 @@ def measure(
     Raises:
         AttachError: the encoder cannot take one of the kinds, or is in use.
     """
+    check_types(encoder=(encoder, TextEncoder), task=(task, Task))
+    check_types(options=(options, (FisherOptions, NoneType)))
+    check_types(modules=(modules, (ModuleOptions, NoneType)), head=(head, (HeadOptions, NoneType)))
+    check_types(training=(training, (TrainOptions, NoneType)))
     tokens = task.tokenised(encoder)
     first = start_head(encoder, tokens, head or HeadOptions())
     options, modules = options or FisherOptions(), modules or ModuleOptions()
@@ -81,7 +88,7 @@ def measure(
     rates = training.learning_rate
 
     def model(plan: Plan) -> Classifier:
-        return _start(encoder, task, plan, 0, head, training.train_head).module
+        return _module(encoder, task, plan, 0, head or HeadOptions(), training.train_head)
 
     arms = pilot_plans(table, grams, rates, training.race)
     pilot = run_pilot(model, arms, tokens, training)
@@ -102,6 +109,10 @@ def select(
     Raises:
         PlanError: where nothing is within the budget, or a kind was not measured.
     """
+    check_types(measured=(measured, Measurement), method=(method, (BaseMethod, NoneType)))
+    check_types(
+        options=(options, (SelectOptions, NoneType)), rates=(rates, (RateOptions, NoneType))
+    )
     method = method or (Race() if measured.pilot.arms else ByCriterion())
     rates, options, name = rates or measured.rates, options or SelectOptions(), method.rule
     return select_plan(measured.table, measured.grams, name, method, options, rates, measured.pilot)
@@ -121,23 +132,26 @@ def start(
     The encoder stays free for other models; weights are shared, unless the plan trains them all.
     `seed` is that of the modules; `ParamsError` for none.
     """
-    return _start(encoder, task, plan, _seed(seed), head, train_head)
+    check_types(encoder=(encoder, TextEncoder), task=(task, Task), plan=(plan, Plan))
+    check_types(head=(head, (HeadOptions, NoneType)))
+    seed = _seed(seed)
+    module = _module(encoder, task, plan, seed, head or HeadOptions(), train_head)
+    return Model(module, plan, encoder, _length(encoder, task), seed)
 
 
-def _start(
+def _module(
     encoder: TextEncoder,
     task: Task,
     plan: Plan,
     seed: int,
-    head: HeadOptions | None,
+    head: HeadOptions,
     train_head: bool,
-) -> Model:
+) -> Classifier:
     """Without a word on random numbers: a pilot's arms go on with those that are left."""
     tokens, own = task.tokenised(encoder), encoder.twin(plan.full)
-    first = start_head(own, tokens, head or HeadOptions())
-    module = plan_model(own, first, plan, seed, train_head, tokens)
+    module = plan_model(own, start_head(own, tokens, head), plan, seed, train_head, tokens)
     module.task = tokens.facts
-    return Model(module, plan, encoder, task.options.max_length, seed)
+    return module
 
 
 @apart()
@@ -161,15 +175,25 @@ def fit(
         ParamsError: the seed is none.
         TrainingError: a loss stops being finite.
     """
+    check_types(encoder=(encoder, TextEncoder), task=(task, Task), plan=(plan, (Plan, NoneType)))
+    check_types(options=(options, (TrainOptions, NoneType)), head=(head, (HeadOptions, NoneType)))
     seed = _seed(seed)
     options, tokens = options or TrainOptions(), task.tokenised(encoder)
     if plan is None:
-        plan = select(measure(encoder, task, head=head, training=options))
+        chosen = select(measure(encoder, task, head=head, training=options))
     else:
-        plan = _asked(plan, options, len(tokens.fit))
-    model = _start(encoder, task, plan, seed, head, options.train_head)
-    model.training = train(model.module, plan, tokens, options, seed)
-    return model
+        chosen = _asked(plan, options, len(tokens.fit))
+
+    def start(head: HeadOptions) -> Classifier:
+        return _module(encoder, task, chosen, seed, head, options.train_head)
+
+    module, training = train_plan(start, chosen, tokens, options, seed, head or HeadOptions())
+    return Model(module, chosen, encoder, _length(encoder, task), seed, training=training)
+
+
+def _length(encoder: TextEncoder, task: Task) -> int:
+    """Tokens that texts are cut to, in training and after."""
+    return readable(task.options.max_length, encoder.limits)
 
 
 def _seed(seed: Any) -> int:

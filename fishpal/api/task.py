@@ -12,7 +12,7 @@ import pandas as pd
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.labels import TaskOptions, checked, is_list, numbers_of, single, spec_of
 from fishpal.common.errors import DataError, brief, caution
-from fishpal.encoders.tokenizer import encode, examples_of
+from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
 from fishpal.records.examples import Example
@@ -20,8 +20,9 @@ from fishpal.records.facts import TaskFacts
 from fishpal.records.task import TokenisedTask
 from fishpal.tasks.clean import TEXTS, clean_frame
 from fishpal.tasks.frames import check_columns, read_frame
+from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import split_train
-from fishpal.tokens.tokenization import check_length, scale_of
+from fishpal.tokens.tokenization import check_length
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,9 @@ class Task:
                 what = "texts" if groups is None else "texts or their groups"
                 caution(f"{self.name}: {parts.duplicates} {what} stand in selection, too: left out")
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
+            for part, rows in {"fit": parts.fit, "selection": parts.selection}.items():
+                if scale is not None:
+                    far_label(numbers[rows], scale, self.name, part)
             pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
             facts = TaskFacts(self.name, self.classes, pad, scale, pair)
             make = partial(self.examples, encoder, standardise=facts.standardise)
@@ -192,9 +196,10 @@ class Task:
         """Some rows tokenised; their labels as they are, or standardised."""
         part = self.rows.iloc[rows]
         columns = [part[column].tolist() for column in TEXTS if column in part]
-        check_length(encoder.tokenizer, self.options.max_length, pair=len(columns) == 2)
-        encoded = encode(encoder.tokenizer, columns, self.options.max_length, encoder.limits)
-        warn_of_cut(encoded, self.name, self.options.max_length)
+        length = readable(self.options.max_length, encoder.limits)
+        check_length(encoder.tokenizer, length, pair=len(columns) == 2)
+        encoded = encode(encoder.tokenizer, columns, length, encoder.limits)
+        warn_of_cut(encoded, self.name, length)
         labels = part["label"].tolist()
         return examples_of(encoded, [standardise(y) for y in labels] if standardise else labels)
 

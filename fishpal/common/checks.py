@@ -16,6 +16,14 @@ def check(ok: bool, name: str, value: object, allowed: str) -> None:
         raise ParamsError(f"{name} is {brief(value)}; allowed: {allowed}")
 
 
+def check_types(**given: tuple[Any, type | tuple[type, ...]]) -> None:
+    """Raise unless every value, by its name, is of its type or one of these."""
+    for name, (value, types) in given.items():
+        known = types if isinstance(types, tuple) else (types,)
+        allowed = " or ".join("None" if each is type(None) else each.__name__ for each in known)
+        check(isinstance(value, known), name, f"of type {type(value).__name__}", allowed)
+
+
 def check_positive(**values: float) -> None:
     for name, value in values.items():
         check(value > 0 and math.isfinite(value), name, value, "a finite number above 0")

@@ -58,7 +58,7 @@ class HeadInit(StrEnum):
     """Where the classification head starts, in measuring and in training alike."""
 
     RANDOM = "random"
-    """A seeded normal with the encoder's own initialiser range; zero bias."""
+    """A seeded normal with the encoder's own initialiser range; bias of the constant answer."""
     PROBE = "probe"
     """Logistic (or ridge) regression on the frozen pooled features of the fit part."""
 

@@ -48,17 +48,29 @@ HEADS = {
 }
 
 
-def head_spec(kind: str, pooling: str) -> HeadSpec:
-    """Where transformers' classification model of an encoder type takes our head.
+# Activations f of which f(y) − f(−y) = y, so that two of them give a logit back.
+ODD = ("relu", "gelu", "gelu_new", "quick_gelu", "silu")
 
-    `EncoderError` where it has another pooling, or (ModernBERT) a normalisation in its head.
+
+def head_spec(config: Any, pooling: str) -> HeadSpec:
+    """Where transformers' classification model of an encoder with this config takes our head.
+
+    `EncoderError` where it has another pooling, (ModernBERT) a normalisation in its head, or
+    (DeBERTa, whose config says) another width or activation there.
     """
+    kind = str(config.model_type)
     if pooling != "cls" or kind not in HEADS:
         allowed = f"cls pooling, and {', '.join(HEADS)}"
         raise EncoderError(
             f"transformers' own classification model takes no head on {pooling} pooling of a"
             f" {kind}; allowed: {allowed} (else `export_sentence_transformers`, `export_onnx`)"
         )
+    allowed_of = {"pooler_hidden_act": ODD, "pooler_hidden_size": (config.hidden_size,)}
+    for key, allowed_values in allowed_of.items():
+        found = getattr(config, key, None)
+        if found is not None and found not in allowed_values:
+            known = ", ".join(map(str, allowed_values))
+            raise EncoderError(f"the encoder's config: {key} is {found}; allowed: {known}")
     return HEADS[kind]
 
 

@@ -20,7 +20,7 @@ from fishpal.encoders.attention import ATTENTION, KeysValues, captured
 from fishpal.encoders.own_attention import rewrite
 from fishpal.encoders.pooling import FILE, EncoderCard
 from fishpal.encoders.ports import LayerShape, config_of, ports_of
-from fishpal.encoders.specs import limits_of, load_config, spec_of
+from fishpal.encoders.specs import limits_of, load_config, sees_behind_alone, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
 
 
@@ -72,7 +72,7 @@ class Encoder:
         """
         if pooling is not None:
             check_choice("pooling", pooling, get_args(Pooling))
-        causal = spec_of(config_of(model)).causal
+        causal = sees_behind_alone(config_of(model))
         if causal and pooling == "cls":
             what = f"pooling is 'cls', and the first token of {config_of(model).model_type}"
             raise EncoderError(f"{what} sees no other; allowed: last, mean")
@@ -141,7 +141,11 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
 def _load_model(folder: Path) -> nn.Module:
     config = load_config(folder)
     spec = spec_of(config)
+    if getattr(config, "add_cross_attention", False):
+        raise EncoderError(f"{folder}: add_cross_attention is true; allowed: false")
     _check_shards(folder / "model.safetensors.index.json")
+    if (folder / "adapter_config.json").is_file():  # which transformers would put to work
+        raise EncoderError(f"{folder}: has adapter_config.json; allowed: an encoder merged with it")
     options: dict[str, Any] = {"add_pooling_layer": False} if spec.pooler else {}
     try:
         with _quiet():

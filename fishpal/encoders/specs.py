@@ -27,6 +27,7 @@ class EncoderSpec:
         pooler: the model class takes `add_pooling_layer` (we pool ourselves).
         positions: `learned` from 0 on; `padded`: learned, the first after the padding's index;
             `relative` ones have no last.
+        padding: its index, where that is not the config's.
         causal: a decoder, whose tokens see what precedes them alone.
     """
 
@@ -42,6 +43,7 @@ class EncoderSpec:
     rewritten: str | None = None
     pooler: bool = False
     positions: Literal["learned", "padded", "relative"] = "learned"
+    padding: int | None = None
     causal: bool = False
 
     @property
@@ -124,6 +126,7 @@ SPECS = {
         _ROBERTA,
         attention="attention.attn",
         rewritten="mpnet",
+        padding=1,
         query="attention.attn.q",
         key="attention.attn.k",
         value="attention.attn.v",
@@ -151,6 +154,12 @@ def spec_of(config: Any) -> EncoderSpec:
     if kind not in SPECS:
         raise EncoderError(one_of("encoder type", kind, SPECS))
     return SPECS[kind]
+
+
+def sees_behind_alone(config: Any) -> bool:
+    """Whether a token sees those before it alone: types' own way, and what a config makes of it."""
+    causal = spec_of(config).causal or getattr(config, "is_decoder", False)
+    return bool(causal) and not getattr(config, "use_bidirectional_attention", False)
 
 
 def load_config(folder: str | Path) -> Any:
@@ -185,8 +194,9 @@ def limits_of(config: Any) -> Limits:
         return Limits(int(config.vocab_size), types, None)
     first = 0
     if spec.positions == "padded":
-        if config.pad_token_id is None:
+        if config.pad_token_id is None and spec.padding is None:
             what = f"config.json: pad_token_id is null, which {config.model_type} counts positions"
             raise EncoderError(f"{what} from; allowed: the id of its pad token")
-        first = int(config.pad_token_id) + 1
+        padding = config.pad_token_id if spec.padding is None else spec.padding
+        first = int(padding) + 1
     return Limits(int(config.vocab_size), types, int(config.max_position_embeddings) - first)

@@ -1,5 +1,6 @@
 """The encoder's own tokenizer, out of the encoder's folder."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,10 @@ from fishpal.common.errors import EncoderError, brief, caution
 from fishpal.encoders.specs import load_config
 from fishpal.records.examples import Example
 from fishpal.records.facts import Limits
+
+# Truncation is a state of the tokenizer, which threads that cut at different lengths would change
+# under each other.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -64,17 +69,23 @@ def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits
     """
     # One type is no type: the encoder adds the same to every token.
     typed = "token_type_ids" in tokenizer.model_input_names and limits.types > 1
-    encoded = tokenizer(
-        *columns,
-        truncation="longest_first",
-        max_length=max_length,
-        padding=False,
-        return_token_type_ids=typed,
-        return_attention_mask=False,
-    )
+    with _ONE_AT_A_TIME:
+        encoded = tokenizer(
+            *columns,
+            truncation="longest_first",
+            max_length=max_length,
+            padding=False,
+            return_token_type_ids=typed,
+            return_attention_mask=False,
+        )
     if len(columns) == 2:
         encoded["second"] = [_second(each.sequence_ids) for each in encoded.encodings]
     return encoded
+
+
+def readable(max_length: int, limits: Limits) -> int:
+    """`max_length`, or as many tokens as the encoder reads."""
+    return max_length if limits.tokens is None else min(max_length, limits.tokens)
 
 
 def _second(sequences: list[int | None]) -> int:

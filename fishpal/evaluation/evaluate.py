@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fishpal.common.errors import DataError
 from fishpal.metrics import compute_metrics
 from fishpal.models.classifier import Classifier
-from fishpal.models.predict import decide, mean_loss, predict
+from fishpal.models.predict import check_finite, decide, mean_loss, predict
 from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
@@ -42,8 +41,7 @@ def evaluate(
         labels = np.array([example.label for example in split])
         standard = [task.standardise(label) for label in labels.tolist()]
         logits = predict(model, split, task, batch_size, progress=progress, processes=processes)
-        if not np.isfinite(logits).all():
-            raise DataError(f"logits of {name} are not finite; allowed: finite weights")
+        check_finite(logits, name)
         predicted = decide(logits, task)
         scores[name] = {"n": len(split), "loss": mean_loss(logits, standard)}
         scores[name] |= compute_metrics(metrics, labels, predicted, task.outputs)

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from fishpal.api.model import Model
+from fishpal.common.checks import check_types
 from fishpal.common.errors import SourceError, brief
 from fishpal.params.sections import HUB_NAME, check_pattern
 
@@ -28,6 +29,7 @@ def push_to_hub(
     """
     import huggingface_hub as hub  # here: slow to import
 
+    check_types(model=(model, (Model, str, Path)))
     check_pattern("name", HUB_NAME, name, "owner/name of the hub")
     if isinstance(model, Model):
         with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:

@@ -5,6 +5,7 @@ from torch import nn
 
 from fishpal.encoders.ports import ports_of
 from fishpal.models.classifier import Classifier
+from fishpal.modules import CandidateModule
 from fishpal.modules.attach import mark_changed
 
 
@@ -19,7 +20,11 @@ def merge_lora(model: Classifier) -> None:
     ports, modules = ports_of(model.encoder), model.detach()
     for layer in {module.layer for module in modules}:
         _take_copies(ports[layer].layer)
-    rest = [module for module in modules if not module.merge(ports[module.layer])]
+    rest: list[CandidateModule] = []
+    for module in modules:  # in the order of their work: what acts on one that stays has to stay
+        follows = any(each.layer == module.layer for each in rest)
+        if follows or not module.merge(ports[module.layer]):
+            rest.append(module)
     if rest:
         model.attach(rest)
     mark_changed(model.encoder, "merged with a LoRA's", model)

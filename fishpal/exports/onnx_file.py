@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fishpal.api.model import Model
+from fishpal.common.checks import check_types
 from fishpal.common.errors import EncoderError, FishpalError, brief
 from fishpal.encoders.classification import named_config
 from fishpal.exports.transformers_folder import export_folder, own_unit
@@ -58,6 +59,7 @@ def export_onnx(model: Model, folder: str | Path, licence: str | None = None) ->
         import onnxscript  # noqa: F401 - what torch exports through
     except ImportError as error:
         raise FishpalError(f"{error}; allowed: with `pip install fishpal[export]`") from error
+    check_types(model=(model, Model), folder=(folder, (str, Path)))
     module = model.copy(full=True).module.cpu().eval()
     with torch.no_grad():
         weight, bias = own_unit(model)

@@ -5,9 +5,11 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from fishpal.api.model import Model
+from fishpal.common.checks import check_types
 from fishpal.common.errors import EncoderError
 from fishpal.common.files import read_json, write_json
 from fishpal.encoders.classification import base_prefix, head_spec, head_tensors, named_config
+from fishpal.encoders.ports import config_of
 from fishpal.exports.peft_encoder import CONFIG, HEAD, WEIGHTS, is_own
 from fishpal.exports.peft_encoder import export_peft as export_bare
 from fishpal.exports.transformers_folder import export_folder, own_unit
@@ -29,11 +31,12 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
         PlanError: where the model has modules that peft does not know, or none.
         FishpalError: where the folder holds files of others (`replacing`), or the encoder.
     """
+    check_types(model=(model, (Model, Classifier)), folder=(folder, (str, Path)))
     if isinstance(model, Classifier):
         export_bare(model, folder)
         return
     try:
-        spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
+        spec = head_spec(config_of(model.encoder.model), model.encoder.pooling)
     except EncoderError:
         spec = None
     spec = None if model.module.compares else spec

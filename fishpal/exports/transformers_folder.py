@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from fishpal.api.card import has_card, write_card
 from fishpal.api.model import Model
+from fishpal.common.checks import check_types
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing, write_json
 from fishpal.encoders.classification import (
@@ -26,6 +27,8 @@ from fishpal.encoders.classification import (
 from fishpal.encoders.ports import config_of
 from fishpal.exports.merge import merge_lora
 from fishpal.models.classifier import Classifier
+
+COARSEST = 1e-4  # of the labels' spread, that a bias may round away: what exports promise
 
 
 @contextmanager
@@ -83,9 +86,16 @@ def merged(model: Model) -> Classifier:
 
 @torch.no_grad()
 def own_unit(model: Model) -> tuple[Tensor, Tensor]:
-    """The head's weight (C, d) and bias (C); a regression's for predictions in the label's unit."""
+    """The head's weight (C, d) and bias (C); a regression's for predictions in the label's unit.
+
+    `PlanError` where a float32 bias cannot tell its labels apart.
+    """
     weight, bias = model.module.head.weight.cpu().clone(), model.module.head.bias.cpu().clone()
     scale = model.task.scale
+    lost = 0.0 if scale is None else abs(scale.mean / scale.sd) * torch.finfo(bias.dtype).eps
+    if scale is not None and lost > COARSEST:
+        found = f"the labels are {scale.mean:.9g} ± {abs(scale.sd):.3g}"
+        raise PlanError(f"{found}, which float32 rounds away; allowed: labels less their mean")
     return (weight, bias) if scale is None else (weight * scale.sd, bias * scale.sd + scale.mean)
 
 
@@ -99,7 +109,8 @@ def export_transformers(model: Model, folder: str | Path, licence: str | None = 
         EncoderError: where transformers' model takes no head on this pooling.
         FishpalError: where the folder holds files of others (`replacing`), or the encoder.
     """
-    spec = head_spec(model.plan.encoder.type, model.encoder.pooling)
+    check_types(model=(model, Model), folder=(folder, (str, Path)))
+    spec = head_spec(config_of(model.encoder.model), model.encoder.pooling)
     head = head_tensors(spec, *own_unit(model))
     encoder = merged(model).encoder.cpu()
     config = named_config(model.encoder.folder, model.classes)
@@ -117,6 +128,7 @@ def export_sentence_transformers(
     `PlanError` where a module does not merge, `FishpalError` where the folder holds files of
     others (`replacing`), or the encoder.
     """
+    check_types(model=(model, Model), folder=(folder, (str, Path)))
     weight, bias = own_unit(model)
     encoder = cast(PreTrainedModel, merged(model).encoder.cpu())
     names, width = model.classes or ("value",), weight.shape[1]

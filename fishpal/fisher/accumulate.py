@@ -32,7 +32,7 @@ class Accumulator:
         squares: tensor's name → Σ_x Σ_i of the estimator's diagonal, a float64 scalar.
         sums: tensor's name → Σ_x ∇ log p(y_observed|x) over either half of the examples,
             float64, (2, …).
-        projections: (2, n) float64 on the CPU; see `records.grams.Grams`.
+        projections: (n) float64 on the CPU; see `records.grams.Grams`.
         rows: (n, K, P) of `dtype` on the CPU, ∇(Qᵀf)_k(x) flattened; None: no kernels wanted.
     """
 
@@ -52,7 +52,7 @@ class Accumulator:
         self.sums = {
             k: torch.zeros((2, *t.shape), dtype=double, device=device) for k, t in kept.items()
         }
-        self.projections = torch.zeros((2, examples), dtype=double)
+        self.projections = torch.zeros(examples, dtype=double)
         self.rows: Tensor | None = None
         if kernel_shape is not None:
             self.rows = torch.zeros(*kernel_shape, sum(self.sizes.values()), dtype=dtype)
@@ -68,17 +68,15 @@ class Accumulator:
             self.sums[name][number] += gradient[half == number].sum(dim=0, dtype=torch.float64)
 
     def signs(self) -> Tensor:
-        """Signs of the mean gradient over all examples, half 0 and half 1, (3, P)."""
-        sums = torch.cat([total.flatten(1) for total in self.sums.values()], dim=1)
-        return torch.cat([sums.sum(0, keepdim=True), sums]).sign()
+        """Signs of the mean gradient over half 0 and half 1, (2, P)."""
+        return torch.cat([total.flatten(1) for total in self.sums.values()], dim=1).sign()
 
     def add_projections(
         self, index: Tensor, gradients: Tensor, half: Tensor, signs: Tensor
     ) -> None:
         """Set the projections of the examples at `index` from their gradients (B, P)."""
         on = (gradients @ signs.to(gradients).T).double().cpu()
-        self.projections[0, index] = on[:, 0]
-        self.projections[1, index] = on[torch.arange(len(index)), 2 - half]  # on the other's sign
+        self.projections[index] = on[torch.arange(len(index)), 1 - half]  # on the other's sign
 
     def project_rows(self, scores: Tensor, half: Tensor) -> None:
         """All projections from the kept rows and ∂ log p / ∂(Qᵀf) (n, K)."""
@@ -151,13 +149,12 @@ def accumulate(
 
 
 def project_head(features: Tensor, scores: Tensor, half: Tensor) -> Tensor:
-    """Projections (2, n) of a linear head's gradients, from features (n, d) and ∂ log p / ∂f.
+    """Projections (n) of a linear head's gradients, from features (n, d) and ∂ log p / ∂f.
 
     The gradient of one example is ∂ log p / ∂f ⊗ (h, 1), the 1 being the bias's.
     """
     inputs = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
     scores = scores.double()
-    halves = [scores[half == n].T @ inputs[half == n] for n in (0, 1)]
-    signs = torch.stack([halves[0] + halves[1], *halves]).sign()  # (3, C, d + 1)
-    on = torch.einsum("nc,nd,scd->ns", scores, inputs, signs)
-    return torch.stack([on[:, 0], on[torch.arange(len(half)), 2 - half]])
+    signs = torch.stack([scores[half == n].T @ inputs[half == n] for n in (0, 1)]).sign()
+    on = torch.einsum("nc,nd,scd->ns", scores, inputs, signs)  # signs: (2, C, d + 1)
+    return on[torch.arange(len(half)), 1 - half]

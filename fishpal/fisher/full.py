@@ -20,14 +20,14 @@ from fishpal.models.processes import Processes
 
 
 def project_full(model: Classifier, sample: Sample, progress: bool) -> Tensor:
-    """(2, n) float64, as `records.grams.Grams.full`; in the model's own dtype.
+    """(n) float64, as `records.grams.Grams.full`; in the model's own dtype.
 
-    Takes about five forward and backward passes over the sample, and memory for the weights seven
-    times over: sums over both halves and all, their signs, and one batch's gradient.
+    Takes about four forward and backward passes over the sample, and memory for the weights five
+    times over: sums over both halves, their signs, and one batch's gradient.
     """
     weights = list(model.encoder.parameters())
     processes = Processes.started(model.head.weight.device)
-    mine, found = processes.share(sample.batches), torch.zeros(2, len(sample.examples)).double()
+    mine, found = processes.share(sample.batches), torch.zeros(len(sample.examples)).double()
     steps, silent = 2 * len(mine), None if progress else True
     for weight in weights:
         weight.requires_grad_(True)
@@ -36,12 +36,9 @@ def project_full(model: Classifier, sample: Sample, progress: bool) -> Tensor:
         with sdpa_kernel(SDPBackend.MATH), tqdm(total=steps, desc="full", disable=silent) as bar:
             halves = _half_gradients(model, sample, mine, weights, bar)
             halves = [[processes.sum(each) for each in half] for half in halves]
-            whole = [first + second for first, second in zip(*halves, strict=True)]
-            signs = [[each.sign() for each in part] for part in (whole, *halves)]
+            signs = [[each.sign() for each in part] for part in halves]
             for index, along in _along(model, sample, mine, weights, signs, bar):
-                half = sample.half[index]
-                found[0, index] = along[0]
-                found[1, index] = along[2 - half, torch.arange(len(index))]
+                found[index] = along[1 - sample.half[index], torch.arange(len(index))]
     finally:
         for weight in weights:
             weight.requires_grad_(False)

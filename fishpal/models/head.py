@@ -13,6 +13,7 @@ from fishpal.encoders.ports import config_of
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import HeadOptions
+from fishpal.records.examples import labels
 from fishpal.records.facts import HeadFacts
 from fishpal.records.task import TokenisedTask
 
@@ -30,6 +31,11 @@ def start_head(
 ) -> Head:
     """A head that starts at random, or as a probe fitted on the fit part.
 
+    At random, its bias is that of the best constant answer, log frequencies of the fit part's
+    classes or the mean 0 of a regression: else the gradients that are measured say first of all
+    that the classes' shares are not equal, which no text tells (and with labels shuffled pass for
+    a signal, `selection.reliability`), and training begins with learning them.
+
     The seed of the random start is the section's own, not a cell's, so that the head that scores
     the candidates is the head that every seed's training starts from.
     """
@@ -41,6 +47,8 @@ def start_head(
     std = float(getattr(config_of(encoder.model), "initializer_range", 0.02))
     nn.init.normal_(head.weight, 0.0, std, generator=generator)
     nn.init.zeros_(head.bias)
+    if task.facts.labels is not None:
+        head.bias.data.copy_(torch.from_numpy(np.log(task.class_shares())))
     if options.init == HeadInit.PROBE:
         _fit_probe(Classifier(encoder, head), task, batch_size)
     return head
@@ -57,16 +65,15 @@ def _fit_probe(model: Classifier, task: TokenisedTask, batch_size: int) -> None:
     model.eval()
     device = next(model.encoder.parameters()).device
     features = np.empty((len(task.fit), model.head.in_features))
-    labels = np.array([example.label for example in task.fit])
     for rows in by_length(task.fit, batch_size):
         batch = collate([task.fit[i] for i in rows], task.facts.pad_id)
         inputs = {k: v.to(device) for k, v in batch.items() if k != "labels"}
         features[rows] = model.features(**inputs).double().cpu().numpy()
     if task.facts.labels is None:
-        probe = Ridge().fit(features, labels)
+        probe = Ridge().fit(features, labels(task.fit))
         weight, bias = probe.coef_[None], np.atleast_1d(probe.intercept_)
     else:
-        probe = LogisticRegression(max_iter=1000).fit(features, labels)
+        probe = LogisticRegression(max_iter=1000).fit(features, labels(task.fit))
         weight, bias = _all_classes(probe, task.facts.outputs)
     model.head.weight.copy_(torch.from_numpy(weight))
     model.head.bias.copy_(torch.from_numpy(bias))

@@ -10,7 +10,7 @@ from torch import nn
 
 from fishpal.common.errors import DataError, PlanError
 from fishpal.common.progress import tqdm
-from fishpal.encoders.tokenizer import encode, examples_of
+from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.models.batching import by_length, collate
 from fishpal.models.classifier import Classifier, task_loss
 from fishpal.models.frozen import BATCH_SIZE, FrozenOutputs
@@ -47,6 +47,12 @@ def predict(
         found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
         logits[index] = found.float().cpu().numpy()
     return processes.sum(torch.from_numpy(logits)).numpy()
+
+
+def check_finite(logits: NDArray[np.float32], what: str) -> None:
+    """Raise `DataError` where some are not: they would pass for the first class."""
+    if not np.isfinite(logits).all():
+        raise DataError(f"logits of {what} are not finite; allowed: finite weights")
 
 
 def mean_loss(logits: NDArray[np.floating[Any]], labels: Sequence[int] | Sequence[float]) -> float:
@@ -99,8 +105,11 @@ def label_texts(
     if not texts[0]:
         return []
     check_pair(len(texts) == 2, model.task, "texts")
-    encoded = encode(tokenizer, texts, max_length, model.source.limits)
+    limits = model.source.limits
+    encoded = encode(tokenizer, texts, readable(max_length, limits), limits)
     unknown = [0 if model.task.labels else 0.0] * len(texts[0])
     examples = examples_of(encoded, unknown)
-    found = decide(predict(model, examples, model.task), model.task).tolist()
+    logits = predict(model, examples, model.task)
+    check_finite(logits, "texts")
+    found = decide(logits, model.task).tolist()
     return [model.task.labels[i] for i in found] if model.task.labels else found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fishpal.common.choices import modules_of
 from fishpal.common.errors import PlanError
 from fishpal.common.files import replacing
-from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.encoder import Encoder, fingerprint
 from fishpal.encoders.pooling import features_of
 from fishpal.models.classifier import Classifier
 from fishpal.modules import CandidateModule
@@ -87,6 +87,9 @@ def save(
     """
     _check_modules(model, plan)
     source = model.source
+    if not plan.full and fingerprint(model.encoder) != source.sha256:
+        allowed = "as it was loaded, or a plan of rule full"
+        raise PlanError(f"the model's encoder has other weights than its own; allowed: {allowed}")
     counts = model.parameter_counts(plan.full)
     head = model.head.weight.requires_grad
     card = TrainedCard(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.base import CandidateModule, rows
+from fishpal.modules.per_thread import PerThread
 from fishpal.params.module_options import ModuleOptions
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]]
@@ -41,7 +42,7 @@ class Adapter(CandidateModule):
         self.up_bias = nn.Parameter(torch.zeros(hidden))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5), generator=generator)
         self._add_gate(modules.gates, shape, generator)
-        self._input: Tensor | None = None
+        self._input = PerThread[Tensor]()
 
     def delta(self, x: Tensor) -> Tensor:
         """U σ(D x + d) + u; x and the result are (B, T, d)."""
@@ -55,11 +56,9 @@ class Adapter(CandidateModule):
         self._hook(ports.sites[Site.DOWN].linear.register_forward_hook(self._add))
 
     def _remember(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._input = inputs[0]
+        self._input.put(inputs[0])
 
     def _add(self, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        x = output
-        if self.parallel:
-            assert self._input is not None
-            x, self._input = self._input, None
+        x = self._input.take() if self.parallel else output
+        assert x is not None
         return output + self.gated(self.delta(x))

@@ -62,8 +62,7 @@ class CandidateModule(nn.Module, ABC):
         """x (…, T, d) times the text's gate, (B, T, d), or as it is without one."""
         if self.gate is None:
             return x
-        assert self.gate.value is not None
-        return x * self.gate.value
+        return x * self.gate.value.get()
 
     def _add_gate(self, wanted: bool, shape: LayerShape, generator: Generator) -> None:
         """After all that the module draws itself, so that it starts the same with and without."""

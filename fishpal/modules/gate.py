@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fishpal.encoders.ports import LayerPorts
+from fishpal.modules.per_thread import PerThread
 
 STD = 0.02  # of the start of weights, as of all of BERT's
 
@@ -22,12 +23,13 @@ class Gate(nn.Module):
         value: (B, 1, 1), while the layer computes.
     """
 
+    value: PerThread[Tensor]
+
     def __init__(self, width: int, generator: Generator) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width).normal_(0, STD, generator=generator))
         self.bias = nn.Parameter(torch.zeros(1))
-        self.value: Tensor | None = None
-        self._mask: Tensor | None = None
+        self.value, self._mask = PerThread(), PerThread[Tensor | None]()
 
     def hooks(
         self, ports: LayerPorts, tensors: Callable[[], dict[str, Tensor]]
@@ -35,15 +37,16 @@ class Gate(nn.Module):
         """Put it to work at a layer; `tensors` gives what the forward is to compute with."""
 
         def see(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._mask = named.get("attention_mask")
+            self._mask.put(named.get("attention_mask"))
 
         def open_(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
             hidden = inputs[0] if inputs else named["hidden_states"]
             found = tensors()
-            self.value = gate(hidden, self._mask, found["gate.weight"], found["gate.bias"])
+            mask = self._mask.get()
+            self.value.put(gate(hidden, mask, found["gate.weight"], found["gate.bias"]))
 
         def close(*_: Any) -> None:
-            self.value = None  # and with it the graph
+            self.value.take()  # and with it the graph
 
         return [
             ports.model.register_forward_pre_hook(see, with_kwargs=True),

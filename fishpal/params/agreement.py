@@ -1,6 +1,7 @@
 """What a method of the grid asks of other sections, so that no stage finds it missing."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
 
 from fishpal.common.checks import check
 from fishpal.common.kinds import CriterionName, Estimator, FisherMode, ModuleKind
@@ -10,6 +11,7 @@ from fishpal.params.methods import (
     HeadOnly,
     Method,
     Race,
+    Random,
     Uniform,
 )
 from fishpal.params.module_options import SIZES, ModuleOptions
@@ -66,6 +68,19 @@ def _criteria(
         yield method.criterion or select.criterion
     elif isinstance(method, Race):
         yield from train.race.criteria
+
+
+def unread(methods: Collection[Method], select: SelectOptions) -> list[str]:
+    """Keys of `select` that are not as by default, and that none of these methods reads."""
+    read: set[str] = set()
+    for method in methods:
+        if isinstance(method, ByCriterion | Random):
+            read |= {"allow_none", "budget", "top_layers", "per_layer"}
+        if isinstance(method, ByCriterion):
+            read |= {"fallback"} | ({"criterion"} if method.criterion is None else set())
+    usual = SelectOptions()
+    changed = (k for k in asdict(select) if getattr(select, k) != getattr(usual, k))
+    return [key for key in changed if key not in read]
 
 
 def check_trained(method: Method, where: str, fisher: FisherOptions, train: TrainOptions) -> None:

@@ -80,7 +80,7 @@ class Unipelt(BaseMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOnly(BaseMethod):
-    """No modules: the head alone is trained."""
+    """No modules: the head alone is trained (`training.starts`)."""
 
     rule: Literal["none"] = "none"
 

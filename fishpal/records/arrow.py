@@ -96,6 +96,13 @@ class ArrowSplit(Stored):
 
         return [int(n) for n in pc.list_value_length(self._ids).to_pylist()]
 
+    def labels(self) -> list[int] | list[float]:
+        """Of every row, as its example has it."""
+        found: list[Any] = self._labels.to_pylist()
+        if self._standardised and self._facts is not None:
+            return [self._facts.standardise(label) for label in found]
+        return found
+
 
 def _check_columns(path: str | Path, table: Any) -> None:
     if not table.num_rows:

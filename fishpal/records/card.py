@@ -7,7 +7,7 @@ from typing import Any, Self
 from fishpal.common.errors import PlanError
 from fishpal.common.files import read_json, write_json
 from fishpal.common.validate import Strict, decode
-from fishpal.records.record import JsonRecord, without_default
+from fishpal.records.record import JsonRecord
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ class Card(JsonRecord):
 class SplitCounts(Strict):
     """Rows of a tokenised split, how many were cut at max_length, and the longest in tokens.
 
-    `labels`: how many rows have each class, in class order; none for a regression.
+    `labels`: how many rows have each class, in class order; none for a regression. `far`: the
+    label of a regression farthest from fit's mean, where that is more than `FAR` of its standard
+    deviations away.
     """
 
     rows: int = 0
     truncated: int = 0
     max_tokens: int = 0
     labels: list[int] | None = None
+    far: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Counts(Strict):
     def save(self, path: str | Path) -> None:
         data = asdict(self)
         splits = data.pop("splits").items()
-        parts = {split: without_default(counts, "labels", None) for split, counts in splits}
+        parts = {s: {k: v for k, v in counts.items() if v is not None} for s, counts in splits}
         write_json(path, parts | data)
 
     @classmethod

@@ -4,7 +4,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fishpal.common.errors import DataError, brief
 from fishpal.records.facts import Limits, TaskFacts
@@ -33,6 +36,10 @@ class Stored(Sequence[Example], ABC):
     @abstractmethod
     def lengths(self) -> list[int]:
         """Tokens of every row."""
+
+    @abstractmethod
+    def labels(self) -> list[int] | list[float]:
+        """Of every row, as its example has it."""
 
 
 def check_examples(
@@ -72,3 +79,9 @@ def lengths(examples: Sequence[Example]) -> list[int]:
     if isinstance(examples, Stored):
         return examples.lengths()
     return [len(example.input_ids) for example in examples]
+
+
+def labels(examples: Sequence[Example]) -> NDArray[Any]:
+    """Of every example, (n): class indices, or numbers."""
+    found = examples.labels() if isinstance(examples, Stored) else [e.label for e in examples]
+    return np.array(found)

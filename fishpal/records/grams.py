@@ -40,10 +40,10 @@ class Grams:
             sees nothing else of them; Q as in `contrasts`) or the one logit of a regression.
             Entry (x·K + k, x'·K + k') is the inner product of ∇(Qᵀf)_k(x) and ∇(Qᵀf)_k'(x')
             over the candidate's parameters. Empty where the table was measured without them.
-        projections: candidate → (2, n), float64. With g the example's gradient of log p(y|x):
-            g · sign(ḡ), ḡ the mean over all examples; and the same with ḡ over the half of the
-            examples that this one is not in, so that noise does not project on itself.
-        head: the same (2, n) of the head.
+        projections: candidate → (n), float64: g · sign(ḡ), with g the example's gradient of
+            log p(y|x) and ḡ the mean over the half of the examples that this one is not in, so
+            that noise does not project on itself.
+        head: the same of the head.
         full: the same of all of the encoder's weights, where `fisher.full` asked for it.
     """
 
@@ -76,13 +76,13 @@ class Grams:
             whole = {name: arrays.pop(name, None) for name in ("head", "full")}
             for name, values in whole.items():
                 if values is not None:
-                    _check(name, values, (2, len(logits)), np.float64)
+                    _check(name, values, (len(logits),), np.float64)
             kernels, projections = {}, {}
             for name, values in arrays.items():
                 word, layer = name.removeprefix(PROJECTION).split(".")
                 key = int(layer), str(Module.parse(word))
                 if name.startswith(PROJECTION):
-                    _check(name, values, (2, len(logits)), np.float64)
+                    _check(name, values, (len(logits),), np.float64)
                     projections[key] = values
                 else:
                     _check(name, values, (size, size), np.float32)

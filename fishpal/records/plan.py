@@ -144,6 +144,11 @@ class Plan(JsonRecord):
         used = {module.kind for word in self.layers for module in modules_of(word)}
         return tuple(kind for kind in ModuleKind if kind in used)
 
+    @property
+    def bare(self) -> bool:
+        """Whether nothing but a head is trained."""
+        return not (self.kinds or self.full)
+
     def rate(self, kind: str, layer: int | None = None) -> float:
         """The peak rate of a kind's module at a layer, or of `head` or `full`."""
         usual: float = getattr(self.learning_rate, kind)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fishpal.records.arrow import ArrowSplit
-from fishpal.records.examples import Example, check_examples
+from fishpal.records.examples import Example, check_examples, labels
 from fishpal.records.facts import Limits, TaskFacts
 
 TASK, FIT, SELECTION = "train/task.json", "train/fit.arrow", "train/selection.arrow"
@@ -38,6 +41,12 @@ class TokenisedTask:
         parts = [FIT, SELECTION] if selection else [FIT]
         splits = [ArrowSplit(folder / part, standardised=True) for part in parts]
         return cls(facts, *(split.check(facts, limits) for split in splits))
+
+    def class_shares(self) -> NDArray[np.float64]:
+        """(C,) of the fit part, with one more of each, so that none is 0."""
+        counts = np.bincount(labels(self.fit), minlength=self.facts.outputs)
+        shares: NDArray[np.float64] = (counts + 1) / (counts + 1).sum()
+        return shares
 
     def check(self, limits: Limits) -> None:
         """Raise `DataError` where an example is not the task's or beyond the encoder's limits."""

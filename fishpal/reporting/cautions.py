@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fishpal.params.agreement import unread
+from fishpal.params.load import Params
 from fishpal.records.pilot import has_learnt
 from fishpal.reporting.grid import TaskResults, devices
 from fishpal.reporting.markdown import code, count, escape
@@ -15,13 +17,17 @@ TRUNCATED_SHARE = 0.01
 MOST_NAMED = 6  # of one kind, in one task
 
 
-def cautions(tasks: Sequence[TaskResults]) -> list[str]:
+def cautions(params: Params, tasks: Sequence[TaskResults]) -> list[str]:
     """The warnings of a run, each one line of Markdown; empty where there is nothing to say."""
     lines = []
     seeds = len(tasks[0].methods[0].cells)
     if seeds < FEWEST_SEEDS:
         narrow = "the intervals hold little of the variance between seeds and are too narrow"
         lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {narrow}.")
+    methods = [params.method(name) for name in params.grid.methods]
+    if keys := unread(methods, params.select):
+        named = ", ".join(code(f"select.{key}") for key in keys)
+        lines.append(f"{named}: set, and no method of the grid reads it.")
     machines = devices(tasks)
     if len(machines) > 1:
         on = ", ".join(f"{count(n, 'cell')} on {escape(device)}" for device, n in machines.items())
@@ -64,6 +70,12 @@ def _truncated(results: TaskResults) -> Iterator[str]:
             yield f"{100 * counts.truncated / counts.rows:.1f} % of {escape(split)}"
 
 
+def _far_labels(results: TaskResults) -> Iterator[str]:
+    for split, counts in results.counts.splits.items():
+        if counts.far is not None:
+            yield f"{counts.far:g} in {escape(split)}"
+
+
 def _no_better(results: TaskResults) -> Iterator[str]:
     """Against the most frequent class, or the mean, of the split itself: no constant beats it."""
     regression = results.task.labels is None
@@ -92,6 +104,7 @@ def _never_lower(results: TaskResults) -> Iterator[str]:
         method.name: sum(
             c.curve.best_update > 0 and min(c.curve.losses[1:]) >= c.curve.losses[0]
             for c in method.cells
+            if not method.from_probe(c)
         )
         for method in results.methods
     }
@@ -153,6 +166,8 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Texts of the raw table with two labels or more": _conflicts,
     f"Classes with fewer than {FEWEST_EXAMPLES} examples": _rare_classes,
     "Texts cut at `max_length`": _truncated,
+    "Labels more than 10 standard deviations from fit's mean, which rule losses, what is picked or"
+    " scores": _far_labels,
     "Not better than the majority class (share of errors), or than the mean prediction (squared"
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,

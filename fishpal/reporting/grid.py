@@ -7,6 +7,7 @@ wider grid left behind are not seen. A file that is missing or malformed raises 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fishpal.params.catalog import Task
 from fishpal.params.load import Params
 from fishpal.records.card import Card, Counts
 from fishpal.records.paths import Artifacts
-from fishpal.records.pilot import Pilot
+from fishpal.records.pilot import Pilot, has_learnt
 from fishpal.records.plan import Plan
 from fishpal.records.results import CellMetrics, Curve, Parameters, Predictions, Seconds
 
@@ -42,13 +43,15 @@ class Cell:
 class MethodResults:
     """One method on one task: its plan and a cell a seed, in the grid's order.
 
-    `selection_seconds` is what getting the plan cost: 0 for rules that measure nothing.
+    `selection_seconds` is what getting the plan cost: 0 for rules that measure nothing;
+    `constant_loss` the loss of the best constant answer on the selection part.
     """
 
     name: str
     plan: Plan
     cells: tuple[Cell, ...]
     selection_seconds: float
+    constant_loss: float
 
     @property
     def rule(self) -> str:
@@ -68,8 +71,13 @@ class MethodResults:
 
     @property
     def untrained(self) -> int:
-        """Cells whose weights are those of the start: no update lowered the selection loss."""
-        return sum(cell.curve.best_update == 0 for cell in self.cells)
+        """Cells whose weights are those of an untrained start: no update lowered the selection
+        loss."""
+        return sum(c.curve.best_update == 0 and not self.from_probe(c) for c in self.cells)
+
+    def from_probe(self, cell: Cell) -> bool:
+        """Whether it is a head alone that knew its task at its start, as a probe does."""
+        return self.plan.bare and has_learnt(cell.curve.losses[0], self.constant_loss)
 
     @property
     def kept_start(self) -> bool:
@@ -137,10 +145,11 @@ def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
     task = params.task(name)
     card = Card.load(paths.raw(name) / "card.json")
     counts = Counts.load(paths.tokens(name) / "counts.json")
-    methods = tuple(_read_method(params, paths, name, each) for each in params.grid.methods)
+    pilot = Pilot.load(paths.pilot(name))
+    read = partial(_read_method, params, paths, name, floor=pilot.constant_loss)
+    methods = tuple(map(read, params.grid.methods))
     labels = methods[0].cells[0].predictions.labels
     headline = task.headline or (("test",) if "test" in labels else tuple(labels))
-    pilot = Pilot.load(paths.pilot(name))
     seconds = Seconds.load(paths.seconds("pilot", name)).seconds
     pair, regression = len(task.columns.text) == 2, task.labels is None
     compares = params.head.compares(pair=pair, regression=regression)
@@ -151,7 +160,9 @@ def _read_task(params: Params, paths: Artifacts, name: str) -> TaskResults:
     return results
 
 
-def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> MethodResults:
+def _read_method(
+    params: Params, paths: Artifacts, task: str, method: str, floor: float
+) -> MethodResults:
     plan = Plan.load(paths.plan(task, method))
     cells = tuple(_read_cell(paths, task, method, seed) for seed in params.grid.seeds)
     rule, seconds = plan.reason.rule, 0.0
@@ -162,7 +173,7 @@ def _read_method(params: Params, paths: Artifacts, task: str, method: str) -> Me
         seconds += Seconds.load(paths.seconds("select", task, method)).seconds
     if rule == "race":
         seconds += Seconds.load(paths.seconds("pilot", task)).seconds
-    return MethodResults(method, plan, cells, seconds)
+    return MethodResults(method, plan, cells, seconds, floor)
 
 
 def _read_cell(paths: Artifacts, task: str, method: str, seed: int) -> Cell:

@@ -62,7 +62,7 @@ def page_html(params: Params, reports: Sequence[TaskReport]) -> str:
             js=Markup(files["js"]),
             digest=digest,
             introduction=as_html(introduction(params, tasks)),
-            warnings=[as_html(line) for line in cautions(tasks)],
+            warnings=[as_html(line) for line in cautions(params, tasks)],
             overview=html_table(overview_table(reports)),
             marks=as_html(MARKS),
             verdicts=[as_html(line) for line in verdicts(reports)],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fishpal.common.kinds import HeadInit
 from fishpal.params.catalog import Source, selection_group
 from fishpal.params.load import Params
 from fishpal.params.report_options import ReportOptions
@@ -27,14 +28,16 @@ def introduction(params: Params, tasks: Sequence[TaskResults]) -> str:
     cells_of = [method.cells for results in tasks for method in results.methods]
     known = any(cell.device for each in cells_of for cell in each)
     trained = f" Trained on {', '.join(map(escape, devices(tasks)))}." if known else ""
+    bare = [m.name for m in tasks[0].methods if m.plan.bare and params.head.init != HeadInit.PROBE]
+    starts = f" ({codes(bare)}: the better of two starts, one of them a probe)" if bare else ""
     calibrated = params.train.pick == "refined" and params.train.train_head
     picked = "picked and calibrated" if calibrated else "picked"
     return (
         f"{count(len(grid.methods), 'method')} on {count(len(grid.tasks), 'task')}"
         f" ({codes(grid.tasks)}), {count(len(grid.seeds), 'seed')} ({seeds}):"
         f" {count(cells, 'cell')}. {encoder} Every method gets the same examples, head, seeds and"
-        f" schedule; checkpoints are {picked} on the selection part of train, and the splits"
-        f" reported here are used for nothing else.{trained}"
+        f" schedule{starts}; checkpoints are {picked} on the selection part of train, and the"
+        f" splits reported here are used for nothing else.{trained}"
     )
 
 
@@ -101,7 +104,10 @@ def notes(options: ReportOptions) -> list[str]:
         f"Intervals: {100 * options.confidence:g} % percentile intervals of"
         f" {options.resamples:,} resamples of seeds and examples, paired between methods. A"
         " difference is called one, and in bold, where its interval excludes zero. They are not"
-        " corrected for the number of comparisons and hold no variance of the training data or of"
+        " corrected for the number of comparisons, and one with the best in hindsight makes others"
+        " look worse: of ten equal methods one or more is called worse in a third of all cases."
+        " They hold what seeds do in part: where three seeds differ more than examples, a fifth of"
+        " equal methods is called different. And none of the variance of the training data or of"
         " the choice of a plan.",
         "Standard deviations are over seeds.",
         "trainable: parameters updated in training. kept: those that stay at inference beyond the"

@@ -52,7 +52,7 @@ def write_report(folder: str | Path, params: Params, tasks: Sequence[TaskResults
 def report_text(params: Params, reports: Sequence[TaskReport]) -> str:
     """The whole of `results.md`."""
     tasks = [report.results for report in reports]
-    warnings = cautions(tasks)
+    warnings = cautions(params, tasks)
     parts = [
         "# Results",
         introduction(params, tasks),

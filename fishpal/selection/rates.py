@@ -1,9 +1,11 @@
 """Learning rates from the per-example gradients, without a training (design §6, "rates").
 
 Adam's step is nearly a sign step (Kingma & Ba 2015, §2). Along η · s with s = sign(ḡ), ḡ the mean
-gradient of log p, the loss falls by η ‖ḡ‖₁ − ½ η² E[(g · s)²], where the Fisher information stands
-for the curvature; so the best single step is η* = ‖ḡ‖₁ / E[(g · s)²]. A table holds u = g · s of
-every example and candidate, and u of a kind at every layer is their sum.
+gradient of log p over some examples, the loss of others falls by η E[g · s] − ½ η² E[(g · s)²],
+where the Fisher information stands for the curvature; so the best single step is η* = E[g · s] /
+E[(g · s)²]. A table holds u = g · s of every example and candidate, s being the sign of the half of
+the examples that it is not in (over all of them E[g · s] = ‖ḡ‖₁ > 0 of noise, too, which made η*
+ten times as large as with a signal); u of a kind at every layer is their sum.
 
 η* is of one step at the start, from some hundred examples: it tells scales apart (of kinds, sizes,
 encoders), and carries noise itself. So a rate follows it half way, on a log scale, from the rate
@@ -140,8 +142,8 @@ def best_step(projections: NDArray[np.float64]) -> float:
 def explain_rate(
     name: str, projections: NDArray[np.float64], updates: int, units: int = UNITS
 ) -> RateReason:
-    """The rate of a kind at every layer, the head or the encoder, from projections (2, n)."""
-    return rate_of(name, best_step(projections[0]), z_score(projections[1]), updates, units)
+    """The rate of a kind at every layer, the head or the encoder, from projections (n)."""
+    return rate_of(name, best_step(projections), z_score(projections), updates, units)
 
 
 def rate_of(name: str, step: float, signal: float, updates: int, units: int = UNITS) -> RateReason:
@@ -164,7 +166,7 @@ def rate_of(name: str, step: float, signal: float, updates: int, units: int = UN
 def _projections(
     name: str, word: str, table: FisherTable, grams: Grams | None
 ) -> NDArray[np.float64]:
-    """Of the head, the encoder, or a kind's candidate at every layer, (2, n)."""
+    """Of the head, the encoder, or a kind's candidate at every layer, (n)."""
     found = None
     if grams is not None and name in (HEAD, FULL):
         found = grams.head if name == HEAD else grams.full

@@ -171,8 +171,9 @@ def _plain(text: str) -> str:
 
 
 def _target(value: Any) -> float:
+    none = isinstance(value, bool | np.bool_) or "_" in str(value)  # 1_000, as in Python's code
     try:
-        number = math.nan if isinstance(value, bool | np.bool_) else float(value)
+        number = math.nan if none else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -195,8 +196,7 @@ def _cut(table: pd.DataFrame, split: Split, name: str) -> Frames:
             current += 1
         owner[group] = current
         rows += sizes[group]
-    owners = owner[members]
-    return {key: table[owners == number] for number, key in enumerate(split.shares)}
+    return {key: table[owner[members] == number] for number, key in enumerate(split.shares)}
 
 
 def _check_splits(task: Task, splits: Frames, name: str) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from fishpal.common.errors import DataError, EncoderError, ParamsError, brief, caution
+from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
 from fishpal.common.files import replacing
 from fishpal.common.progress import tqdm
 from fishpal.encoders.specs import limits_of, load_config
@@ -19,11 +18,11 @@ from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit, check_types, write_split
 from fishpal.records.card import Card, Counts, SplitCounts
-from fishpal.records.facts import Limits, Scale, TaskFacts
+from fishpal.records.facts import Limits, TaskFacts
 from fishpal.records.task import FIT, SELECTION, TASK
+from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import Rows, cut_evaluation, split_train
 
-FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
 BATCH = 1_000  # rows tokenised at a time
 TEXTS, GROUP = ("text", "text_pair"), "group"
 
@@ -106,20 +105,6 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
     return table
 
 
-def scale_of(labels: NDArray[np.float64], name: str) -> Scale:
-    """The scale of a regression's fit part; warns where a label lies far beyond the others."""
-    try:
-        scale = Scale.of(labels)
-    except DataError as error:
-        raise DataError(f"{name}: fit: {error}") from error
-    farthest = float(labels[np.argmax(np.abs(labels - scale.mean))])
-    if abs(scale.standardise(farthest)) > FAR:
-        far = f"more than {FAR} standard deviations from the mean of fit"
-        spread = f"{scale.mean:g} ± {abs(scale.sd):g}"
-        caution(f"{name}: label {farthest:g} is {far}, {spread}: it rules the loss")
-    return scale
-
-
 @dataclass
 class _Writer:
     """Tokenises splits into files, and counts what it wrote."""
@@ -132,7 +117,11 @@ class _Writer:
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
         """Write rows in their order; `EncoderError` for what the encoder does not know."""
-        counts = self.counts[path.stem] = SplitCounts()
+        counts, scale = SplitCounts(), self.facts.scale
+        self.counts[path.stem] = counts
+        if scale is not None:
+            labels = table["label"].to_numpy()[rows]
+            counts.far = far_label(labels, scale, self.facts.name, path.stem)
         write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
             ArrowSplit(path).check(self.facts, self.limits)
@@ -141,8 +130,8 @@ class _Writer:
             found = str(error).replace(str(path), path.stem)  # the draft is gone by then
             raise EncoderError(f"tokenizer and encoder do not fit: {found}") from error
         if self.facts.labels is not None:
-            classes = table["label"].to_numpy()[rows]
-            counts.labels = np.bincount(classes, minlength=len(self.facts.labels)).tolist()
+            labels = table["label"].to_numpy()[rows]
+            counts.labels = np.bincount(labels, minlength=len(self.facts.labels)).tolist()
 
     def _batches(self, table: pa.Table, rows: Rows, name: str) -> Iterator[dict[str, list[Any]]]:
         """Columns of `BATCH` tokenised rows at a time, in the order of `rows`."""

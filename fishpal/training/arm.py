@@ -1,7 +1,6 @@
 """One arm of the pilot: a model that trains on from look to look."""
 
 import math
-from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -122,8 +121,7 @@ class TrainedArm:
                 self.advance(before, until, bar)
         if not self.diverged:
             more = self.losses - winner.losses
-            error = float(more.std(ddof=1)) / math.sqrt(len(more)) if len(more) > 1 else math.inf
-            mean, width = float(more.mean()), NormalDist().inv_cdf(CONFIDENCE) * error
+            mean, width = float(more.mean()), _one_sided(more)
             self.behind = rounded(mean + width) if math.isfinite(width) else None
             self.is_behind = mean > width
 
@@ -141,3 +139,13 @@ class TrainedArm:
             behind=self.behind,
             layers=None if self.plan.reason.criterion is None else self.plan.layers,
         )
+
+
+def _one_sided(values: NDArray[np.float64]) -> float:
+    """What Student's interval of their mean takes on one side; ∞ of a single one."""
+    from scipy.special import stdtrit  # here: slow to import
+
+    if len(values) < 2:
+        return math.inf
+    quantile = float(stdtrit(len(values) - 1, CONFIDENCE))
+    return quantile * float(values.std(ddof=1)) / math.sqrt(len(values))

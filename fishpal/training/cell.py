@@ -12,7 +12,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.run import Training
-from fishpal.training.train import train
+from fishpal.training.starts import train_plan
 
 
 def train_cell(
@@ -30,6 +30,10 @@ def train_cell(
     """
     encoder = load_encoder(folder)
     task = TokenisedTask.load(tokens, encoder.limits)
-    start = start_head(encoder, task, head)
-    model = plan_model(encoder, start, plan, seed, options.train_head, task)
-    return model, task.facts, train(model, plan, task, options, seed, checkpoint=checkpoint)
+
+    def start(head: HeadOptions) -> Classifier:
+        first = start_head(encoder, task, head)
+        return plan_model(encoder, first, plan, seed, options.train_head, task)
+
+    model, result = train_plan(start, plan, task, options, seed, head, checkpoint)
+    return model, task.facts, result

@@ -21,6 +21,7 @@ from fishpal.common.errors import TrainingError
 from fishpal.common.progress import tqdm
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
+from fishpal.records.examples import labels
 from fishpal.records.pilot import Pilot, Source, has_learnt
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
@@ -85,12 +86,10 @@ def run_pilot(
 
 def constant_loss(task: TokenisedTask) -> float:
     """Mean loss on the selection part of the fit part's class frequencies, or its mean (0)."""
-    labels = np.array([example.label for example in task.selection])
+    found = labels(task.selection)
     if task.facts.labels is None:
-        return float(0.5 * np.mean(labels**2))
-    counts = np.bincount([int(e.label) for e in task.fit], minlength=task.facts.outputs)
-    # One more of each, so that a class that the fit part lacks costs no infinite loss.
-    return float(-np.log((counts + 1) / (counts + 1).sum())[labels].mean())
+        return float(0.5 * np.mean(found**2))
+    return float(-np.log(task.class_shares())[found].mean())
 
 
 @dataclass

@@ -2,21 +2,17 @@
 
 Nothing in dvc.yaml can name the files that params.yaml lists. So the stages `hash` and
 `hash_encoder` write their hashes, on which `download` and `encoder` depend. No dependency tells
-when those have to run again: that is compared here. They are made to run, past the run cache,
-which may hold the hashes of other clones' files.
+when those have to run again: that is compared here, and they are made to run.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 from fishpal.common.errors import FishpalError
-from fishpal.common.files import read_json
 from fishpal.params.load import Params
 from fishpal.params.sections import AnySource
-from stages.hash_source import hash_files, note_of, source_of
+from stages.hash_source import hash_files, note_of, noted, source_of, stays_in_use
 from stages.runner import run
 
 
@@ -37,26 +33,17 @@ def main(params: Params) -> None:
 
 def _has_changed(params: Params, section: str) -> bool:
     """Whether local files have other bytes than those noted last; says which."""
-    source, noted = source_of(params, section), _read(note_of(section))
+    source, before = source_of(params, section), noted(note_of(section))
     found = hash_files(source)
     local = type(source).local_files is not AnySource.local_files  # and none need be there
-    if local and noted and not any(found.values()):  # a clone on another machine, say
-        missing = ", ".join(found or noted)
+    if local and stays_in_use(found, before):
+        missing = ", ".join(found or before)
         sys.stderr.write(f"{missing}: not there; what was read of {section} stays in use\n")
         return False
-    changed = [name for name in {**noted, **found} if noted.get(name) != found.get(name)]
-    if noted and changed:
+    changed = [name for name in {**before, **found} if before.get(name) != found.get(name)]
+    if before and changed:
         sys.stderr.write(f"{', '.join(changed)}: changed; {section} is read again\n")
     return bool(changed)
-
-
-def _read(note: Path) -> dict[str, str | None]:
-    """What was noted; nothing where there is no note, or a damaged one, which DVC mends."""
-    with suppress(FishpalError):
-        noted = read_json(note)
-        if isinstance(noted, dict):
-            return noted
-    return {}
 
 
 if __name__ == "__main__":

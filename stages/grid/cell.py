@@ -41,12 +41,16 @@ def main(params: Params, clones: str, python: str, threads: str, gpus: str, cell
     if gpus != AS_GIVEN:
         devices = gpus.split(",")
         env["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
-    command = [python, *WAITING, "repro", cell]
-    sys.exit(
-        subprocess.run(
-            command, cwd=clone, env=env, pass_fds=[lock], preexec_fn=die_with_parent
-        ).returncode
-    )
+    # The hashes of files that this clone lacks: outputs that persist are not restored by repro.
+    hashes = ["hash_encoder", *(f"hash@{task}" for task in params.grid.tasks)]
+    checkout = ["checkout", "--quiet", "--force", "--allow-missing", *hashes]
+    for command in (checkout, ["repro", cell]):
+        whole = [python, *WAITING, *command]
+        done = subprocess.run(
+            whole, cwd=clone, env=env, pass_fds=[lock], preexec_fn=die_with_parent
+        )
+        if done.returncode:
+            sys.exit(done.returncode)
 
 
 def _take_clone(folder: Path) -> tuple[int, Path, int]:

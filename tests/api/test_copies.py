@@ -65,7 +65,8 @@ def test_a_deep_copy_of_a_model_shares_the_frozen_weights_alone(encoder, task):
     model.scores.append("noted")
     shared = dict(encoder.model.named_parameters())
     copied = copy.deepcopy(model)
-    assert all(p is shared[n] for n, p in copied.module.encoder.named_parameters())
+    own = dict(copied.module.encoder.named_parameters())
+    assert all(p.data_ptr() == shared[n].data_ptr() and p is not shared[n] for n, p in own.items())
     assert copied.encoder is encoder and copied.training == model.training
     assert copied.scores == model.scores and copied.scores is not model.scores
     module = copy.deepcopy(model.module)

@@ -35,6 +35,44 @@ def test_one_that_asks_for_tuples(changed, tiny_encoder, kind):
     assert torch.equal(found, tiny_encoder(kind).hidden_states(**batch))
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
+def test_one_whose_tokens_see_what_precedes_them_alone(changed, kind):
+    folder = changed(kind, is_decoder=True)
+    with pytest.raises(EncoderError, match="first token of .* sees no other; allowed: last, mean"):
+        load_encoder(folder, "cls")
+    assert load_encoder(folder).pooling == "last"
+
+
+def test_a_decoder_whose_tokens_see_all(changed):
+    folder = changed("gemma3_text", use_bidirectional_attention=True)
+    assert load_encoder(folder).pooling == "mean"
+    assert load_encoder(folder, "cls").pooling == "cls"
+
+
+def test_one_with_cross_attention_is_refused(changed):
+    with pytest.raises(EncoderError, match="add_cross_attention is true; allowed: false"):
+        load_encoder(changed("bert", is_decoder=True, add_cross_attention=True))
+
+
+@pytest.mark.parametrize("pad", [0, 1, 3, None])
+def test_mpnet_counts_positions_from_1_whatever_its_pad_token(changed, pad):
+    encoder = load_encoder(changed("mpnet", pad_token_id=pad))
+    longest = encoder.limits.tokens
+    assert longest == 40 - 2
+    ids = torch.full((1, longest), 5)
+    assert torch.isfinite(encoder.hidden_states(ids, torch.ones_like(ids))).all()
+    more = torch.full((1, longest + 1), 5)
+    with pytest.raises(IndexError):
+        encoder.hidden_states(more, torch.ones_like(more))
+
+
+def test_an_adapter_beside_the_encoder_is_refused(encoder_folders, tmp_path):
+    folder = shutil.copytree(encoder_folders["bert"], tmp_path / "bert")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(EncoderError, match="has adapter_config.json; allowed: an encoder merged"):
+        load_encoder(folder)
+
+
 @pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert"])
 def test_one_that_has_no_pad_token_to_count_positions_from(changed, kind):
     with pytest.raises(EncoderError) as caught:

@@ -37,16 +37,19 @@ def text_encoders(tmp_path_factory):
 def make(text_encoders):
     """`make(type or encoder, pooling, …)`: of random modules and a random head."""
 
-    def build(kind="bert", pooling="cls", kinds=("lora",) * 3, classes=2, pair=False, lora=SIZES):
+    def build(
+        kind="bert", pooling="cls", kinds=("lora",) * 3, classes=2, pair=False, lora=SIZES,
+        around=0, gates=False,
+    ):  # fmt: skip
         encoder = text_encoders(kind, pooling) if isinstance(kind, str) else kind
         texts, labels = texts_of(60, classes)
-        labels = [f"c{y}" for y in labels] if classes > 1 else [i / 7 for i in range(60)]
+        labels = [f"c{y}" for y in labels] if classes > 1 else [around + i / 7 for i in range(60)]
         if classes == 1:
             texts, _ = texts_of(60)
         if pair:
             texts = list(zip(texts, texts[::-1], strict=True))
         task = fishpal.Task.from_lists(texts, labels, name="toy")
-        options = fishpal.ModuleOptions(lora=lora)
+        options = fishpal.ModuleOptions(lora=lora, gates=gates)
         plan = replace(plan_of(encoder), layers=tuple(kinds), modules=options)
         model = fishpal.start(encoder, task, plan)
         generator = torch.Generator().manual_seed(7)

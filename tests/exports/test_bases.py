@@ -54,6 +54,25 @@ def logits_of(loaded, folder):
     return loaded.eval()(**batch).logits.numpy()
 
 
+@pytest.mark.parametrize("act", ["relu", "gelu", "gelu_new", "quick_gelu", "silu"])
+def test_a_deberta_whose_head_has_another_activation(make, changed, tmp_path, act):
+    model = make(changed("deberta-v2", "config.json", pooler_hidden_act=act))
+    fishpal.export_transformers(model, tmp_path / "out")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    np.testing.assert_allclose(logits_of(loaded, tmp_path / "out"), model.logits(TEXTS), atol=1e-4)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("pooler_hidden_act", "tanh"), ("pooler_hidden_act", "mish"), ("pooler_hidden_size", 8),
+])  # fmt: skip
+def test_a_deberta_whose_head_ours_does_not_fit_in(make, changed, tmp_path, key, value):
+    model = make(changed("deberta-v2", "config.json", **{key: value}))
+    with pytest.raises(fishpal.FishpalError, match=f"{key} is {value}; allowed: "):
+        fishpal.export_transformers(model, tmp_path / "out")
+    fishpal.export_peft(model, tmp_path / "peft")
+    assert (tmp_path / "peft" / "head.safetensors").is_file(), "beside the bare encoder"
+
+
 @pytest.mark.parametrize("export", ["transformers", "peft"])
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
 def test_a_regression_in_a_large_unit(make, tmp_path, kind, export):

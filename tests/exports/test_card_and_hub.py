@@ -17,7 +17,7 @@ import fishpal
 from benchmarks.toy.hub_fetch import hub_environment
 from benchmarks.toy.hub_server import COMMIT, Hub
 from fishpal.records.plan import Reason
-from tests.api.conftest import texts_of
+from tests.api.conftest import plan_of, texts_of
 from tests.exports.conftest import TEXTS, expected_of, run_listing
 from tests.project.closure import ROOT
 
@@ -101,6 +101,35 @@ def test_the_listing_of_pairs_gives_what_the_model_does(make, tmp_path, export):
         np.testing.assert_allclose(found, model.logits(pairs), atol=1e-4)
 
 
+@pytest.mark.parametrize("export", ["onnx", "sentence_transformers"])
+def test_class_names_never_leave_the_listing_s_comment(text_encoders, tmp_path, export):
+    encoder, (texts, labels) = text_encoders("bert", "cls"), texts_of(40)
+    names = ("good\nprint('HELLO')", "bad\n```\n<script>alert(1)</script>\n# heading")
+    task = fishpal.Task.from_lists(texts, [names[y] for y in labels])
+    model = fishpal.start(encoder, task, plan_of(encoder, task=task.name))
+    getattr(fishpal, f"export_{export}")(model, tmp_path / "out")
+    _, text = card_of(tmp_path / "out")
+    assert text.count("```python") == 1 and "\n# heading" not in text
+    assert not any(line.startswith("print") for line in text.splitlines())
+    assert "last" in run_listing(tmp_path / "out")
+
+
+@pytest.mark.parametrize("export", ["onnx"])
+def test_the_listing_takes_a_pair_whose_second_text_was_cut_away(make, tmp_path, export):
+    model = make(classes=1, pair=True)
+    assert model.module.compares
+    getattr(fishpal, f"export_{export}")(model, tmp_path / "out")
+    card = tmp_path / "out" / "README.md"
+    card.write_text(card.read_text().replace(SECOND, ""))
+    pairs = [(FIRST, "")]
+    found = run_listing(tmp_path / "out")["last"][0]
+    np.testing.assert_allclose(found, expected_of_pairs(model, pairs), atol=1e-3)
+
+
+def expected_of_pairs(model, pairs):
+    return model.logits(pairs) * model.task.scale.sd + model.task.scale.mean
+
+
 def test_hostile_names_stay_text(text_encoders, tmp_path):
     encoder = text_encoders("bert", "mean")
     texts, labels = texts_of(40)
@@ -165,7 +194,7 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     assert hub.files["me/model"] == mine
     assert hub.tokens - {None} == {"Bearer hf_test"}
     origin = json.loads((tmp_path / "model_again/origin.json").read_text())
-    assert origin == {"encoder": "me/encoder", "revision": COMMIT, "max_length": 128}
+    assert origin == {"encoder": "me/encoder", "revision": COMMIT, "max_length": 40}
     data, _ = card_of(tmp_path / "model_again")
     assert data.base_model == "me/encoder"
 

@@ -187,6 +187,9 @@ def test_onnx(make, tmp_path, kind, pooling, kinds, classes):
         ("transformers", {"pooling": "mean"}, "takes no head on mean pooling of a bert"),
         ("transformers", {"kind": "modernbert"}, "on cls pooling of a modernbert"),
         ("transformers", {"kind": "electra", "classes": 9}, "has 9 classes; allowed in this"),
+        ("transformers", {"classes": 1, "around": 1e9}, "the labels are 1e+09 ± 2.54"),
+        ("sentence_transformers", {"classes": 1, "around": 1e9}, "allowed: labels less their mean"),
+        ("onnx", {"classes": 1, "around": 1e9}, "which float32 rounds away"),
     ],
 )
 def test_what_cannot_be_exported_is_said(make, tmp_path, export, given, words):

@@ -74,13 +74,49 @@ def test_edited_data_are_read_again(clone):
     assert outputs(clone.root) == clone.outputs
 
 
+def test_files_are_read_as_they_are_not_as_their_params_once_had_them(clone):
+    """DVC's run cache knows params alone: what it holds under them may be of other bytes."""
+    path = clone.root / "data/toy/train.jsonl"
+    content, params = path.read_bytes(), (clone.root / "params.yaml").read_bytes()
+
+    def rows() -> int:
+        return json.loads((clone.root / "artifacts/raw/toy/card.json").read_text())["splits"][
+            "train"
+        ]["rows"]
+
+    before = rows()
+    clone.edit(lambda p: p["catalog"]["toy"]["source"].update(drop_duplicates=True))
+    clone.repro("download@toy")
+    path.write_bytes(content.split(b"\n", 1)[1])
+    assert "catalog.toy is read again" in clone.check()
+    clone.repro("download@toy")
+    (clone.root / "params.yaml").write_bytes(params)
+    assert clone.check() == ""
+    clone.repro("download@toy")
+    assert rows() == before - 1
+    path.write_bytes(content)
+    clone.check()
+    clone.repro()
+    assert outputs(clone.root) == clone.outputs
+
+
 def test_data_that_went_away_stay_in_use(clone):
     """As in a clone on another machine; with one file of two gone, the stage says so."""
     data = clone.root / "data"
     data.rename(clone.root / "elsewhere")
     said = clone.check()
+    noted = (clone.root / "artifacts/sources/catalog.toy.json").read_bytes()
+    clone.dvc("repro", "--force", "--single-item", "hash@toy")
+    assert (clone.root / "artifacts/sources/catalog.toy.json").read_bytes() == noted
+    params = (clone.root / "params.yaml").read_bytes()
+    files = {"train": "data/tain.jsonl", "test": "data/tst.jsonl"}
+    clone.edit(lambda p: p["catalog"]["toy"]["source"].update(files=files))
+    read = "data/toy/test.jsonl, data/toy/train.jsonl: changed; catalog.toy is read again\n"
+    assert read in clone.check(), "what was read of other files is of no use"
+    (clone.root / "params.yaml").write_bytes(params)
     (clone.root / "elsewhere").rename(data)
     assert said.count("not there; what was read of") == 2
+    clone.check()
     assert "up to date" in clone.dvc("status", "dvc.yaml")
     (data / "toy" / "test.jsonl").rename(data / "test.jsonl")
     assert clone.check() == "data/toy/test.jsonl: changed; catalog.toy is read again\n"

@@ -131,6 +131,7 @@ def test_paths_are_those_of_dvc_yaml():
     outputs = set()
     for stage in stages.values():
         for out in stage.get("outs", []):
+            (out,) = [out] if isinstance(out, str) else out
             for name, value in fill.items():
                 out = out.replace(name, value)
             outputs.add(out)

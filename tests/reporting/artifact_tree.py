@@ -195,13 +195,13 @@ def make_run(root, **grid):
     return params, root
 
 
-def keep_start(run, task, methods, seeds=(0, 1)):
+def keep_start(run, task, methods, seeds=(0, 1), loss=2.0):
     """As training leaves it where no update lowers the loss on the selection part."""
     for method in methods:
         for seed in seeds:
             path = run[1] / f"curves/{task}/{method}/{seed}.csv"
             header, _, *later = path.read_text().splitlines()
-            rows = [header, "0,0,,2.0,0.1,1,0", *(row[:-3] + "0,0" for row in later)]
+            rows = [header, f"0,0,,{loss},{loss},1,0", *(row[:-3] + "0,0" for row in later)]
             path.write_text("\n".join(rows) + "\n")
 
 

@@ -150,6 +150,15 @@ def test_a_task_without_a_trained_cell_has_no_best(five):
     assert "**" not in text.split("### Plans")[0]
 
 
+@pytest.mark.parametrize(("method", "loss", "says"), [
+    ("head", 0.1, ""), ("head", 2.0, ", untrained"), ("lora", 0.1, ", untrained"),
+])  # fmt: skip
+def test_a_head_that_kept_the_probe_is_trained(five, method, loss, says):
+    keep_start(five, "pairs", [method], loss=loss)
+    rows = rows_below(text_of(five).split("## Task `closeness`")[0], "### accuracy on mismatched")
+    assert rows[method][0].endswith(f"(2 seeds{says})")
+
+
 def test_without_a_trained_baseline_others_are_still_ranked(five):
     keep_start(five, "closeness", ["adapter", "lora", "prefix"])
     text = text_of(five).split("## Task `closeness`")[1]

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fishpal.common.errors import PlanError
-from fishpal.params.options import RateOptions
+from fishpal.common.kinds import CriterionName, ModuleKind
+from fishpal.params.agreement import unread
+from fishpal.params.methods import ByCriterion, Random, Uniform
+from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.params.race_options import RaceOptions
 from fishpal.reporting.cautions import cautions
 from fishpal.reporting.grid import read_results
@@ -29,7 +32,7 @@ from tests.reporting.artifact_tree import (
 
 
 def found_cautions(run):
-    return cautions(read_results(*run))
+    return cautions(run[0], read_results(*run))
 
 
 def test_a_sound_run_has_no_warning(run):
@@ -55,6 +58,11 @@ def change_card(key, value):
 def make_rare(root):
     path = root / "tokens/pairs/counts.json"
     edit(path, lambda counts: counts["fit"].update(labels=[120, 71, 9]))
+
+
+def put_a_label_far_off(root):
+    path = root / "tokens/closeness/counts.json"
+    edit(path, lambda counts: counts["selection"].update(far=-999.0))
 
 
 def truncate(root):
@@ -153,6 +161,11 @@ def train_elsewhere(root):
             "`pairs` 4 texts",
         ),
         (make_rare, "Classes with fewer than 10 examples", "`pairs` maybe (9 in fit)"),
+        (
+            put_a_label_far_off,
+            "Labels more than 10 standard deviations from fit's mean",
+            "`closeness` -999 in selection",
+        ),
         (truncate, "Texts cut at `max_length`", "`closeness` 1.5 % of fit"),
         (
             constant_predictions,
@@ -210,6 +223,21 @@ def test_each_warning_appears_when_it_should(run, change, title, detail):
     assert len(new) == 1
     assert title in new[0] and f": {detail}" in new[0]
     assert f"- {new[0]}\n" in text_of(run)
+
+
+def test_options_that_no_method_reads_are_named(run):
+    params, root = run
+    select = SelectOptions(criterion=CriterionName.KERNEL, budget=0.01)
+    uniform = {name: Uniform(kind=ModuleKind.LORA) for name in params.grid.methods}
+    given = replace(params, select=select, methods=uniform)
+    said = "`select.criterion`, `select.budget`: set, and no method of the grid reads it."
+    assert said in found_cautions((given, root))
+    first = params.grid.methods[0]
+    for reader, left in ((Random(), ["criterion"]), (ByCriterion(), [])):
+        assert unread([*uniform.values(), reader], select) == left
+        with_it = replace(given, methods=uniform | {first: reader})
+        assert any("no method" in line for line in found_cautions((with_it, root))) == bool(left)
+    assert unread([ByCriterion(criterion=CriterionName.SNR)], select) == ["criterion"]
 
 
 @pytest.mark.parametrize(("seeds", "share"), [((0, 1), 1.2), ((1,), 0.9), ((0,), 0.94)])

@@ -102,7 +102,7 @@ def test_the_plans_of_criteria_race_where_they_are_mixes():
 
 def test_no_mix_of_noise_races():
     table, grams, rng = make_table(), make_grams(), np.random.default_rng(0)
-    noise = {(row.layer, row.kind): rng.normal(size=(2, 18)) for row in table.rows}
+    noise = {(row.layer, row.kind): rng.normal(size=18) for row in table.rows}
     clear = {key: values + 9 for key, values in noise.items()}
     race = RaceOptions(criteria=("mean",))
     with pytest.warns(FishpalWarning, match="mean has no arm: the halves' gradients do not agree"):

@@ -31,7 +31,7 @@ from fishpal.selection.rates import (
     explain_rate,
     resolve_rates,
 )
-from fishpal.selection.reliability import NOISE, reliability, z_score
+from fishpal.selection.reliability import NOISE, SPREAD, reliability, z_score
 from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL
 from tests.selection.test_selection import make_table
@@ -74,11 +74,10 @@ def looped(encoder, task, options, kind, layer):
     model.detach()
     expected = []
     for gradients in (of_module, torch.stack([*rows(model.head)])):
-        own, across, half = [], [], sample.half
+        across, half = [], sample.half
         for number, gradient in enumerate(gradients):
-            own.append(gradient @ gradients.mean(0).sign())
             across.append(gradient @ gradients[half != half[number]].mean(0).sign())
-        expected.append(torch.stack([torch.stack(own), torch.stack(across)]).numpy())
+        expected.append(torch.stack(across).numpy())
     return expected
 
 
@@ -104,12 +103,11 @@ def test_the_best_step_is_the_minimum_of_the_quadratic():
 
 
 def projections(signal: float, step: float = 1.0, examples: int = 100) -> np.ndarray:
-    """(2, n) with η* = `step`; the second row's z is about `signal`."""
+    """(n) of z = `signal` and, where that is above 0, η* = `step`."""
     noise = np.random.default_rng(0).normal(size=examples)
     noise = (noise - noise.mean()) / noise.std(ddof=1)
-    own = 0.5 + noise
-    own *= own.mean() / np.mean(own**2) / step
-    return np.stack([own, noise + signal / np.sqrt(examples)])
+    found = noise + signal * SPREAD / np.sqrt(examples)
+    return found * (found.mean() / np.mean(found**2) / step if signal > 0 else 1.0)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -243,9 +241,17 @@ def test_the_fallback_stays_within_what_may_be_chosen():
 
 def test_z_tells_noise_from_signal():
     rng = np.random.default_rng(0)
-    noise = [z_score(rng.normal(size=200)) for _ in range(300)]
-    assert abs(np.mean(noise)) < 0.2 and np.std(noise) == pytest.approx(1.0, abs=0.12)
-    assert z_score(rng.normal(0.5, 1.0, 200)) > 4
+
+    def across(mean: float) -> np.ndarray:
+        """Of gradients (200, 400), each on the sign of the mean of the half it is not in."""
+        halves = rng.normal(mean, 1.0, (2, 100, 400))
+        signs = np.sign(halves.mean(axis=1))
+        return np.concatenate([halves[0] @ signs[1], halves[1] @ signs[0]])
+
+    noise = [z_score(across(0.0)) for _ in range(600)]
+    assert abs(np.mean(noise)) < 0.15 and np.std(noise) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(np.array(noise) > NOISE) == pytest.approx(0.023, abs=0.02)
+    assert z_score(across(0.08)) > 4
     assert z_score(np.ones(5)) == 0.0
     table = make_table()
     assert reliability((None,) * 4, grams_of(table, 1.0)) is None

@@ -226,7 +226,9 @@ def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encod
     for kind, share in ((winner.kind, 0.6), (dropped, 1)):
         looks = [point.update for point in smaller[kind, share].curve]  # past the winner's best
         more = by_hand(tiny_encoder, task, kind, share, looks) - first
-        bound = more.mean() + scipy.stats.norm.ppf(0.95) * more.std(ddof=1) / math.sqrt(len(more))
+        bound = more.mean() + scipy.stats.t.ppf(0.95, len(more) - 1) * more.std(ddof=1) / math.sqrt(
+            len(more)
+        )
         assert smaller[kind, share].behind == pytest.approx(bound, abs=1e-6)
 
 

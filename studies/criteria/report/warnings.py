@@ -10,7 +10,7 @@ from studies.criteria.design.names import store_path
 from studies.criteria.trainings.provenance import code_of
 from studies.criteria.trainings.store import read_lines
 
-GROUPS = ("sweep", "halving", "probe", "plans", "budget", "chosen", "selected", "signals")
+GROUPS = ("sweep", "halving", "probe", "plans", "budget", "chosen", "selected", "signals", "shared")
 
 
 def warnings(unmeasured: Sequence[str]) -> str:
