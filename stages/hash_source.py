@@ -13,8 +13,9 @@ from stages.runner import ARTIFACTS, run
 
 
 def main(params: Params, section: str) -> None:
-    note, found = note_of(section), hash_files(source_of(params, section))
-    if not stays_in_use(found, noted(note)):
+    note, source = note_of(section), source_of(params, section)
+    found = hash_files(source)
+    if not stays_in_use(source, found, noted(note)):
         write_json(note, found)
 
 
@@ -27,10 +28,13 @@ def noted(note: Path) -> dict[str, str | None]:
     return {}
 
 
-def stays_in_use(found: dict[str, str | None], before: dict[str, str | None]) -> bool:
+def stays_in_use(
+    source: AnySource, found: dict[str, str | None], before: dict[str, str | None]
+) -> bool:
     """Whether files were noted and none of them is there, as in a clone on another machine."""
+    local = type(source).local_files is not AnySource.local_files  # else none need be there
     same = not found or bool(found.keys() & before.keys())
-    return bool(before) and same and not any(found.values())
+    return local and bool(before) and same and not any(found.values())
 
 
 def note_of(section: str) -> Path:

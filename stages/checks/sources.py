@@ -11,7 +11,6 @@ import sys
 
 from fishpal.common.errors import FishpalError
 from fishpal.params.load import Params
-from fishpal.params.sections import AnySource
 from stages.hash_source import hash_files, note_of, noted, source_of, stays_in_use
 from stages.runner import run
 
@@ -35,8 +34,7 @@ def _has_changed(params: Params, section: str) -> bool:
     """Whether local files have other bytes than those noted last; says which."""
     source, before = source_of(params, section), noted(note_of(section))
     found = hash_files(source)
-    local = type(source).local_files is not AnySource.local_files  # and none need be there
-    if local and stays_in_use(found, before):
+    if stays_in_use(source, found, before):
         missing = ", ".join(found or before)
         sys.stderr.write(f"{missing}: not there; what was read of {section} stays in use\n")
         return False

@@ -11,10 +11,11 @@ import pytest
 
 from benchmarks.toy.project import ROOT, edit_yaml, write_project
 from benchmarks.toy.warm import warm_bin
-from fishpal.common.files import write_json
+from fishpal.common.files import read_json, write_json
 from fishpal.params.load import load_params
 from fishpal.params.sections import FolderEncoder
 from fishpal.params.yaml import parse_yaml
+from stages import hash_source
 from stages.checks import sources
 from stages.hash_source import hash_files, note_of
 
@@ -149,6 +150,9 @@ def test_files_that_are_away_stay_in_use_and_those_of_an_earlier_source_do_not(
     edit_yaml(place / "params.yaml", lambda params: params["catalog"].update(toy=movies))
     assert sources._has_changed(load_params(), "catalog.toy")
     assert "data/toy/train.jsonl: changed; catalog.toy is read again" in capsys.readouterr().err
+    hash_source.main(load_params(), "catalog.toy")
+    assert read_json(note_of("catalog.toy")) == {}, "a package has no files of its own"
+    assert not sources._has_changed(load_params(), "catalog.toy")
 
 
 def test_every_file_of_a_folder_that_an_encoder_needs_counts(place):
