@@ -13,7 +13,7 @@ from stages.runner import ARTIFACTS, run
 
 
 def main(params: Params, section: str) -> None:
-    note, source = note_of(section), source_of(params, section)
+    note, source = ARTIFACTS.source(section), source_of(params, section)
     found = hash_files(source)
     if not stays_in_use(source, found, noted(note)):
         write_json(note, found)
@@ -35,11 +35,6 @@ def stays_in_use(
     local = type(source).local_files is not AnySource.local_files  # else none need be there
     same = not found or bool(found.keys() & before.keys())
     return local and bool(before) and same and not any(found.values())
-
-
-def note_of(section: str) -> Path:
-    """Where a section's hashes are noted."""
-    return ARTIFACTS.source(section)
 
 
 def source_of(params: Params, section: str) -> AnySource:

@@ -11,8 +11,8 @@ import sys
 
 from fishpal.common.errors import FishpalError
 from fishpal.params.load import Params
-from stages.hash_source import hash_files, note_of, noted, source_of, stays_in_use
-from stages.runner import run
+from stages.hash_source import hash_files, noted, source_of, stays_in_use
+from stages.runner import ARTIFACTS, run
 
 
 def main(params: Params) -> None:
@@ -32,7 +32,7 @@ def main(params: Params) -> None:
 
 def _has_changed(params: Params, section: str) -> bool:
     """Whether local files have other bytes than those noted last; says which."""
-    source, before = source_of(params, section), noted(note_of(section))
+    source, before = source_of(params, section), noted(ARTIFACTS.source(section))
     found = hash_files(source)
     if stays_in_use(source, found, before):
         missing = ", ".join(found or before)

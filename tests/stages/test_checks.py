@@ -17,7 +17,8 @@ from fishpal.params.sections import FolderEncoder
 from fishpal.params.yaml import parse_yaml
 from stages import hash_source
 from stages.checks import sources
-from stages.hash_source import hash_files, note_of
+from stages.hash_source import hash_files
+from stages.runner import ARTIFACTS
 
 PIPELINE = """
 stages:
@@ -142,7 +143,7 @@ def test_files_that_are_away_stay_in_use_and_those_of_an_earlier_source_do_not(
     place, monkeypatch, capsys
 ):
     monkeypatch.chdir(place)
-    write_json(note_of("catalog.toy"), {"data/toy/train.jsonl": "0"})
+    write_json(ARTIFACTS.source("catalog.toy"), {"data/toy/train.jsonl": "0"})
     shutil.rmtree("data/toy")
     assert not sources._has_changed(load_params(), "catalog.toy")
     assert "data/toy/test.jsonl, data/toy/train.jsonl: not there; what" in capsys.readouterr().err
@@ -151,7 +152,7 @@ def test_files_that_are_away_stay_in_use_and_those_of_an_earlier_source_do_not(
     assert sources._has_changed(load_params(), "catalog.toy")
     assert "data/toy/train.jsonl: changed; catalog.toy is read again" in capsys.readouterr().err
     hash_source.main(load_params(), "catalog.toy")
-    assert read_json(note_of("catalog.toy")) == {}, "a package has no files of its own"
+    assert read_json(ARTIFACTS.source("catalog.toy")) == {}, "a package has no files of its own"
     assert not sources._has_changed(load_params(), "catalog.toy")
 
 
