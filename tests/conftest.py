@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 # Tiny tensors gain nothing from more threads, and lose a lot where the cores are shared. Stages
@@ -96,6 +97,12 @@ def random_examples(count: int, classes: int = 2, seed: int = 0) -> list[Example
         value = float(torch.randn((), generator=generator))
         examples.append(Example(ids, value if classes == 1 else label))
     return examples
+
+
+def labelled(labels: Sequence[float]) -> list[Example]:
+    """Random examples with these labels."""
+    examples = random_examples(len(labels))
+    return [replace(each, label=label) for each, label in zip(examples, labels, strict=True)]
 
 
 def task_facts(classes: int = 2) -> TaskFacts:

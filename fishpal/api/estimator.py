@@ -60,11 +60,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: naming the row of a label that is missing, or no class.
             FishpalError: as `Task` and `fishpal.fit`.
         """
-        self.classes_, index = np.unique(_checked(y), return_inverse=True)
+        classes, index = np.unique(_checked(y), return_inverse=True)
         task = Task.from_lists(
             X,
             index.tolist(),
-            classes=range(len(self.classes_)),
+            classes=range(len(classes)),
             max_length=self.max_length,
             selection=self.selection,
             seed=self.seed,
@@ -72,10 +72,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoder = self.encoder
         if not isinstance(encoder, TextEncoder):
             encoder = load_encoder(encoder)
-        self.model_ = fit(encoder, task, self.plan, self.seed, self.options, self.head)
-        names = tuple(str(int(c) if is_number(c) and is_whole(c) else c) for c in self.classes_)
+        model = fit(encoder, task, self.plan, self.seed, self.options, self.head)
+        names = tuple(str(int(c) if is_number(c) and is_whole(c) else c) for c in classes)
         if len(set(names)) == len(names):  # of a type of one's own they may not be
-            self.model_.module.task = replace(self.model_.task, labels=names)
+            model.module.task = replace(model.task, labels=names)
+        self.classes_, self.model_ = classes, model  # both, or what an earlier fit left
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypedDict, cast
@@ -15,6 +15,7 @@ from fishpal.common.errors import DataError, brief, caution
 from fishpal.common.fields import plain
 from fishpal.common.kinds import MetricName
 from fishpal.params import catalog
+from fishpal.tasks.clean import NO_TEXT
 
 Label = str | int
 
@@ -111,9 +112,8 @@ def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -
         raise DataError("classes are given with regression=True; allowed: one of both")
     if labels is None and not regression:
         labels = _classes(values, name := options.get("name", "task"))
-        if "regression" not in options and len(labels) > MANY and all(map(is_number, values)):
-            what = f"labels are whole numbers, taken as {len(labels)} classes"
-            caution(f"{name}: {what}; regression=True takes them as amounts")
+        if "regression" not in options:
+            _warn_of_odd(labels, values, name)
     classes = None if labels is None else tuple(map(_plain, labels))
     metrics = [MetricName.PEARSON, MetricName.SPEARMAN]
     if classes is not None:
@@ -123,6 +123,22 @@ def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -
     source = cast(catalog.FilesTask, catalog.TaskSource())  # rows that are here need no reading
     chosen = tuple(options.get("metrics", metrics))
     return catalog.Task(source, columns, classes, sizes, chosen)
+
+
+def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
+    """Classes that may be amounts, or spellings of one."""
+    if len(labels) > MANY and all(map(is_number, values)):
+        what = f"labels are whole numbers, taken as {len(labels)} classes"
+        caution(f"{name}: {what}; regression=True takes them as amounts")
+    elif len(labels) > max(MANY, len(values) / 2):
+        what = f"labels are texts, taken as {len(labels)} classes of {len(values)} rows"
+        caution(f"{name}: {what}; amounts have to be numbers")
+    alike: dict[str, list[Label]] = {}
+    for label in labels:
+        alike.setdefault(str(label).strip().casefold(), []).append(label)
+    if same := [each for each in alike.values() if len(each) > 1]:
+        what = ", ".join(brief(repr(label)) for label in same[0])
+        caution(f"{name}: classes {what} differ in spaces or case alone")
 
 
 def _fractions(values: pd.Series) -> bool:
@@ -149,11 +165,13 @@ def is_whole(number: Any) -> bool:
 def numbers_of(cells: pd.Series, fractions: bool = True) -> pd.Series:
     """A file's labels as numbers where they are numbers, which only the file's spelling tells.
 
-    With a fraction among them, they are a regression's, in any spelling (3.10, 1e-05), and empty
-    cells are missing ones. Else a text is a number only as the number's own text: 01 and 1 stay
+    Empty cells are missing ones. With a fraction among the others, they are a regression's, in any
+    spelling (3.10, 1e-05). Else a text is a number only as the number's own text: 01 and 1 stay
     two labels. Where `fractions` is false, those stay texts.
     """
-    blank = [cell is None or cell == "" for cell in cells]
+    blank = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells]
+    filled = [None if none else cell for cell, none in zip(cells, blank, strict=True)]
+    cells = pd.Series(filled, cells.index, dtype=object, name=cells.name)
     present = [cell for cell, none in zip(cells, blank, strict=True) if not none]
     found = [_number(cell) for cell in present]
     if any(number is None for number in found):
@@ -187,7 +205,9 @@ def _classes(values: pd.Series, name: str) -> list[Label]:
         return list(values.cat.categories)
     present = values.dropna()
     for row, value in present.items():
-        if isinstance(value, NO_LABEL) or (is_number(value) and not is_finite(value)):
+        no_class = isinstance(value, NO_LABEL) or not isinstance(value, Hashable)
+        no_class = no_class or NO_TEXT.search(str(value)) is not None
+        if no_class or (is_number(value) and not is_finite(value)):
             what = f"{name}: column '{values.name}' row {row + 1} is {brief(repr(value))}"
             raise DataError(f"{what}; allowed: one label a row, a text or a finite number")
     found = set(present)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from fishpal.api.card import Scores, write_card
+from fishpal.api.columns import as_columns
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder, shared_weights
 from fishpal.api.origin import ORIGIN, Origin
-from fishpal.api.task import Task, as_columns, warn_of_cut
+from fishpal.api.task import Task, warn_of_cut
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, PlanError, brief, caution
 from fishpal.common.files import replacing
@@ -29,6 +30,7 @@ from fishpal.records.facts import TaskFacts
 from fishpal.records.paths import CARD, PLAN
 from fishpal.records.plan import Plan
 from fishpal.tasks.clean import NO_TEXT
+from fishpal.tokens.scaling import far_label
 from fishpal.training.run import Training
 
 
@@ -110,6 +112,10 @@ class Model:
         check_types(task=(task, Task))
         check_batch_size(batch_size)
         check_pair("text_pair" in task.rows, self.task, f"texts of {task.name}")
+        if not len(task):
+            raise DataError(f"{task.name}: has no rows; allowed: one or more")
+        if self.task.scale is not None and task.classes is None:
+            far_label(task.rows["label"].to_numpy(), self.task.scale, task.name, "evaluation")
         cut = replace(task, options=replace(task.options, max_length=self.max_length))
         examples = self._own_classes(task, cut.examples(self.encoder))
         splits, metrics = [(task.name, examples)], task.spec.metrics

@@ -1,10 +1,10 @@
 """What a saved model needs beside its trained folder."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from fishpal.api.card import Scores
-from fishpal.common.checks import check_choice
+from fishpal.common.checks import at_least, check_choice
 from fishpal.common.kinds import MetricName
 from fishpal.records.record import JsonRecord, without_default
 
@@ -22,7 +22,7 @@ class Origin(JsonRecord):
 
     encoder: str
     revision: str | None
-    max_length: int
+    max_length: Annotated[int, at_least(1)]
     scores: tuple[Scores, ...] = ()
 
     def __post_init__(self) -> None:

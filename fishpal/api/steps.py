@@ -130,7 +130,8 @@ def start(
     """The model as training starts from it, for a loop of your own (`Model.module`).
 
     The encoder stays free for other models; weights are shared, unless the plan trains them all.
-    `seed` is that of the modules; `ParamsError` for none.
+    The module takes a regression's labels standardised: `Model.task.standardise(label)`. `seed`
+    is that of the modules; `ParamsError` for none.
     """
     check_types(encoder=(encoder, TextEncoder), task=(task, Task), plan=(plan, Plan))
     check_types(head=(head, (HeadOptions, NoneType)))
@@ -179,6 +180,9 @@ def fit(
     check_types(options=(options, (TrainOptions, NoneType)), head=(head, (HeadOptions, NoneType)))
     seed = _seed(seed)
     options, tokens = options or TrainOptions(), task.tokenised(encoder)
+    if options.processes > 1:
+        what = f"options ask for {options.processes} processes, which the pipeline starts"
+        caution(f"{what}: fit trains in those that call it")
     if plan is None:
         chosen = select(measure(encoder, task, head=head, training=options))
     else:

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-import numpy as np
 import pandas as pd
 
+from fishpal.api.columns import as_columns, as_list, cells_of, texts_of
 from fishpal.api.encoder import TextEncoder
-from fishpal.api.labels import TaskOptions, checked, is_list, numbers_of, single, spec_of
-from fishpal.common.errors import DataError, brief, caution
+from fishpal.api.labels import TaskOptions, checked, numbers_of, single, spec_of
+from fishpal.common.checks import check_types
+from fishpal.common.errors import DataError, caution
 from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
@@ -25,7 +26,7 @@ from fishpal.tokens.splitting import split_train
 from fishpal.tokens.tokenization import check_length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """Texts, or pairs of texts, with labels as they are.
 
@@ -64,8 +65,7 @@ class Task:
         check_name("name", name)
         if not isinstance(frame, pd.DataFrame):
             raise DataError(f"{name}: frame is {type(frame).__name__}; allowed: a pandas frame")
-        texts = (text,) if isinstance(text, str) else tuple(map(str, text))
-        group = options.get("group")
+        texts, group = texts_of(text), options.get("group")
         columns = catalog.Columns(texts, str(label), None if group is None else str(group))
         frame = frame.rename(columns=str).reset_index(drop=True)
         needed = catalog.needed_columns(columns, None)
@@ -90,10 +90,12 @@ class Task:
         """Of texts, or pairs of texts, and as many labels; `groups`: see `TaskOptions.group`."""
         options, columns = checked(options), as_columns(texts)
         count, name = len(columns[0]), options.get("name", "task")
+        order = getattr(labels, "dtype", None)  # a categorical's classes have one
+        order = order if isinstance(order, pd.CategoricalDtype) else None
         labels = as_list(labels, count, name, "labels")
         names = TEXTS[: len(columns)]
         cells = {n: pd.Series(each, dtype=object) for n, each in zip(names, columns, strict=True)}
-        frame = pd.DataFrame(cells).assign(label=pd.Series(labels))
+        frame = pd.DataFrame(cells).assign(label=pd.Series(labels, dtype=order or object))
         if groups is not None:
             together = pd.Series(as_list(groups, count, name, "groups"), dtype=object)
             frame, options["group"] = frame.assign(group=together), "group"
@@ -117,14 +119,10 @@ class Task:
             found = type(dataset).__name__
             raise DataError(f"dataset is {found}; allowed: one split, as dataset['train']")
         names = getattr(features.get(label), "names", None)
-        wanted = [*((text,) if isinstance(text, str) else text), label]
-        wanted += [options["group"]] if "group" in options else []
+        wanted = [*texts_of(text), label, *([options["group"]] if "group" in options else [])]
         wanted = list(dict.fromkeys(wanted))
         check_columns(options.get("name", "task"), wanted, list(features))
-        form = getattr(dataset, "format", None) or {}  # none of one that is read as a stream
-        if form.get("type") != "custom":  # a transform makes the rows what they are
-            dataset = dataset.with_format(None)
-        frame = pd.DataFrame({key: pd.Series(list(dataset[key])) for key in wanted})
+        frame = pd.DataFrame(cells_of(dataset, wanted))
         if names:
             known = dict(enumerate(names))  # -1, where a row has no label, is none of them
             cells = map(single, frame[label])
@@ -151,14 +149,14 @@ class Task:
                 size, and any with fractions make a regression; 01 and 1 stay two texts.
         """
         options = checked(options)
-        texts = [text] if isinstance(text, str | int) else list(text)
+        check_types(path=(path, (str, Path)), header=(header, bool))
         group = [options["group"]] if "group" in options else []
-        wanted = list(dict.fromkeys(map(str, [*texts, label, *group])))
+        wanted = list(dict.fromkeys(map(str, [*texts_of(text), label, *group])))
         frame = read_frame(path, wanted, header=header, quoting=quoting)
         if "classes" not in options:
             fractions = options.get("regression", True)
             frame[str(label)] = numbers_of(frame[str(label)], fractions)
-        return cls.from_frame(frame, list(map(str, texts)), str(label), **options)
+        return cls.from_frame(frame, texts_of(text), str(label), **options)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -210,35 +208,3 @@ def warn_of_cut(encoded: Any, name: str, length: int) -> None:
     if cut:
         total = len(encoded.encodings)
         caution(f"{name}: {cut} of {total} texts were cut at max_length {length}")
-
-
-def as_columns(texts: Any) -> list[list[Any]]:
-    """Texts as one column, pairs of texts as two; `DataError` for what is neither."""
-    texts = [texts] if isinstance(texts, str) else texts
-    if not is_list(texts):
-        what = f"texts is {brief(repr(texts))}"
-        raise DataError(f"{what}; allowed: a text, a list of texts or of pairs, or a frame of them")
-    rows = texts.itertuples(index=False, name=None) if hasattr(texts, "itertuples") else texts
-    found = [each[0] if _is_row(each) and len(each) == 1 else each for each in rows]
-    pairs = [_is_row(each) for each in found]
-    if not any(pairs):
-        return [found]
-    if not all(pairs) or any(len(each) != 2 for each in found):
-        row = next(i for i, each in enumerate(found) if not _is_row(each) or len(each) != 2)
-        what = f"texts: row {row + 1} is {brief(repr(found[row]))}"
-        raise DataError(f"{what}; allowed: all texts, or all pairs of texts")
-    return [[each[side] for each in found] for side in (0, 1)]
-
-
-def as_list(values: Any, count: int, name: str, what: str) -> list[Any]:
-    """As many values as there are texts (`count`); `DataError` names the task, and `what`."""
-    if not is_list(values):
-        found = f"{what} is {brief(repr(values))}"
-        raise DataError(f"{name}: {found}; allowed: a list, with one for each text")
-    if len(listed := list(values)) != count:
-        raise DataError(f"{name}: {count} texts and {len(listed)} {what}; allowed: as many")
-    return listed
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)

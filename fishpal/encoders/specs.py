@@ -142,6 +142,8 @@ SPECS = {
     ),
 }
 
+UNSTEADY = ("dynamic", "longrope")  # rotary positions that change with the lengths in a batch
+
 
 def spec_of(config: Any) -> EncoderSpec:
     """The spec of a model's config; `EncoderError` names its type and the supported ones."""
@@ -153,6 +155,11 @@ def spec_of(config: Any) -> EncoderSpec:
         )
     if kind not in SPECS:
         raise EncoderError(one_of("encoder type", kind, SPECS))
+    rope = getattr(config, "rope_parameters", None) or {}
+    for each in (rope, *rope.values()):  # of all layers, or by their type
+        if isinstance(each, dict) and each.get("rope_type") in UNSTEADY:
+            what = f"rope_type is '{each['rope_type']}', by which the longest text of a batch"
+            raise EncoderError(f"{what} decides what others get; allowed: any but {UNSTEADY}")
     return SPECS[kind]
 
 
@@ -176,7 +183,8 @@ def load_config(folder: str | Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # A config may name a hub repository here, whose code transformers would fetch and run.
         config._attn_implementation = config._experts_implementation = None
-        config.return_dict = True  # whatever it says: what a model returns is read by its names
+        # Whatever it says: what a model returns is read by its names; chunks save memory alone.
+        config.return_dict, config.chunk_size_feed_forward = True, 0
     except Exception as error:  # transformers raises a dozen types here
         raise EncoderError(f"{folder}/config.json: {brief(error, 160)}") from error
     return config

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from fishpal.metrics import compute_metrics
 from fishpal.models.classifier import Classifier
 from fishpal.models.predict import check_finite, decide, mean_loss, predict
 from fishpal.models.processes import ALONE, Processes
-from fishpal.records.examples import Example
+from fishpal.records.examples import Example, labels
 from fishpal.records.facts import TaskFacts
 from fishpal.records.results import Predictions
 
@@ -38,12 +36,12 @@ def evaluate(
     scores: dict[str, dict[str, float]] = {}
     found = Predictions({}, {})
     for name, split in splits:
-        labels = np.array([example.label for example in split])
-        standard = [task.standardise(label) for label in labels.tolist()]
+        own = labels(split)
+        standard = [task.standardise(label) for label in own.tolist()]
         logits = predict(model, split, task, batch_size, progress=progress, processes=processes)
         check_finite(logits, name)
         predicted = decide(logits, task)
         scores[name] = {"n": len(split), "loss": mean_loss(logits, standard)}
-        scores[name] |= compute_metrics(metrics, labels, predicted, task.outputs)
-        found.labels[name], found.predictions[name] = labels, predicted
+        scores[name] |= compute_metrics(metrics, own, predicted, task.outputs)
+        found.labels[name], found.predictions[name] = own, predicted
     return scores, found

@@ -46,12 +46,18 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
     how = {"auto": "AutoModelForSequenceClassification", "number": number}
     if spec is None:
         beside = "  # pooling and head.safetensors come on top"
+        if model.module.compares:
+            features = "[pooled, |u - v|, u * v], u and v the means of either text"
+            beside = f"  # head.safetensors on {features}, comes on top"
         how = {"auto": "AutoModel", "number": "", "beside": beside}
     with export_folder(folder, model, "peft", licence, is_own, **{"beside": ""} | how) as draft:
         export_bare(model.module, draft)
         config = read_json(draft / CONFIG) | {"base_model_name_or_path": model.encoder.name}
         config["revision"] = model.encoder.revision
-        if spec is not None:
+        if spec is None:
+            weight, bias = own_unit(model)
+            save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, draft / HEAD)
+        else:
             tensors = load_file(draft / WEIGHTS)
             prefix = base_prefix(named_config(model.encoder.folder, model.classes))
             tensors = {n.replace(ROOT, f"{ROOT}{prefix}.", 1): t for n, t in tensors.items()}

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fishpal.common.errors import DataError, caution
 from fishpal.models.batching import by_length
 from fishpal.params.options import FisherOptions
-from fishpal.records.examples import Example
+from fishpal.records.examples import Example, labels
 from fishpal.records.task import TokenisedTask
+
+LEAST = 2  # examples of a class: one in either half, on average
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,37 @@ class Sample:
         return torch.tensor([example.label for example in self.examples])
 
 
+def _with_every_label(order: NDArray[Any], size: int, own: NDArray[Any]) -> NDArray[Any]:
+    """The first rows, the last of them in the place of labels that `LEAST` of them lack.
+
+    Of examples that all have one label every gradient says alike that the others are fewer, and
+    one half's foretell the other's without any signal. A regression needs two labels.
+    """
+    first, rest = order[:size], order[size:]
+    if own.dtype.kind == "f":
+        own = (own != own[first[0]]).astype(int)
+    for label in np.unique(own[rest]):
+        values, counts = np.unique(own[first], return_counts=True)
+        missing = LEAST - int((own[first] == label).sum())
+        found = rest[own[rest] == label][: max(missing, 0)]
+        most = np.flatnonzero(own[first] == values[counts.argmax()])[len(found) - 1 :: -1]
+        if len(found) and counts.max() - len(found) >= LEAST:
+            first = first.copy()
+            first[most] = found
+    return first
+
+
 def draw_sample(task: TokenisedTask, options: FisherOptions) -> Sample:
-    """Draw `options.examples` of the fit part, in its order, by `options.seed`."""
+    """Draw `options.examples` of the fit part, in its order, by `options.seed`; `LEAST` of every
+    class, where there are, two labels of a regression."""
     fit, facts = task.fit, task.facts
     if len(fit) < 2:
         raise DataError(f"task {facts.name}: fit has {len(fit)} examples; allowed: 2 or more")
     if options.examples > len(fit):
         caution(f"task {facts.name}: fisher.examples is {options.examples}; fit has {len(fit)}")
     rng = np.random.default_rng(options.seed)
-    chosen = np.sort(rng.permutation(len(fit))[: options.examples]).tolist()
-    examples = [fit[i] for i in chosen]
+    rows = _with_every_label(rng.permutation(len(fit)), options.examples, labels(fit))
+    examples = [fit[i] for i in np.sort(rows).tolist()]
     uniform = torch.from_numpy(rng.random(len(examples)))
     half = torch.from_numpy(rng.permutation(len(examples)) % 2)
     return Sample(examples, by_length(examples, options.batch_size), uniform, half, facts.pad_id)

@@ -20,6 +20,7 @@ from fishpal.models.predict import mean_loss
 
 LINE_ROWS = 20  # that a line needs: ten for each of its two numbers, the usual rule of thumb
 STEEPEST = 6.0  # |log| of a temperature: past it, logits are as good as equal, or as certain
+FLATTEST = 1e-3  # slope of a regression's line: the loss is a constant's, and the order stays
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[floa
     for a line of two numbers; one temperature has all rows. By its own four rows a class of twenty
     would be right with probability 0.2.) Two rows always have a line, and few one that is noise:
     below `LINE_ROWS` a regression stays as it is. Neither changes the order of the answers: no
-    scale is below 0.
+    temperature is infinite, and no line flatter than `FLATTEST`.
 
     Args:
         logits: (n, C), or (n, 1) of a regression.
@@ -67,10 +68,10 @@ def calibrate(logits: NDArray[np.float32], labels: Sequence[int] | Sequence[floa
 
 
 def _line(outputs: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope, at least 0, and intercept of the least squares."""
+    """Slope, at least `FLATTEST`, and intercept of the least squares."""
     centred = outputs - outputs.mean()
     spread = float(centred @ centred)
-    scale = max(float(centred @ labels) / spread, 0.0) if spread > 0 else 0.0
+    scale = max(float(centred @ labels) / spread, FLATTEST) if spread > 0 else FLATTEST
     return scale, float(labels.mean() - scale * outputs.mean())
 
 

@@ -98,10 +98,14 @@ def label_texts(
 
     Raises:
         PlanError: where the model knows no task.
-        DataError: single texts of a model for pairs, or the reverse.
+        DataError: what is no list of texts, single texts of a model for pairs, or the reverse.
     """
     if model.task is None:
         raise PlanError("the model knows no task; allowed: one that `load` gave")
+    for column in texts:
+        ok = isinstance(column, list) and all(isinstance(text, str) for text in column)
+        if not ok or len(column) != len(texts[0]):
+            raise DataError("texts: allowed: one list of texts, or two that are as long")
     if not texts[0]:
         return []
     check_pair(len(texts) == 2, model.task, "texts")

@@ -169,8 +169,10 @@ def _restore(path: Path, what: str, load_state: Callable[[dict[str, Tensor]], ob
 
 def _restore_modules(path: Path, modules: Sequence[CandidateModule]) -> None:
     tensors = _read(path)
-    for module in modules:
-        start = f"{module.layer}.{module.kind}."
+    starts = tuple(f"{module.layer}.{module.kind}." for module in modules)
+    if others := [name for name in tensors if not name.startswith(starts)]:
+        raise PlanError(f"{path}: holds {others[0]}; allowed by the plan: {', '.join(starts)}")
+    for module, start in zip(modules, starts, strict=True):
         part = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
         wanted, found = ({n: tuple(t.shape) for n, t in d.items()} for d in (module.kept(), part))
         if wanted != found:

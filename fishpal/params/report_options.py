@@ -1,9 +1,10 @@
 """The options of the report."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from fishpal.common.checks import Range, Seed
+from fishpal.common.checks import Range, Seed, check
 from fishpal.common.validate import Strict
 
 MAX_RESAMPLES = 1_000_000  # a percentile's own error falls as 1 / √resamples: below 0.001
@@ -17,3 +18,13 @@ class ReportOptions(Strict):
     resamples: Annotated[int, RESAMPLES] = 2000
     confidence: Annotated[float, Range(lambda share: 0 < share < 1, "between 0 and 1")] = 0.95
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = math.ceil(2 / (1 - self.confidence) - 1e-9)  # so that one is beyond either end
+        check(
+            self.resamples >= least,
+            "resamples",
+            self.resamples,
+            f"{least} or more at this confidence",
+        )

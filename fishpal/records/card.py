@@ -9,6 +9,8 @@ from fishpal.common.files import read_json, write_json
 from fishpal.common.validate import Strict, decode
 from fishpal.records.record import JsonRecord
 
+FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
+
 
 @dataclass(frozen=True)
 class SplitCard(Strict):

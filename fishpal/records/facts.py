@@ -80,6 +80,8 @@ class TaskFacts(JsonRecord):
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) < 2:
             raise FishpalError(f"labels is {list(self.labels)}; allowed: two or more, or null")
+        if self.labels is not None and len(set(self.labels)) < len(self.labels):
+            raise FishpalError(f"labels is {list(self.labels)}; allowed: each once")
         if self.labels is not None and self.scale is not None:
             raise FishpalError("scale is given with labels; allowed: for a regression alone")
 

@@ -50,6 +50,11 @@ class Arm(Strict):
     behind: float | None = None
     layers: Choices | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if all(point.collapsed for point in self.curve):
+            raise PlanError("curve: has no look that had not collapsed; allowed: one or more")
+
     @property
     def best(self) -> float:
         """Lowest loss on the selection part, as checkpoints are compared."""
@@ -82,6 +87,11 @@ class Pilot(JsonRecord):
     flat: bool = True
     shares: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.arms and not self.raced():
+            raise PlanError("arms: none raced to its end; allowed: one or more")
+
     @property
     def learnt(self) -> bool:
         """Whether an arm did, beyond the constant answer."""
@@ -94,8 +104,11 @@ class Pilot(JsonRecord):
         if not self.arms:
             what = "rule race: the pilot had no arms; allowed: train.pilot true"
             raise PlanError(what)
-        raced = [arm for arm in self.arms if not (arm.followed or arm.diverged)]
-        return min(raced, key=lambda arm: arm.best)
+        return min(self.raced(), key=lambda arm: arm.best)
+
+    def raced(self) -> list[Arm]:
+        """The arms of the race that did not diverge."""
+        return [arm for arm in self.arms if not (arm.followed or arm.diverged)]
 
     def smallest(self, margin: float) -> Arm:
         """The arm that keeps the fewest parameters of those that lose at most `margin` against the

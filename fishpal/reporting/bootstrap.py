@@ -1,5 +1,6 @@
 """Is one method better than another? A paired bootstrap over seeds and examples."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -32,22 +33,62 @@ class Difference:
 
 @dataclass(frozen=True)
 class Score:
-    """A method's mean score over seeds, and the same on every resample (resamples,)."""
+    """A method's score: of every seed (S,), and of every resample, (resamples,), the mean over
+    the seeds drawn with it and the mean over all seeds."""
 
-    mean: float
-    resampled: Values
+    by_seed: Values
+    drawn: Values
+    all_seeds: Values
     confidence: float
 
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return float(self.by_seed.mean())
+
     def interval(self) -> tuple[float, float]:
-        """The (1-confidence)/2 and (1+confidence)/2 percentiles of the resamples."""
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(self.resampled, [tail, 1 - tail])
-        return float(low), float(high)
+        """Of seeds and examples: where the mean over other ones may lie (`Bootstrap`); no score
+        is above 1 or below -1."""
+        low, high = self._stretched()
+        return max(low, -1.0), min(high, 1.0)
 
     def minus(self, other: Self) -> Difference:
         """Paired: both are of the same seeds and so of the same resamples."""
-        mean, resampled = self.mean - other.mean, self.resampled - other.resampled
-        return Difference(mean, *Score(mean, resampled, self.confidence).interval())
+        less = self._less(other)
+        return Difference(less.mean, *less._stretched())
+
+    def is_above(self, other: Self) -> bool:
+        """Whether these very trainings are shown to score higher: over examples alone."""
+        less = self._less(other)
+        low, _ = less._percentiles(less.all_seeds)
+        return low > ROUNDING
+
+    def _less(self, other: Self) -> Self:
+        parts = (self.by_seed - other.by_seed, self.drawn - other.drawn)
+        return type(self)(*parts, self.all_seeds - other.all_seeds, self.confidence)
+
+    def _stretched(self) -> tuple[float, float]:
+        low, high = self._percentiles(self.drawn)
+        centre, stretch = float(self.drawn.mean()), self._stretch()
+        return centre + stretch * (low - centre), centre + stretch * (high - centre)
+
+    def _percentiles(self, resampled: Values) -> tuple[float, float]:
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(resampled, [tail, 1 - tail])
+        return float(low), float(high)
+
+    def _stretch(self) -> float:
+        """How much wider than its percentiles the interval has to be; 1 of a single seed."""
+        from scipy.special import stdtrit  # here: slow to import
+
+        seeds, spread = len(self.by_seed), float(self.drawn.var())
+        between = float(self.by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+        if between <= ROUNDING**2 or spread <= ROUNDING**2:
+            return 1.0
+        variance = float(self.all_seeds.var()) + between
+        freedom = (seeds - 1) * (variance / between) ** 2
+        quantiles = stdtrit([freedom, np.inf], (1 + self.confidence) / 2)
+        return float(quantiles[0] / quantiles[1]) * math.sqrt(variance / spread)
 
 
 @dataclass(frozen=True)
@@ -61,13 +102,22 @@ class Bootstrap:
 
     over the drawn seeds s on the drawn examples. Intervals, of a score or of the difference of
     two, are between percentiles of the resamples (percentile interval, Efron & Tibshirani 1993,
-    chapter 13; both levels resampled, Davison & Hinkley 1997, section 3.8).
+    chapter 13; both levels resampled, Davison & Hinkley 1997, section 3.8), stretched about
+    their middle. For S seeds drawn with replacement spread (S-1)/S as much, in variance, as S
+    new seeds would, and what few of them say of that variance is uncertain. With
 
-    Limits: S seeds drawn with replacement spread (S-1)/S as much, in variance, as S new seeds
-    would. With two seeds half of the variance between seeds is missed, and a quarter of the
-    resamples each see one seed alone; with one seed none of it is seen. The interval then is
-    too narrow. It knows nothing of the variance of selecting the plan or drawing the training
-    data, and is not corrected for the number of comparisons.
+        v_n = variance of resamples of all S seeds,  v_s = sample variance of the S scores / S
+
+    the interval's half width should be Student's quantile of f degrees of freedom times
+    √(v_n + v_s), f = (S-1) ((v_n + v_s) / v_s)² (Satterthwaite 1946); of a normal distribution
+    the percentiles' is the normal quantile times the resamples' standard deviation. The stretch
+    is the ratio of the two. v_s holds what examples do to each seed alone a second time, so
+    that intervals are rather too wide where seeds hardly differ.
+
+    Limits: one seed says nothing of the variance between seeds, and the interval is too narrow;
+    of two, the interval is wide and yet misses more often than it says. It knows nothing of the
+    variance of selecting the plan or drawing the training data, and is not corrected for the
+    number of comparisons.
     """
 
     metric: Metric
@@ -83,10 +133,11 @@ class Bootstrap:
             shapes, allowed = f"{self.labels.shape} and {predictions.shape}", "(n,) and (seeds, n)"
             what = "labels and predictions have shapes"
             raise DataError(f"{what} {shapes}; allowed: {allowed}, none empty")
-        drawn = draw_seeds(len(predictions), self.options)
-        resampled = np.take_along_axis(self._resample(predictions), drawn, axis=1)
-        mean = np.mean([self.metric(self.labels, row, self.classes) for row in predictions])
-        return Score(float(mean), resampled.mean(axis=1), self.options.confidence)
+        by_seed = np.array([self.metric(self.labels, row, self.classes) for row in predictions])
+        resampled = self._resample(predictions)
+        seeds = draw_seeds(len(predictions), self.options)
+        drawn = np.take_along_axis(resampled, seeds, axis=1).mean(axis=1)
+        return Score(by_seed, drawn, resampled.mean(axis=1), self.options.confidence)
 
     def _resample(self, predictions: Values) -> Values:
         """Every seed's score on every resample's examples: (resamples, S)."""

@@ -7,12 +7,17 @@ import numpy as np
 
 from fishpal.params.agreement import unread
 from fishpal.params.load import Params
+from fishpal.records.card import FAR
 from fishpal.records.pilot import has_learnt
 from fishpal.reporting.grid import TaskResults, devices
 from fishpal.reporting.markdown import code, count, escape
 
 FEWEST_EXAMPLES = 10  # of a class in a split, below which its score is noise
 FEWEST_SEEDS = 3
+FEW = {
+    1: "the intervals hold none of the variance between seeds and are too narrow",
+    2: "how much seeds differ is guessed from two, and intervals are wide where they do",
+}
 TRUNCATED_SHARE = 0.01
 MOST_NAMED = 6  # of one kind, in one task
 
@@ -22,8 +27,7 @@ def cautions(params: Params, tasks: Sequence[TaskResults]) -> list[str]:
     lines = []
     seeds = len(tasks[0].methods[0].cells)
     if seeds < FEWEST_SEEDS:
-        narrow = "the intervals hold little of the variance between seeds and are too narrow"
-        lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {narrow}.")
+        lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {FEW[seeds]}.")
     methods = [params.method(name) for name in params.grid.methods]
     if keys := unread(methods, params.select):
         named = ", ".join(code(f"select.{key}") for key in keys)
@@ -166,8 +170,8 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Texts of the raw table with two labels or more": _conflicts,
     f"Classes with fewer than {FEWEST_EXAMPLES} examples": _rare_classes,
     "Texts cut at `max_length`": _truncated,
-    "Labels more than 10 standard deviations from fit's mean, which rule losses, what is picked or"
-    " scores": _far_labels,
+    f"Labels more than {FAR} standard deviations from fit's mean, which rule losses, what is picked"
+    " or scores": _far_labels,
     "Not better than the majority class (share of errors), or than the mean prediction (squared"
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,

@@ -158,5 +158,5 @@ def _minus(scores: dict[str, Score], name: str | None) -> dict[str, Difference]:
 
 
 def _above(scores: dict[str, Score], other: Score) -> tuple[str, ...]:
-    found = {name: score.minus(other) for name, score in scores.items()}
-    return tuple(name for name, d in found.items() if d.excludes_zero and d.low > 0)
+    """Those of which these very trainings, whatever other seeds do, are shown to be above."""
+    return tuple(name for name, score in scores.items() if score.is_above(other))

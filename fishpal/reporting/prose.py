@@ -101,14 +101,13 @@ def notes(options: ReportOptions) -> list[str]:
         "The best single-kind baseline is the one with the highest mean score in its very table,"
         " the strongest in hindsight and so the hardest to beat. So is the constant answer: the"
         " one class, or number, that scores best if given to every example.",
-        f"Intervals: {100 * options.confidence:g} % percentile intervals of"
-        f" {options.resamples:,} resamples of seeds and examples, paired between methods. A"
-        " difference is called one, and in bold, where its interval excludes zero. They are not"
-        " corrected for the number of comparisons, and one with the best in hindsight makes others"
-        " look worse: of ten equal methods one or more is called worse in a third of all cases."
-        " They hold what seeds do in part: where three seeds differ more than examples, a fifth of"
-        " equal methods is called different. And none of the variance of the training data or of"
-        " the choice of a plan.",
+        f"Intervals: {100 * options.confidence:g} %, of {options.resamples:,} resamples of seeds"
+        " and examples, paired between methods, and wider by what Student's quantile asks of so"
+        " few seeds. A difference is called one, and in bold, where its interval excludes zero."
+        " They are not corrected for the number of comparisons, and one with the best in hindsight"
+        " makes others look worse: of ten equal methods one or more is called worse in four to"
+        " seven of ten cases. They hold none of the variance of the training data or of the choice"
+        " of a plan. Whether a method learnt is asked of its very trainings, over examples alone.",
         "Standard deviations are over seeds.",
         "trainable: parameters updated in training. kept: those that stay at inference beyond the"
         " frozen encoder, head included. total: encoder and kept. Shares are of the encoder's"

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fishpal.common.errors import DataError, caution
+from fishpal.records.card import FAR
 from fishpal.records.facts import Scale
 
-FAR = 10  # standard deviations; the farthest of a million normal labels lies at about 5
 MOST = 1e18  # standard deviations, whose square float32 holds
 
 

@@ -79,10 +79,10 @@ def split_train(
 
 
 def _with_two_labels(rows: Rows, labels: Labels, size: int) -> Rows:
-    """The first of them; where these have one class alone, the last is the first of another."""
+    """The first of them; where these have one label alone, the last is the first of another."""
     first = rows[:size]
     others = rows[labels[rows] != labels[first[0]]]
-    if labels.dtype.kind == "f" or len(np.unique(labels[first])) > 1 or not len(others):
+    if len(np.unique(labels[first])) > 1 or not len(others):
         return first
     return np.append(first[:-1], others[0])
 

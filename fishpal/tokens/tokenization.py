@@ -62,6 +62,9 @@ def tokenize_task(
         for split in splits:
             table = _read_split(raw / f"{split}.parquet", labels)
             rows = cut_evaluation(table.num_rows, sizes.evaluation, seed)
+            if len(np.unique(table["label"].to_numpy()[rows])) < 2:
+                what = f"{name}: sizes.evaluation is {sizes.evaluation}, in {split} all with one"
+                raise DataError(f"{what} label; allowed: two labels")
             writer.write(draft / "evaluation" / f"{split}.arrow", table, rows)
         Counts(writer.counts, parts.duplicates).save(draft / "counts.json")
 

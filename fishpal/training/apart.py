@@ -1,8 +1,9 @@
 """Training seeds all random numbers and sets up `accelerate`; a caller's own of both stay."""
 
 import random
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,25 @@ def fresh(*states: Any) -> Iterator[None]:
             state._shared_state.update(own)
 
 
+ONE = threading.RLock()  # random numbers and accelerate's state are a process's, not a thread's
+
+
 @contextmanager
 def apart() -> Iterator[None]:
-    """Within the block random numbers and accelerate's state are its own: both return after it."""
-    python, arrays = random.getstate(), np.random.get_state()
-    try:
-        with fresh(AcceleratorState, GradientState, PartialState), torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
+    """Within the block random numbers and accelerate's state are its own: both return after it.
+
+    Threads take turns. Gradients are on, and NumPy's errors as usual, whatever a caller set.
+    """
+    with ONE:
+        python, arrays = random.getstate(), np.random.get_state()
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(fresh(AcceleratorState, GradientState, PartialState))
+                stack.enter_context(torch.random.fork_rng())
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.enable_grad())
+                stack.enter_context(np.errstate(all="warn", under="ignore"))
+                yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)

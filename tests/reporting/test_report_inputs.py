@@ -43,8 +43,8 @@ def test_a_sound_run_has_no_warning(run):
             write_cell(root, params, task, method, 2)
     assert found_cautions((three, root)) == []
     assert found_cautions(run) == [
-        "2 seeds, fewer than 3: the intervals hold little of the variance between seeds and are"
-        " too narrow."
+        "2 seeds, fewer than 3: how much seeds differ is guessed from two, and intervals are wide"
+        " where they do."
     ]
 
 

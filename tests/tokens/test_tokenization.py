@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from transformers import BertConfig
 
@@ -50,6 +51,14 @@ def test_fit_parts_are_nested_and_leave_selection_alone() -> None:
 def test_seed_decides() -> None:
     assert parts_of().fit.tolist() == parts_of().fit.tolist()
     assert set(parts_of().selection) != set(parts_of(seed=1).selection)
+
+
+def test_selection_of_a_regression_has_two_labels() -> None:
+    """Else every model is calibrated into one constant, which has no correlation."""
+    labels = np.array([0.0] * 97 + [1.0, 2.0, 3.0])
+    for seed in range(6):
+        parts = split_train(labels, TEXTS[:100], Sizes(None, 5, None), seed, "demo")
+        assert len(set(labels[parts.selection])) > 1 and len(parts.selection) == 5
 
 
 def test_order_of_a_regression_is_shuffled() -> None:
@@ -186,6 +195,16 @@ def test_evaluation_is_cut_to_size() -> None:
     )
     cut = cut_evaluation(100, 10, 0).tolist()
     assert len(set(cut)) == 10 and cut == sorted(cut) == cut_evaluation(100, 10, 0).tolist()
+
+
+def test_an_evaluation_part_of_one_label_is_refused(encoder: Path, tmp_path: Path) -> None:
+    path = write_raw(raw := tmp_path / "raw", regression=True) / "test.parquet"
+    labels = np.isin(np.arange(20), cut_evaluation(20, 2, 0)).astype(float)
+    pd.read_parquet(path).assign(label=labels).to_parquet(path)
+    sizes = replace(SIZES, evaluation=2)
+    with pytest.raises(DataError, match=r"sizes.evaluation is 2, in test all with one label"):
+        run(raw, encoder, tmp_path / "out", sizes)
+    assert not (tmp_path / "out").exists()
 
 
 def ids(text: str) -> list[int]:

@@ -1,0 +1,118 @@
+"""Labels as users have them: blank, misspelt, categorical, unhashable, drawn anew in every pass."""
+
+from __future__ import annotations
+
+import random
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+import fishpal
+from fishpal.common.errors import DataError, ParamsError
+from tests.api.conftest import FAST, plan_of, texts_of
+
+
+def drawn_anew():
+    """Rows in another order in every pass, whose text says their label."""
+    order = list(range(40))
+    random.shuffle(order)
+    for i in order:
+        yield {"text": f"w{i % 2}", "label": i % 2}
+
+
+def test_a_stream_is_read_in_one_pass():
+    features = datasets.Features(text=datasets.Value("string"), label=datasets.Value("int64"))
+    stream = datasets.IterableDataset.from_generator(drawn_anew, features=features)
+    rows = fishpal.Task.from_dataset(stream).rows
+    assert len(rows) == 40 and (rows["text"] == "w" + rows["label"].astype(str)).all()
+
+
+def test_a_transform_that_draws_is_read_in_one_pass():
+    def draw(rows):
+        labels = [random.randrange(2) for _ in rows["text"]]
+        return {"text": [f"w{label}" for label in labels], "label": labels}
+
+    data = datasets.Dataset.from_dict({"text": ["a"] * 60, "label": [0] * 60})
+    rows = fishpal.Task.from_dataset(data.with_transform(draw)).rows
+    assert (rows["text"] == "w" + rows["label"].astype(str)).all()
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_cell_of_a_file_is_no_class(tmp_path, blank):
+    path = tmp_path / "rows.csv"
+    rows = [f"w{i},{('good', 'bad')[i % 2]}" for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows, f"w1,{blank}", "w2,bad"]))
+    with pytest.raises(DataError, match=r"column 'label' row 21 is no label \(null\)"):
+        fishpal.Task.from_file(path)
+
+
+def test_classes_that_differ_in_spaces_or_case_alone_are_named():
+    texts, labels = texts_of(30, classes=3)
+    names = [("pos", " pos", "neg")[y] for y in labels]
+    with pytest.warns(fishpal.FishpalWarning, match="' pos', 'pos' differ in spaces or case"):
+        fishpal.Task.from_lists(texts, names)
+
+
+def test_amounts_that_are_texts_are_named():
+    with pytest.warns(fishpal.FishpalWarning, match="texts, taken as 40 classes of 40 rows"):
+        fishpal.Task.from_lists(["w1"] * 40, [f"0,{i}" for i in range(40)])
+
+
+def test_lists_keep_the_order_of_a_categorical():
+    values = pd.Categorical(["high", "low"] * 15, ["low", "high"], ordered=True)
+    texts = ["w1", "w2"] * 15
+    frame = pd.DataFrame({"text": texts, "label": values})
+    for labels in (values, pd.Series(values, index=range(5, 35))):
+        task = fishpal.Task.from_lists(texts, labels)
+        assert task.classes == fishpal.Task.from_frame(frame).classes == ("low", "high")
+        assert task.rows["label"].tolist() == [1, 0] * 15
+
+
+@pytest.mark.parametrize(
+    "label", ["a\ud800", bytearray(b"a"), slice(3)], ids=lambda x: type(x).__name__
+)
+def test_what_is_no_label_is_named(label):
+    with pytest.raises(DataError, match=r"column 'label' row 3 is .*; allowed: one label a row"):
+        fishpal.Task.from_lists(["w1"] * 20, ["a", "b", label] + ["a"] * 17)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("text", {"text": None}), ("text", {"text": [b"text"]}), ("header", {"header": "no"})],
+)
+def test_columns_of_a_file_are_names(tmp_path, name, given):
+    (tmp_path / "rows.csv").write_text("text,label\n" + "w1,a\nw2,b\n" * 10)
+    with pytest.raises(ParamsError, match=f"^{name} is"):
+        fishpal.Task.from_file(tmp_path / "rows.csv", **given)
+
+
+def test_columns_of_a_frame_may_be_numbers():
+    frame = pd.DataFrame([("w1", "a"), ("w2", "b")] * 10)
+    assert len(fishpal.Task.from_frame(frame, 0, 1)) == 20
+
+
+def test_a_fit_that_fails_leaves_the_one_before(encoder):
+    texts, labels = texts_of(60)
+    made = fishpal.Classifier(encoder, plan_of(encoder), FAST, selection=0.3)
+    made.fit(texts, np.array(["no", "yes"])[labels])
+    before = made.predict(texts[:9]).tolist()
+    with pytest.raises(fishpal.FishpalError, match="60 texts and 50 labels"):
+        made.fit(texts, np.array(["bad", "good", "none"])[labels][:50])
+    assert made.predict(texts[:9]).tolist() == before and set(before) <= {"no", "yes"}
+
+
+def test_an_evaluation_needs_rows_and_labels_within_reach(encoder, tmp_path):
+    texts, labels = texts_of(40)
+    amounts = [float(y) + i / 100 for i, y in enumerate(labels)]
+    task = fishpal.Task.from_lists(texts, amounts)
+    model = fishpal.start(encoder, task, plan_of(encoder, task=task.name))
+    with pytest.raises(DataError, match="task: has no rows"):
+        model.evaluate(fishpal.Task.from_lists([], [], regression=True))
+    far = fishpal.Task.from_lists(texts, [1e30, *amounts[1:]], name="far")
+    with pytest.raises(DataError, match=r"far: evaluation: label 1e\+30"):
+        model.evaluate(far)
+    with pytest.warns(fishpal.FishpalWarning, match="label 1000 of evaluation is more than 10"):
+        model.evaluate(fishpal.Task.from_lists(texts, [1000.0, *amounts[1:]], name="far"))
+    model.save(tmp_path / "model")
