@@ -45,17 +45,16 @@ def _with_every_label(order: NDArray[Any], size: int, own: NDArray[Any]) -> NDAr
     Of examples that all have one label every gradient says alike that the others are fewer, and
     one half's foretell the other's without any signal. A regression needs two labels.
     """
-    first, rest = order[:size], order[size:]
+    first, rest = order[:size].copy(), order[size:]
     if own.dtype.kind == "f":
         own = (own != own[first[0]]).astype(int)
     for label in np.unique(own[rest]):
         values, counts = np.unique(own[first], return_counts=True)
         missing = LEAST - int((own[first] == label).sum())
         found = rest[own[rest] == label][: max(missing, 0)]
-        most = np.flatnonzero(own[first] == values[counts.argmax()])[len(found) - 1 :: -1]
         if len(found) and counts.max() - len(found) >= LEAST:
-            first = first.copy()
-            first[most] = found
+            most = np.flatnonzero(own[first] == values[counts.argmax()])
+            first[most[-len(found) :]] = found
     return first
 
 
