@@ -13,7 +13,7 @@ from scipy.special import softmax
 from fishpal.api.card import Scores, write_card
 from fishpal.api.columns import as_columns
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder, shared_weights
-from fishpal.api.origin import ORIGIN, Origin
+from fishpal.api.origin import ORIGIN, Origin, digest_of
 from fishpal.api.task import Task, warn_of_cut
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, PlanError, brief, caution
@@ -187,7 +187,8 @@ class Model:
                 self.module, self.plan, draft,
                 task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
-            Origin(where, revision, self.max_length, tuple(self.scores)).save(draft / ORIGIN)
+            scores, tokens = tuple(self.scores), digest_of(self.encoder.tokenizer)
+            Origin(where, revision, self.max_length, scores, tokens).save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
 
 
@@ -239,6 +240,8 @@ def load_model(
         encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
     elif not isinstance(encoder, TextEncoder):
         encoder = load_encoder(encoder, card.pooling)
+    if origin.tokens not in (None, digest_of(encoder.tokenizer)):
+        raise PlanError(f"{folder}: was trained with another tokenizer; allowed: that one")
     module = load(encoder.twin(full or plan.full), folder)
     best, precision = card.best_update, card.precision
     training = Training(best_update=best, precision=precision)

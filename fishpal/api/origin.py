@@ -1,5 +1,7 @@
 """What a saved model needs beside its trained folder."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ from fishpal.common.kinds import MetricName
 from fishpal.records.record import JsonRecord, without_default
 
 ORIGIN = "origin.json"
+PROBE = ("a Bé, 12", "b")  # pieces, case, accents, punctuation, and what stands around two texts
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,14 @@ class Origin(JsonRecord):
     Attributes:
         encoder: a name on the hub, with its `revision`, or a folder.
         scores: as the model card has them; left out of the file where there are none.
+        tokens: the digest of the encoder's tokenizer, which its weights know nothing of.
     """
 
     encoder: str
     revision: str | None
     max_length: Annotated[int, at_least(1)]
     scores: tuple[Scores, ...] = ()
+    tokens: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,4 +36,11 @@ class Origin(JsonRecord):
             check_choice("scores", name, ("n", "loss", *MetricName))  # they go into cards as text
 
     def to_json(self) -> dict[str, Any]:
-        return without_default(super().to_json(), "scores", ())
+        return without_default(without_default(super().to_json(), "scores", ()), "tokens", None)
+
+
+def digest_of(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer's vocabulary and of how it cuts and joins a pair of texts."""
+    ids = tokenizer(*PROBE)["input_ids"]
+    known = json.dumps([sorted(tokenizer.get_vocab().items()), ids])
+    return hashlib.sha256(known.encode()).hexdigest()

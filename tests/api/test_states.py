@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 
@@ -107,3 +108,23 @@ def test_positions_that_follow_the_longest_text_are_refused(tmp_path, kind):
 def test_chunks_of_the_feed_forward_block_are_left_out(tmp_path):
     config = load_config(write_config(tmp_path, model_type="bert", chunk_size_feed_forward=3))
     assert config.chunk_size_feed_forward == 0
+
+
+@pytest.mark.parametrize("changed", ["vocabulary", "special tokens"])
+def test_a_model_knows_its_tokenizer(encoder_folder, task, tmp_path, changed):
+    """Weights are the same, and so every token id would mean another word, without a word."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, folder)
+    encoder = fishpal.load_encoder(folder)
+    fishpal.start(encoder, task, plan_of(encoder)).save(tmp_path / "model")
+    assert fishpal.load_model(tmp_path / "model").predict(["w1"])
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text())
+    if changed == "vocabulary":
+        vocabulary = data["model"]["vocab"]
+        vocabulary["w1"], vocabulary["w30"] = vocabulary["w30"], vocabulary["w1"]
+    else:
+        data["post_processor"] = None
+    path.write_text(json.dumps(data))
+    with pytest.raises(PlanError, match="model: was trained with another tokenizer"):
+        fishpal.load_model(tmp_path / "model")
