@@ -42,12 +42,17 @@ def test_trainings_of_two_threads_are_those_of_one(encoder, task):
         assert np.array_equal(found[seed], expected)
 
 
-@pytest.mark.parametrize(
-    "state", [torch.no_grad(), torch.inference_mode(), np.errstate(all="raise")], ids=repr
-)
+STATES = {
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "NumPy's errors raised": lambda: np.errstate(all="raise"),
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_a_callers_modes_change_no_training(encoder, task, state):
     expected = logits_of(encoder, task, 0)
-    with state:
+    with state():
         model = fishpal.fit(encoder, task, plan_of(encoder), 0, SHORT)
     assert np.array_equal(model.logits(texts_of(8)[0]), expected)
 
