@@ -194,7 +194,9 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     assert hub.files["me/model"] == mine
     assert hub.tokens - {None} == {"Bearer hf_test"}
     origin = json.loads((tmp_path / "model_again/origin.json").read_text())
-    assert origin == {"encoder": "me/encoder", "revision": COMMIT, "max_length": 40}
+    tokens = json.loads((tmp_path / "model/origin.json").read_text())["tokens"]
+    place = {"encoder": "me/encoder", "revision": COMMIT}
+    assert origin == place | {"max_length": 40, "tokens": tokens}
     data, _ = card_of(tmp_path / "model_again")
     assert data.base_model == "me/encoder"
 
