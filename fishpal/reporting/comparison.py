@@ -12,7 +12,7 @@ import numpy as np
 
 from fishpal.metrics import metric
 from fishpal.params.report_options import ReportOptions
-from fishpal.reporting.bootstrap import Bootstrap, Difference, Score
+from fishpal.reporting.bootstrap import Bootstrap, Difference, Score, level_of_pairs
 from fishpal.reporting.grid import MethodResults, TaskResults
 from fishpal.reporting.markdown import code, escape
 
@@ -154,7 +154,8 @@ def _best(scores: dict[str, Score], names: Iterable[str]) -> str:
 def _minus(scores: dict[str, Score], name: str | None) -> dict[str, Difference]:
     """The other scores minus that one's."""
     others = {} if name is None else scores
-    return {other: s.minus(scores[name]) for other, s in others.items() if name and other != name}
+    level = level_of_pairs([*others.values()]) if others else None
+    return {n: s.minus(scores[name], level) for n, s in others.items() if name and n != name}
 
 
 def _above(scores: dict[str, Score], other: Score) -> tuple[str, ...]:

@@ -103,11 +103,11 @@ def notes(options: ReportOptions) -> list[str]:
         " one class, or number, that scores best if given to every example.",
         f"Intervals: {100 * options.confidence:g} %, of {options.resamples:,} resamples of seeds"
         " and examples, paired between methods, and wider by what Student's quantile asks of so"
-        " few seeds. A difference is called one, and in bold, where its interval excludes zero."
-        " They are not corrected for the number of comparisons, and one with the best in hindsight"
-        " makes others look worse: of ten equal methods one or more is called worse in four to"
-        " seven of ten cases. They hold none of the variance of the training data or of the choice"
-        " of a plan. Whether a method learnt is asked of its very trainings, over examples alone.",
+        " few seeds and by what comparing so many methods, the best in hindsight among them, asks"
+        " (the largest of all pairs' differences in every resample). A difference is called one,"
+        " and in bold, where its interval excludes zero. Intervals hold none of the variance of"
+        " the training data or of the choice of a plan. Whether a method learnt is asked of its"
+        " very trainings, over examples alone.",
         "Standard deviations are over seeds.",
         "trainable: parameters updated in training. kept: those that stay at inference beyond the"
         " frozen encoder, head included. total: encoder and kept. Shares are of the encoder's"

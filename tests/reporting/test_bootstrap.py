@@ -18,6 +18,7 @@ from fishpal.reporting.bootstrap import (
     Difference,
     draw_examples,
     draw_seeds,
+    level_of_pairs,
     paired_difference,
 )
 
@@ -159,6 +160,50 @@ def test_equal_methods_whose_seeds_differ_are_seldom_called_different(seeds, mos
         found = paired_difference(accuracy, labels, first, second, 2, ReportOptions(200, seed=run))
         wrong += found.excludes_zero
     assert 0.02 < wrong / runs < most
+
+
+def make_equal(rng, methods, examples, options):
+    """Scores of methods equally good in the mean, whose three seeds differ as examples do."""
+    hard = rng.normal(1, 1, size=examples)
+    skill = rng.normal(0, 0.08, size=(methods, 3, 1))
+    wrong = hard + skill + rng.normal(0, 1, size=(methods, 3, examples)) < 0
+    bootstrap = Bootstrap(accuracy, np.zeros(examples, dtype=int), 2, options)
+    return [bootstrap.score(rows.astype(int)) for rows in wrong]
+
+
+def test_the_level_of_pairs_equals_plain_loops():
+    scores = make_equal(np.random.default_rng(0), 4, 200, ReportOptions(100, 0.9))
+    largest = [0.0] * 100
+    for first, second in itertools.combinations(scores, 2):
+        drawn = [float(a - b) for a, b in zip(first.drawn, second.drawn, strict=True)]
+        middle, spread = statistics.fmean(drawn), statistics.pstdev(drawn)
+        largest = [
+            max(one, abs(d - middle) / spread) for one, d in zip(largest, drawn, strict=True)
+        ]
+    expected = 2 * stats.norm.sf(np.percentile(largest, 90))
+    assert level_of_pairs(scores) == pytest.approx(expected, rel=1e-6)
+    assert 0.1 / 6 < expected < 0.05
+    wide, narrow = scores[0].minus(scores[1], expected), scores[0].minus(scores[1])
+    assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+    assert wide.difference == narrow.difference
+
+
+def test_equal_methods_count_once_among_the_pairs():
+    one, other, third = make_equal(np.random.default_rng(1), 3, 200, ReportOptions(200))
+    assert level_of_pairs([one, other, one, third, third]) == level_of_pairs([one, other, third])
+    assert level_of_pairs([one, one]) == level_of_pairs([one]) == pytest.approx(0.05)
+
+
+def test_of_equal_methods_few_are_called_worse_than_the_best_in_hindsight():
+    """Intervals of one pair each say it of one or more in a fifth of the tables."""
+    rng = np.random.default_rng(0)
+    together = alone = 0
+    for run in range(100):
+        scores = make_equal(rng, 4, 800, ReportOptions(200, seed=run))
+        best, level = max(scores, key=lambda score: score.mean), level_of_pairs(scores)
+        together += any(score.minus(best, level).excludes_zero for score in scores)
+        alone += any(score.minus(best).excludes_zero for score in scores)
+    assert alone > 15 and together <= 10
 
 
 def test_what_trainings_learnt_is_asked_of_these_trainings():

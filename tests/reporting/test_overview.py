@@ -12,6 +12,7 @@ import pytest
 
 from fishpal.params.catalog import FilesTask, HubTask
 from fishpal.params.sections import FolderEncoder
+from fishpal.reporting.bootstrap import level_of_pairs
 from tests.reporting.artifact_tree import (
     FIVE,
     SEVEN,
@@ -71,8 +72,9 @@ def test_ties_are_those_without_a_difference_to_the_best(five):
     for report in reports_of(five):
         for comparison in report.comparisons:
             best = comparison.scores[comparison.best]
+            level = level_of_pairs([*comparison.scores.values()])
             for name, found in comparison.scores.items():
-                shown = best.minus(found).excludes_zero
+                shown = best.minus(found, level).excludes_zero
                 assert (name in comparison.ties) == (name != comparison.best and not shown)
     row = rows_below(text_of(five), "## Overview")["pairs` mismatched: accuracy"]
     marks = {name: "≈" in cell for name, cell in zip(FIVE, row, strict=False)}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fishpal.params.report_options import ReportOptions
-from fishpal.reporting.bootstrap import paired_difference
+from fishpal.reporting.bootstrap import Bootstrap, level_of_pairs
 from fishpal.reporting.figures import draw_curves, draw_parameters, draw_scores
 from fishpal.reporting.grid import read_results
 from fishpal.reporting.markdown import escape
@@ -126,7 +126,9 @@ def test_intervals_are_those_of_the_bootstrap(run):
         return float(np.mean(y == p))
 
     options = ReportOptions(resamples=200, confidence=0.9, seed=3)
-    found = paired_difference(accuracy, labels, arrays["fishpal"], arrays[best], 3, options)
+    bootstrap = Bootstrap(accuracy, labels, 3, options)
+    scores = {name: bootstrap.score(rows) for name, rows in arrays.items()}
+    found = scores["fishpal"].minus(scores[best], level_of_pairs([*scores.values()]))
     expected = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
     assert expected in rows_below(text, "### accuracy on matched")["fishpal"][1]
 
@@ -170,7 +172,7 @@ def test_stale_cells_are_ignored(run, tmp_path):
     narrow = make_params(methods=("fishpal", "lora"), tasks=("closeness",), seeds=(1,))
     before = write((narrow, root), tmp_path / "before")
     full = before[Path("results.md")].decode()
-    assert "`adapter` (" not in full.split("### Length")[0] and "pairs" not in full
+    assert "`adapter` (" not in full.split("### Length")[0] and "`pairs`" not in full
     for stale in ["evaluated/closeness/adapter", "raw/pairs", "plans/pairs"]:
         shutil.rmtree(root / stale)
     (root / "evaluated/closeness/lora/0/metrics.json").write_text("broken")
