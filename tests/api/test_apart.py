@@ -1,4 +1,5 @@
-"""Models that share an encoder's weights, and threads that share a model."""
+"""Models that share an encoder's weights, threads that share a model or train at once, and what
+a process has set."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 
 import fishpal
 from fishpal.common.errors import PlanError
-from tests.api.conftest import plan_of
+from tests.api.conftest import plan_of, texts_of
 from tests.exports.conftest import TEXTS, make, text_encoders  # noqa: F401
 
 
@@ -95,3 +96,47 @@ def test_threads_cut_at_their_own_length(encoder, task):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: models[i].logits(text), encoded))
     assert all(np.array_equal(one, expected[i]) for i, one in zip(encoded, found, strict=True))
+
+
+SHORT = fishpal.TrainOptions(epochs=2, batch_size=8, evaluations_per_epoch=1, encoder_dropout=True)
+
+
+def logits_of(encoder, task, seed):
+    model = fishpal.fit(encoder, task, plan_of(encoder), seed, SHORT)
+    return model.logits(texts_of(8)[0])
+
+
+def test_trainings_of_two_threads_are_those_of_one(encoder, task):
+    alone = [logits_of(encoder, task, seed) for seed in (0, 1)]
+    found = {}
+
+    def train(seed):
+        found[seed] = logits_of(encoder, task, seed)
+
+    threads = [threading.Thread(target=train, args=(seed,)) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed, expected in enumerate(alone):
+        assert np.array_equal(found[seed], expected)
+
+
+STATES = {
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "NumPy's errors raised": lambda: np.errstate(all="raise"),
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_a_callers_modes_change_no_training(encoder, task, state):
+    expected = logits_of(encoder, task, 0)
+    with state():
+        model = fishpal.fit(encoder, task, plan_of(encoder), 0, SHORT)
+    assert np.array_equal(model.logits(texts_of(8)[0]), expected)
+
+
+def test_processes_are_the_pipelines(encoder, task):
+    with pytest.warns(fishpal.FishpalWarning, match="2 processes, which the pipeline starts"):
+        fishpal.fit(encoder, task, plan_of(encoder), 0, replace(SHORT, processes=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -178,3 +179,7 @@ def test_the_estimator_is_pickled_and_sent_between_processes(encoder, encoder_fo
     for each, rows, score in folds:
         found = each.predict([texts[row] for row in rows])
         assert np.mean(found == np.array(labels)[rows]) == score
+
+
+def test_tasks_are_compared_by_identity(task):
+    assert task == task and task != replace(task) and len({task, replace(task)}) == 2

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import fishpal
 from benchmarks.toy.project import write_encoder
 from fishpal.api.origin import Origin
+from fishpal.common.errors import FishpalError, PlanError
 from fishpal.models.trained import TrainedCard
 from tests.api.conftest import FAST, plan_of, texts_of
 
@@ -142,3 +146,40 @@ def test_the_working_folder_may_change(task, tmp_path, monkeypatch):
     again = fishpal.load_model("model")
     assert np.array_equal(again.logits(texts), model.logits(texts))
     assert pickle.loads(pickle.dumps(model)).predict(texts) == model.predict(texts)  # noqa: S301
+
+
+def test_a_folder_with_modules_that_its_plan_lacks_is_refused(encoder, task, tmp_path):
+    fishpal.start(encoder, task, plan_of(encoder)).save(tmp_path / "model")
+    path = tmp_path / "model" / "modules.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"9.lora.query.a": torch.zeros(2)}, path)
+    with pytest.raises(PlanError, match=r"modules.safetensors: holds 9.lora.query.a; allowed"):
+        fishpal.load_model(tmp_path / "model")
+
+
+def test_a_folder_with_a_length_that_is_none_is_refused(encoder, task, tmp_path):
+    fishpal.start(encoder, task, plan_of(encoder)).save(tmp_path / "model")
+    path = tmp_path / "model" / "origin.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_length": -1}))
+    with pytest.raises(FishpalError, match="max_length is -1"):
+        fishpal.load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("changed", ["vocabulary", "special tokens"])
+def test_a_model_knows_its_tokenizer(encoder_folder, task, tmp_path, changed):
+    """Weights are the same, and so every token id would mean another word, without a word."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, folder)
+    encoder = fishpal.load_encoder(folder)
+    fishpal.start(encoder, task, plan_of(encoder)).save(tmp_path / "model")
+    assert fishpal.load_model(tmp_path / "model").predict(["w1"])
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text())
+    if changed == "vocabulary":
+        vocabulary = data["model"]["vocab"]
+        vocabulary["w1"], vocabulary["w30"] = vocabulary["w30"], vocabulary["w1"]
+    else:
+        data["post_processor"] = None
+    path.write_text(json.dumps(data))
+    with pytest.raises(PlanError, match="model: was trained with another tokenizer"):
+        fishpal.load_model(tmp_path / "model")

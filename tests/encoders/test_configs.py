@@ -79,3 +79,19 @@ def test_one_that_has_no_pad_token_to_count_positions_from(changed, kind):
         load_encoder(changed(kind, pad_token_id=None))
     said = f"pad_token_id is null, which {kind} counts positions from; allowed: the id of its pad"
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_positions_that_follow_the_longest_text_are_refused(changed, rope):
+    factors = {"short_factor": [1.0, 1.0], "long_factor": [2.0, 2.0]} if rope == "longrope" else {}
+    positions = {"rope_type": rope, "factor": 2.0, "rope_theta": 1e4} | factors
+    with pytest.raises(EncoderError, match=f"rope_type is '{rope}', by which the longest text"):
+        load_encoder(changed("llama", rope_parameters=positions))
+
+
+def test_chunks_of_the_feed_forward_block_are_left_out(changed, tiny_encoder):
+    batch = collate(random_examples(5), pad_id=0)
+    del batch["labels"]
+    found = load_encoder(changed("bert", chunk_size_feed_forward=3))
+    assert found.model.config.chunk_size_feed_forward == 0
+    assert torch.equal(found.hidden_states(**batch), tiny_encoder("bert").hidden_states(**batch))

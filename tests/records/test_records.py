@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from fishpal.common.errors import PlanError
+from fishpal.common.errors import FishpalError, PlanError
 from fishpal.common.kinds import Site
 from fishpal.common.validate import decode
 from fishpal.params.module_options import LoraOptions, ModuleOptions, PrefixOptions
 from fishpal.records.card import Card, Counts, SplitCard, SplitCounts
+from fishpal.records.facts import TaskFacts
 from fishpal.records.paths import Artifacts
 from fishpal.records.results import (
     CellMetrics,
@@ -146,3 +147,8 @@ def test_paths_are_those_of_dvc_yaml():
     known += [paths.seconds("select", "t", "m"), paths.seconds("train", *cell)]
     assert {str(path) for path in known} == outputs
     assert str(paths.checkpoint(*cell)) == "artifacts/checkpoints/t/m/3.safetensors"
+
+
+def test_classes_have_names_of_their_own():
+    with pytest.raises(FishpalError, match="each once"):
+        TaskFacts("toy", ("a", "b", "a"), 0)
