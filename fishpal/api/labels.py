@@ -169,10 +169,9 @@ def numbers_of(cells: pd.Series, fractions: bool = True) -> pd.Series:
     spelling (3.10, 1e-05). Else a text is a number only as the number's own text: 01 and 1 stay
     two labels. Where `fractions` is false, those stay texts.
     """
-    blank = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells]
-    filled = [None if none else cell for cell, none in zip(cells, blank, strict=True)]
+    filled = [None if isinstance(cell, str) and not cell.strip() else cell for cell in cells]
     cells = pd.Series(filled, cells.index, dtype=object, name=cells.name)
-    present = [cell for cell, none in zip(cells, blank, strict=True) if not none]
+    present = [cell for cell in filled if cell is not None]
     found = [_number(cell) for cell in present]
     if any(number is None for number in found):
         return cells
@@ -182,7 +181,8 @@ def numbers_of(cells: pd.Series, fractions: bool = True) -> pd.Series:
     elif not fractions or all(is_whole(number) or not is_finite(number) for number in found):
         return cells
     rest = iter(found)
-    return pd.Series([None if none else next(rest) for none in blank], cells.index, dtype=object)
+    numbers = [None if cell is None else next(rest) for cell in filled]
+    return pd.Series(numbers, cells.index, dtype=object)
 
 
 def _number(cell: Any) -> Any:
@@ -205,9 +205,9 @@ def _classes(values: pd.Series, name: str) -> list[Label]:
         return list(values.cat.categories)
     present = values.dropna()
     for row, value in present.items():
-        no_class = isinstance(value, NO_LABEL) or not isinstance(value, Hashable)
-        no_class = no_class or NO_TEXT.search(str(value)) is not None
-        if no_class or (is_number(value) and not is_finite(value)):
+        hashable = isinstance(value, Hashable) and not isinstance(value, NO_LABEL)
+        finite = is_finite(value) if is_number(value) else True
+        if not hashable or not finite or NO_TEXT.search(str(value)):
             what = f"{name}: column '{values.name}' row {row + 1} is {brief(repr(value))}"
             raise DataError(f"{what}; allowed: one label a row, a text or a finite number")
     found = set(present)

@@ -71,7 +71,7 @@ def _line(outputs: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[fl
     """Slope, at least `FLATTEST`, and intercept of the least squares."""
     centred = outputs - outputs.mean()
     spread = float(centred @ centred)
-    scale = max(float(centred @ labels) / spread, FLATTEST) if spread > 0 else FLATTEST
+    scale = max(float(centred @ labels) / spread if spread > 0 else 0.0, FLATTEST)
     return scale, float(labels.mean() - scale * outputs.mean())
 
 

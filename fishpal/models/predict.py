@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fishpal.common.errors import DataError, PlanError
+from fishpal.common.errors import DataError, PlanError, brief
 from fishpal.common.progress import tqdm
 from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.models.batching import by_length, collate
@@ -104,9 +104,10 @@ def label_texts(
         raise PlanError("the model knows no task; allowed: one that `load` gave")
     for column in texts:
         ok = isinstance(column, list) and all(isinstance(text, str) for text in column)
-        if not ok or len(column) != len(texts[0]):
-            raise DataError("texts: allowed: one list of texts, or two that are as long")
-    if not texts[0]:
+        if not ok or len(column) != len(texts[0]) or len(texts) > 2:
+            found, allowed = brief(repr(column)), "one list of texts, or two that are as long"
+            raise DataError(f"texts: {found}; allowed: {allowed}")
+    if not texts or not texts[0]:
         return []
     check_pair(len(texts) == 2, model.task, "texts")
     limits = model.source.limits

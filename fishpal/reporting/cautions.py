@@ -13,8 +13,7 @@ from fishpal.reporting.grid import TaskResults, devices
 from fishpal.reporting.markdown import code, count, escape
 
 FEWEST_EXAMPLES = 10  # of a class in a split, below which its score is noise
-FEWEST_SEEDS = 3
-FEW = {
+FEW_SEEDS = {
     1: "the intervals hold none of the variance between seeds and are too narrow",
     2: "how much seeds differ is guessed from two, and intervals are wide where they do",
 }
@@ -26,8 +25,9 @@ def cautions(params: Params, tasks: Sequence[TaskResults]) -> list[str]:
     """The warnings of a run, each one line of Markdown; empty where there is nothing to say."""
     lines = []
     seeds = len(tasks[0].methods[0].cells)
-    if seeds < FEWEST_SEEDS:
-        lines.append(f"{count(seeds, 'seed')}, fewer than {FEWEST_SEEDS}: {FEW[seeds]}.")
+    if seeds in FEW_SEEDS:
+        fewest = len(FEW_SEEDS) + 1
+        lines.append(f"{count(seeds, 'seed')}, fewer than {fewest}: {FEW_SEEDS[seeds]}.")
     methods = [params.method(name) for name in params.grid.methods]
     if keys := unread(methods, params.select):
         named = ", ".join(code(f"select.{key}") for key in keys)

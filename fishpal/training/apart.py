@@ -3,12 +3,14 @@
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+
+ONE = threading.RLock()  # random numbers and accelerate's state are a process's, not a thread's
 
 
 @contextmanager
@@ -29,9 +31,6 @@ def fresh(*states: Any) -> Iterator[None]:
             state._shared_state.update(own)
 
 
-ONE = threading.RLock()  # random numbers and accelerate's state are a process's, not a thread's
-
-
 @contextmanager
 def apart() -> Iterator[None]:
     """Within the block random numbers and accelerate's state are its own: both return after it.
@@ -41,12 +40,13 @@ def apart() -> Iterator[None]:
     with ONE:
         python, arrays = random.getstate(), np.random.get_state()
         try:
-            with ExitStack() as stack:
-                stack.enter_context(fresh(AcceleratorState, GradientState, PartialState))
-                stack.enter_context(torch.random.fork_rng())
-                stack.enter_context(torch.inference_mode(False))
-                stack.enter_context(torch.enable_grad())
-                stack.enter_context(np.errstate(all="warn", under="ignore"))
+            with (
+                fresh(AcceleratorState, GradientState, PartialState),
+                torch.random.fork_rng(),
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                np.errstate(all="warn", under="ignore"),
+            ):
                 yield
         finally:
             random.setstate(python)

@@ -76,8 +76,10 @@ def test_far_labels_are_named(encoder):
         fishpal.Task.from_lists(texts, [*labels[:-1], 1e200]).tokenised(encoder)
 
 
-@pytest.mark.parametrize("texts", [("w1",), ([None],), (["w1"], ["w2", "w3"]), (["w1", 3],)])
+@pytest.mark.parametrize(
+    "texts", [("w1",), ([None],), (["w1"], ["w2", "w3"]), (["w1", 3],), (["w1"],) * 3]
+)
 def test_what_is_no_list_of_texts_is_named(encoder, task, texts):
     model = fishpal.start(encoder, task, plan_of(encoder))
-    with pytest.raises(DataError, match="texts: allowed: one list of texts"):
+    with pytest.raises(DataError, match=r"texts: .*; allowed: one list of texts"):
         fishpal.label_texts(model.module, encoder.tokenizer, *texts)
