@@ -16,6 +16,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 NATIVE = ("avx512_bf16", "amx_bf16")
 
 
+@contextmanager
+def single_by_default() -> Iterator[None]:
+    """Within the block new parameters are float32, whatever a caller has made torch's default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def pick_precision(precision: str, device: torch.device, key: str) -> Precision:
     """What is used; `auto` is the lowest that the device computes natively and training bears.
 

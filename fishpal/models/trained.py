@@ -20,6 +20,7 @@ from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder, fingerprint
 from fishpal.encoders.pooling import features_of
 from fishpal.models.classifier import Classifier
+from fishpal.models.precision import single_by_default
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
 from fishpal.records.facts import Pooling, Precision, TaskFacts
@@ -122,6 +123,7 @@ def _check_modules(model: Classifier, plan: Plan) -> None:
         )
 
 
+@single_by_default()
 def load(encoder: Encoder, folder: str | Path) -> Classifier:
     """Restore a trained model to bit-equal logits, in eval mode, to be trained where it was.
 

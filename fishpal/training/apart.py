@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from fishpal.models.precision import single_by_default
+
 ONE = threading.RLock()  # random numbers and accelerate's state are a process's, not a thread's
 
 
@@ -35,7 +37,8 @@ def fresh(*states: Any) -> Iterator[None]:
 def apart() -> Iterator[None]:
     """Within the block random numbers and accelerate's state are its own: both return after it.
 
-    Threads take turns. Gradients are on, and NumPy's errors as usual, whatever a caller set.
+    Threads take turns. Gradients are on, numbers single and NumPy's errors as usual, whatever a
+    caller set.
     """
     with ONE:
         python, arrays = random.getstate(), np.random.get_state()
@@ -46,6 +49,7 @@ def apart() -> Iterator[None]:
                 torch.inference_mode(False),
                 torch.enable_grad(),
                 np.errstate(all="warn", under="ignore"),
+                single_by_default(),
             ):
                 yield
         finally:

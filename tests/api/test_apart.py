@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -122,7 +123,17 @@ def test_trainings_of_two_threads_are_those_of_one(encoder, task):
         assert np.array_equal(found[seed], expected)
 
 
+@contextmanager
+def doubles():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 STATES = {
+    "double precision": doubles,
     "no gradients": torch.no_grad,
     "inference": torch.inference_mode,
     "NumPy's errors raised": lambda: np.errstate(all="raise"),
@@ -134,7 +145,9 @@ def test_a_callers_modes_change_no_training(encoder, task, state):
     expected = logits_of(encoder, task, 0)
     with state():
         model = fishpal.fit(encoder, task, plan_of(encoder), 0, SHORT)
+        again = model.copy().logits(texts_of(8)[0])
     assert np.array_equal(model.logits(texts_of(8)[0]), expected)
+    assert np.array_equal(again, expected)
 
 
 def test_processes_are_the_pipelines(encoder, task):
