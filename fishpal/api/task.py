@@ -12,7 +12,7 @@ from fishpal.api.columns import as_columns, as_list, cells_of, texts_of
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.labels import TaskOptions, checked, numbers_of, single, spec_of
 from fishpal.common.checks import check_types
-from fishpal.common.errors import DataError, caution
+from fishpal.common.errors import DataError, brief, caution
 from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
@@ -178,6 +178,9 @@ class Task:
             if parts.duplicates:
                 what = "texts" if groups is None else "texts or their groups"
                 caution(f"{self.name}: {parts.duplicates} {what} stand in selection, too: left out")
+            if self.classes and (missing := sorted({*numbers} - {*numbers[parts.fit]})):
+                named = ", ".join(brief(repr(self.classes[number])) for number in missing)
+                caution(f"{self.name}: fit has no row of {brief(named)}: nothing is learnt of it")
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
             for part, rows in {"fit": parts.fit, "selection": parts.selection}.items():
                 if scale is not None:

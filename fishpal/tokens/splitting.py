@@ -1,5 +1,7 @@
 """Cuts train into its fit and selection parts, and evaluation splits to size."""
 
+import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -55,8 +57,10 @@ def split_train(
     if selected < FEW:
         what = "length, kind and checkpoint are picked by them, and confidence set"
         caution(f"{name}: selection has {selected} rows: {what}; 100 or more tell something apart")
+    dealt = order
     if groups is None:
-        selection = _with_two_labels(order, labels, selected)
+        dealt = _few_texts_first(order, labels, texts, selected)
+        selection = _with_two_labels(dealt, labels, selected)
         rest = order[~np.isin(order, selection)]
     else:
         inside = _rows_of_groups(groups, labels, selected, seed)[order]
@@ -66,16 +70,55 @@ def split_train(
         selection, rest = _with_two_labels(order[inside], labels, selected), order[~inside]
     seen = {texts[row] for row in selection.tolist()}
     fit = np.array([row for row in rest.tolist() if texts[row] not in seen], dtype=np.int64)
+    if dealt is not order:
+        fit = fit[stratified_order(labels[fit], seed)]
     duplicates = len(labels) - selected - len(fit)
-    wanted = len(fit) if sizes.fit is None else sizes.fit
+    left = f"train's {len(labels)} rows without {selected} for selection"
+    left += f" and {duplicates} of the same text or group"
+    return Parts(_start_of(fit, labels, sizes.fit, name, left), selection, duplicates)
+
+
+def _start_of(fit: Rows, labels: Labels, size: int | None, name: str, left: str) -> Rows:
+    """The first `size` rows, or all; `DataError` where there are not as many, of two labels."""
+    wanted = len(fit) if size is None else size
     if not 2 <= wanted <= len(fit):
-        left = f"train's {len(labels)} rows without {selected} for selection"
-        left += f" and {duplicates} of the same text or group"
         raise DataError(f"{name}: sizes.fit is {wanted}; allowed: 2 to {len(fit)} ({left})")
-    fit = fit[:wanted]
-    if len(np.unique(labels[fit])) < 2:
-        raise DataError(f"{name}: sizes.fit is {wanted}, all with one label; allowed: two labels")
-    return Parts(fit, selection, duplicates)
+    if len(np.unique(labels[fit[:wanted]])) < 2:
+        what = f"sizes.fit is {wanted}, all with one label"
+        raise DataError(f"{name}: {what}; allowed: two labels ({left})")
+    return fit[:wanted]
+
+
+def _few_texts_first(order: Rows, labels: Labels, texts: Sequence[Hashable], size: int) -> Rows:
+    """The order with such rows first that a selection of this size takes of each class no more
+    than its share of the class's different texts, and never all of them.
+
+    Fit has no text of selection. Of a class whose few texts stand in train many times over, as
+    after oversampling, rows drawn one by one would take all texts there are.
+    """
+    numbers = labels.dtype.kind == "f"
+    classes: list[int] = [0] * len(labels) if numbers else labels.astype(int).tolist()
+    different: dict[int, set[Hashable]] = {k: set() for k in classes}
+    for k, text in zip(classes, texts, strict=True):
+        different[k].add(text)
+    rows, wanted = Counter(classes), Counter(classes[row] for row in order[:size].tolist())
+    copies = {k: rows[k] / len(different[k]) for k in rows}
+    if max(copies.values()) == 1:
+        return order
+    most = {k: math.ceil(wanted[k] / copies[k]) for k in rows}
+    most |= {k: min(most[k], len(different[k]) - 1) for k in rows if copies[k] > 1}
+    chosen: dict[int, set[Hashable]] = {k: set() for k in rows}
+    first, later = [], []
+    for row in order.tolist():
+        k, text = classes[row], texts[row]
+        if wanted[k] and (text in chosen[k] or len(chosen[k]) < most[k]):
+            chosen[k].add(text)
+            wanted[k] -= 1
+            first.append(row)
+        else:
+            later.append(row)
+    later.sort(key=lambda row: copies[classes[row]] > 1)
+    return np.array(first + later, dtype=np.int64)
 
 
 def _with_two_labels(rows: Rows, labels: Labels, size: int) -> Rows:

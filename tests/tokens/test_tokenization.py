@@ -76,6 +76,33 @@ def test_texts_of_selection_leave_fit() -> None:
     assert few.selection.tolist() == parts.selection.tolist()
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("texts", [1, 2, 5])
+def test_few_texts_that_stand_in_train_often_stay_in_fit(texts: int, seed: int) -> None:
+    """As after oversampling a rare class: rows drawn one by one would take all of its texts."""
+    labels = np.array([0] * 100 + [2] * 100 + [1] * 100)
+    names = [*TEXTS[:200], *(f"rare {row % texts}" for row in range(100))]
+    parts = split_train(labels, names, Sizes(None, 30, None), seed, "demo")
+    rows = (parts.fit, parts.selection)
+    rare = [{names[row] for row in part if labels[row] == 1} for part in rows]
+    assert len(rare[0]) == max(1, texts - 1) and len(rare[1]) == min(1, texts - 1)
+    assert len(parts.selection) == 30
+    assert np.bincount(labels[parts.selection], minlength=2)[1] == (10 if texts > 1 else 0)
+    assert parts.duplicates == (100 // texts - 10 if texts > 1 else 0)
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_texts_that_stand_in_train_twice_are_dealt_by_their_share(regression: bool) -> None:
+    labels = np.linspace(0, 1, 1000) if regression else LABELS
+    texts = [f"t{row % 500}" for row in range(1000)]
+    parts = split_train(labels, texts, SIZES, 0, "demo")
+    assert len(parts.selection) == 200
+    assert len({texts[row] for row in parts.fit}) > 300
+    fewer = [f"t{max(row, 20)}" for row in range(1000)]  # all other rows are dealt as ever
+    found = split_train(labels, fewer, SIZES, 0, "demo").selection.tolist()
+    assert len({*found} & {*split_train(labels, TEXTS, SIZES, 0, "demo").selection}) > 190
+
+
 def grouped(groups: list[str], sizes: Sizes = SIZES, seed: int = 0) -> Parts:
     return split_train(LABELS, TEXTS, sizes, seed, "demo", groups)
 
