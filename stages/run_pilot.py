@@ -27,7 +27,8 @@ def main(params: Params, name: str) -> None:
             head = start_head(encoder, task, params.head)
             return plan_model(encoder, head, plan, 0, params.train.train_head, task)
 
-        plans = pilot_plans(table, grams, params.train.learning_rate, params.train.race)
+        race = params.train.race if params.train.has_pilot else None
+        plans = pilot_plans(table, grams, params.train.learning_rate, race)
         run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))
 
 

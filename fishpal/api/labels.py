@@ -133,12 +133,24 @@ def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
     elif len(labels) > max(MANY, len(values) / 2):
         what = f"labels are texts, taken as {len(labels)} classes of {len(values)} rows"
         caution(f"{name}: {what}; amounts have to be numbers")
+    _warn_of_numbers(labels, values, name)
     alike: dict[str, list[Label]] = {}
     for label in labels:
         alike.setdefault(str(label).strip().casefold(), []).append(label)
     if same := [each for each in alike.values() if len(each) > 1]:
         what = ", ".join(brief(repr(label)) for label in same[0])
         caution(f"{name}: classes {what} differ in spaces or case alone")
+
+
+def _warn_of_numbers(labels: list[Label], values: pd.Series, name: str) -> None:
+    """Classes most of which are the spellings of amounts, with a few labels that are none."""
+    found = [(row, label, _number(label)) for row, label in values.dropna().items()]
+    others = [(row, label) for row, label, number in found if number is None]
+    fraction = any(n is not None and not is_whole(n) for _, _, n in found)
+    if others and fraction and len(others) < len(found) / 2:
+        (row, label), most = others[0], f"{len(found) - len(others)} of {len(found)}"
+        what = f"{most} labels are numbers, {brief(repr(label))} of row {row + 1} is none"
+        caution(f"{name}: {what}: all are taken as {len(labels)} classes")
 
 
 def _fractions(values: pd.Series) -> bool:

@@ -90,7 +90,7 @@ def measure(
     def model(plan: Plan) -> Classifier:
         return _module(encoder, task, plan, 0, head or HeadOptions(), training.train_head)
 
-    arms = pilot_plans(table, grams, rates, training.race)
+    arms = pilot_plans(table, grams, rates, training.race if training.has_pilot else None)
     pilot = run_pilot(model, arms, tokens, training)
     return Measurement(table, grams, pilot, rates)
 

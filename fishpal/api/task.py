@@ -188,7 +188,9 @@ class Task:
             pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
             facts = TaskFacts(self.name, self.classes, pad, scale, pair)
             make = partial(self.examples, encoder, standardise=facts.standardise)
-            self._tokens[key] = TokenisedTask(facts, make(parts.fit), make(parts.selection))
+            found = TokenisedTask(facts, make(parts.fit), make(parts.selection))
+            found.check(encoder.limits)
+            self._tokens[key] = found
         return self._tokens[key]
 
     def examples(

@@ -163,6 +163,11 @@ class TrainOptions(Strict):
     deterministic: bool = True
     processes: Count = 1
 
+    @property
+    def has_pilot(self) -> bool:
+        """Whether one runs: for the length, or, where that is given, for rule `race`."""
+        return self.pilot or (self.epochs is None and self.updates == "auto")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         both = self.epochs is not None and self.updates != "auto"

@@ -163,7 +163,7 @@ def _said_of(arm: Arm, method: Race, pilot: Pilot) -> str | None:
         return f"{what}{how}, {loss} {pilot.winner().kind}"
     none = f"nothing smaller is shown to lose less than {method.margin:g} of the loss"
     if not any(each.followed for each in pilot.arms):
-        none = "the pilot had no updates left for anything smaller"
+        none = "the pilot compared nothing smaller: no updates were left, or no size was below"
     return none if own is None else f"{own}: {none}"
 
 

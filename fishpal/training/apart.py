@@ -37,8 +37,8 @@ def fresh(*states: Any) -> Iterator[None]:
 def apart() -> Iterator[None]:
     """Within the block random numbers and accelerate's state are its own: both return after it.
 
-    Threads take turns. Gradients are on, numbers single and NumPy's errors as usual, whatever a
-    caller set.
+    Threads take turns. Gradients are on, autocast off, numbers single and NumPy's errors as usual,
+    whatever a caller set.
     """
     with ONE:
         python, arrays = random.getstate(), np.random.get_state()
@@ -48,6 +48,8 @@ def apart() -> Iterator[None]:
                 torch.random.fork_rng(),
                 torch.inference_mode(False),
                 torch.enable_grad(),
+                torch.autocast("cpu", enabled=False),
+                torch.autocast("cuda", enabled=False),
                 np.errstate(all="warn", under="ignore"),
                 single_by_default(),
             ):

@@ -47,6 +47,7 @@ class TrainedArm:
         rng = np.random.default_rng(seed)
         self.batches = endless_batches(lengths(task.fit), batch_size, rng)
         self.average = self._new_average()
+        run.name += f", the pilot's {self.kind} at {self.planned_rate:.3g}"
         run.pick = Pick(latest=False)  # an average is at rest at every look
         run.evaluate(0, 0.0)
 

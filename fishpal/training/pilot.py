@@ -62,7 +62,7 @@ def run_pilot(
     """
     floor, fixed = constant_loss(task), fixed_updates(options, len(task.fit))
     source: Source = "updates" if options.epochs is None else "epochs"
-    if fixed is not None and not options.pilot:
+    if fixed is not None and not options.has_pilot:
         return Pilot(fixed, source, floor)
     longest = fixed or options.max_updates
     constant = replace(options, schedule="constant")

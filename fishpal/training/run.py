@@ -67,6 +67,7 @@ class TrainingRun:
         total: int,
     ) -> None:
         self.model, self.selection, self.task = model, task.selection, task.facts
+        self.name = f"task {task.facts.name}"
         self.options, self.accelerator = options, accelerator
         self.refined = options.pick == "refined"
         self.processes = Processes.started(accelerator.device)
@@ -139,7 +140,7 @@ class TrainingRun:
         if not math.isfinite(loss) or not math.isfinite(fit_loss or 0.0):
             found = f"the loss is {fit_loss} on fit and {loss} on selection at update {update}"
             allowed = "finite ones (lower train.learning_rate)"
-            raise TrainingError(f"task {self.task.name}: {found}; allowed: {allowed}")
+            raise TrainingError(f"{self.name}: {found}; allowed: {allowed}")
         now = calibrate(logits, labels) if self.refined else Calibration(loss=loss)
         collapsed = self.options.recover and self.collapse.seen(logits, labels, now.loss)
         kept = not collapsed and self.pick.keeps(example_losses(now.apply(logits), labels))
@@ -159,7 +160,7 @@ class TrainingRun:
         self.scale_rates(SHARE)
         update, best = self.result.curve[-1].update, self.result.best_update
         what = f"after {update} updates the model answers all examples alike, as a high rate does"
-        caution(f"task {self.task.name}: {what}: on from update {best} at a third of its rates")
+        caution(f"{self.name}: {what}: on from update {best} at a third of its rates")
         return True
 
     def scale_rates(self, share: float) -> None:

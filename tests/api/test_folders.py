@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 import fishpal
 from benchmarks.toy.project import write_encoder
 from fishpal.api.origin import Origin
-from fishpal.common.errors import FishpalError, PlanError
+from fishpal.common.errors import DataError, FishpalError, PlanError
 from fishpal.models.trained import TrainedCard
 from tests.api.conftest import FAST, plan_of, texts_of
 
@@ -163,6 +164,17 @@ def test_a_folder_with_a_length_that_is_none_is_refused(encoder, task, tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"max_length": -1}))
     with pytest.raises(FishpalError, match="max_length is -1"):
         fishpal.load_model(tmp_path / "model")
+
+
+def test_a_token_that_the_encoder_has_no_vector_for_is_named(encoder_folder, tmp_path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["URL"])
+    tokenizer.save_pretrained(folder)
+    encoder, (texts, labels) = fishpal.load_encoder(folder), texts_of(40)
+    task = named_task([f"{text} URL" for text in texts], labels)
+    with pytest.raises(DataError, match="token ids go from .*; allowed: 0 to"):
+        fishpal.fit(encoder, task)
 
 
 @pytest.mark.parametrize("changed", ["vocabulary", "special tokens"])

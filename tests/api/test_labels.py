@@ -60,6 +60,27 @@ def test_amounts_that_are_texts_are_named():
         fishpal.Task.from_lists(["w1"] * 40, [f"0,{i}" for i in range(40)])
 
 
+def test_a_label_that_is_no_number_among_amounts_is_named(tmp_path):
+    """Else one cell makes a regression a classification, without a word."""
+    labels = [f"{i % 26 / 5:.1f}" for i in range(200)]
+    labels[17] = "NA"
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *(f"w{i},{y}" for i, y in enumerate(labels))]))
+    with pytest.warns(
+        fishpal.FishpalWarning, match="199 of 200 labels are numbers, 'NA' of row"
+    ):
+        assert len(fishpal.Task.from_file(path).classes) == 27
+    with pytest.warns(fishpal.FishpalWarning, match="all are taken as 27 classes"):
+        fishpal.Task.from_lists(["w1"] * 200, labels)
+
+
+def test_a_class_without_a_row_in_fit_is_named(encoder):
+    texts = [*texts_of(60)[0], "w1 w2"]
+    task = fishpal.Task.from_lists(texts, ["a", "b"] * 30 + ["c"], fit=6)
+    with pytest.warns(fishpal.FishpalWarning, match="fit has no row of 'c': nothing is learnt"):
+        task.tokenised(encoder)
+
+
 def test_lists_keep_the_order_of_a_categorical():
     values = pd.Categorical(["high", "low"] * 15, ["low", "high"], ordered=True)
     texts = ["w1", "w2"] * 15

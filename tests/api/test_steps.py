@@ -18,6 +18,13 @@ from tests.api.conftest import FAST, plan_of
 SHORT = replace(FAST, epochs=None, updates=3)
 
 
+def test_a_pilot_that_does_not_run_warns_of_no_arms(encoder, task, recwarn):
+    race = fishpal.RaceOptions(criteria=("depth", "kernel"))
+    options = replace(FAST, pilot=False, race=race)
+    assert not fishpal.measure(encoder, task, training=options).pilot.arms
+    assert not [str(each.message) for each in recwarn if "criteria" in str(each.message)]
+
+
 def drawn():
     """The next random numbers of everything that has a state of its own."""
     return random.random(), float(np.random.rand()), float(torch.rand(()))

@@ -68,7 +68,9 @@ def test_the_plan_has_the_smallest_arms_size():
     assert (large.modules.lora.rank, large.kept) == (8, 80)
     assert large.reason.note == "nothing smaller is shown to lose less than 0.01 of the loss"
     alone = raced(arms[0], margin=0.05)
-    assert alone.reason.note == "the pilot had no updates left for anything smaller"
+    assert alone.reason.note == (
+        "the pilot compared nothing smaller: no updates were left, or no size was below"
+    )
 
 
 def test_the_arms_of_several_rates():

@@ -99,7 +99,7 @@ def test_what_is_dropped_was_the_worst_then(tiny_encoder):
 
 def test_an_arm_that_collapses_goes_on_at_a_third_of_its_rate(tiny_encoder):
     high = replace(RATES, adapter=1.0)
-    with pytest.warns(FishpalWarning, match="on from update 0 at a third of its rates"):
+    with pytest.warns(FishpalWarning, match="pilot's adapter at 1: .* on from update 0 at a third"):
         found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512), rates=high)
     arm = next(arm for arm in found.arms if arm.kind == "adapter")
     assert arm.curve[1].collapsed
