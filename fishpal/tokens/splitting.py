@@ -90,34 +90,39 @@ def _start_of(fit: Rows, labels: Labels, size: int | None, name: str, left: str)
 
 
 def _few_texts_first(order: Rows, labels: Labels, texts: Sequence[Hashable], size: int) -> Rows:
-    """The order with such rows first that a selection of this size takes of each class no more
-    than its share of the class's different texts, and never all of them.
+    """The order, but where its first `size` rows have most of a class's different texts.
 
-    Fit has no text of selection. Of a class whose few texts stand in train many times over, as
-    after oversampling, rows drawn one by one would take all texts there are.
+    Fit has no text of selection. A class whose few texts stand in train many times over, as after
+    oversampling, would have none left: of it selection takes no more than its share of the texts,
+    and never all of them.
     """
     numbers = labels.dtype.kind == "f"
     classes: list[int] = [0] * len(labels) if numbers else labels.astype(int).tolist()
     different: dict[int, set[Hashable]] = {k: set() for k in classes}
+    taken: dict[int, set[Hashable]] = {k: set() for k in classes}
     for k, text in zip(classes, texts, strict=True):
         different[k].add(text)
     rows, wanted = Counter(classes), Counter(classes[row] for row in order[:size].tolist())
-    copies = {k: rows[k] / len(different[k]) for k in rows}
-    if max(copies.values()) == 1:
+    for row in order[:size].tolist():
+        taken[classes[row]].add(texts[row])
+    most = {
+        k: min(math.ceil(wanted[k] * len(texts) / rows[k]), len(texts) - 1)
+        for k, texts in different.items()
+        if rows[k] > len(texts) and 2 * len(taken[k]) > len(texts)
+    }
+    if not most:
         return order
-    most = {k: math.ceil(wanted[k] / copies[k]) for k in rows}
-    most |= {k: min(most[k], len(different[k]) - 1) for k in rows if copies[k] > 1}
     chosen: dict[int, set[Hashable]] = {k: set() for k in rows}
     first, later = [], []
     for row in order.tolist():
         k, text = classes[row], texts[row]
-        if wanted[k] and (text in chosen[k] or len(chosen[k]) < most[k]):
+        if wanted[k] and (text in chosen[k] or len(chosen[k]) < most.get(k, len(order))):
             chosen[k].add(text)
             wanted[k] -= 1
             first.append(row)
         else:
             later.append(row)
-    later.sort(key=lambda row: copies[classes[row]] > 1)
+    later.sort(key=lambda row: classes[row] in most)
     return np.array(first + later, dtype=np.int64)
 
 

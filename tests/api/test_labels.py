@@ -66,9 +66,7 @@ def test_a_label_that_is_no_number_among_amounts_is_named(tmp_path):
     labels[17] = "NA"
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["text,label", *(f"w{i},{y}" for i, y in enumerate(labels))]))
-    with pytest.warns(
-        fishpal.FishpalWarning, match="199 of 200 labels are numbers, 'NA' of row"
-    ):
+    with pytest.warns(fishpal.FishpalWarning, match="199 of 200 labels are numbers, 'NA' of row"):
         assert len(fishpal.Task.from_file(path).classes) == 27
     with pytest.warns(fishpal.FishpalWarning, match="all are taken as 27 classes"):
         fishpal.Task.from_lists(["w1"] * 200, labels)
