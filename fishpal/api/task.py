@@ -179,8 +179,8 @@ class Task:
                 what = "texts" if groups is None else "texts or their groups"
                 caution(f"{self.name}: {parts.duplicates} {what} stand in selection, too: left out")
             if self.classes and (missing := sorted({*numbers} - {*numbers[parts.fit]})):
-                named = ", ".join(brief(repr(self.classes[number])) for number in missing)
-                caution(f"{self.name}: fit has no row of {brief(named)}: nothing is learnt of it")
+                named = brief(", ".join(repr(self.classes[number]) for number in missing))
+                caution(f"{self.name}: fit has no row of {named}: nothing is learnt of it")
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
             for part, rows in {"fit": parts.fit, "selection": parts.selection}.items():
                 if scale is not None:

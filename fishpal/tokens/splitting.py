@@ -1,7 +1,7 @@
 """Cuts train into its fit and selection parts, and evaluation splits to size."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -98,25 +98,28 @@ def _few_texts_first(order: Rows, labels: Labels, texts: Sequence[Hashable], siz
     """
     numbers = labels.dtype.kind == "f"
     classes: list[int] = [0] * len(labels) if numbers else labels.astype(int).tolist()
-    different: dict[int, set[Hashable]] = {k: set() for k in classes}
-    taken: dict[int, set[Hashable]] = {k: set() for k in classes}
-    for k, text in zip(classes, texts, strict=True):
-        different[k].add(text)
-    rows, wanted = Counter(classes), Counter(classes[row] for row in order[:size].tolist())
-    for row in order[:size].tolist():
-        taken[classes[row]].add(texts[row])
+
+    def different(among: Sequence[int]) -> defaultdict[int, set[Hashable]]:
+        found: defaultdict[int, set[Hashable]] = defaultdict(set)
+        for row in among:
+            found[classes[row]].add(texts[row])
+        return found
+
+    ordered = order.tolist()
+    there, taken = different(ordered), different(ordered[:size])
+    rows, wanted = Counter(classes), Counter(classes[row] for row in ordered[:size])
     most = {
-        k: min(math.ceil(wanted[k] * len(texts) / rows[k]), len(texts) - 1)
-        for k, texts in different.items()
-        if rows[k] > len(texts) and 2 * len(taken[k]) > len(texts)
+        k: min(math.ceil(wanted[k] * len(own) / rows[k]), len(own) - 1)
+        for k, own in there.items()
+        if len(own) < rows[k] and 2 * len(taken[k]) > len(own)
     }
     if not most:
         return order
-    chosen: dict[int, set[Hashable]] = {k: set() for k in rows}
+    chosen = different(())
     first, later = [], []
-    for row in order.tolist():
+    for row in ordered:
         k, text = classes[row], texts[row]
-        if wanted[k] and (text in chosen[k] or len(chosen[k]) < most.get(k, len(order))):
+        if wanted[k] and (text in chosen[k] or len(chosen[k]) < most.get(k, rows[k])):
             chosen[k].add(text)
             wanted[k] -= 1
             first.append(row)
