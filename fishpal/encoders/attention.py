@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from fishpal.encoders.packing import PACKING, Packing
+
 ATTENTION = "fishpal"
 KeysValues = tuple[Tensor, Tensor]
 
@@ -68,6 +70,9 @@ def prefix_attention(
             in a causal module. The prefix is visible from everywhere, padding, causality and local
             attention windows notwithstanding.
     """
+    packing = PACKING.get()
+    if packing is not None:
+        query, key, value = (_apart(tensor, packing) for tensor in (query, key, value))
     front, softcap = front_of(module, key, value), kwargs.get("softcap")
     if front is not None or softcap is not None:
         attention_mask = _explicit(attention_mask, module, query, kwargs.get("is_causal"))
@@ -79,7 +84,13 @@ def prefix_attention(
             attention_mask = F.pad(attention_mask, (keys.shape[-2], 0), value=visible)
     if softcap is not None:
         return _softcapped(module, query, key, value, attention_mask, kwargs), None
-    return _sdpa(module, query, key, value, attention_mask, kwargs), None
+    output = _sdpa(module, query, key, value, attention_mask, kwargs)
+    return (output if packing is None else packing.pack(output)), None
+
+
+def _apart(heads: Tensor, packing: Packing) -> Tensor:
+    """(1, heads, N, w) → (B, heads, T, w)."""
+    return packing.unpack(heads.transpose(1, 2)).transpose(1, 2)
 
 
 def _sdpa(

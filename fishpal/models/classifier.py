@@ -1,6 +1,7 @@
 """A frozen encoder, the modules attached to it, and a linear head on the pooled output."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from fishpal.common.errors import AttachError, DataError, EncoderError
 from fishpal.encoders.encoder import Encoder
+from fishpal.encoders.packing import packed, packs
 from fishpal.encoders.pooling import compare, features_of, pool
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import attach, check_free, check_own, detach, mark_changed
@@ -105,12 +107,17 @@ class Classifier(nn.Module):
         """What the head reads: the pooled last hidden states (B, d), or (B, 3 d) of pairs that it
         compares, whose second texts start at `second` (B); `DataError` without it."""
         check_own(self.encoder, self, list(self.candidates()))
-        hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
+        with packed(self.encoder, attention_mask) if self._packs() else nullcontext():
+            hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
         if not self.compares:
             return pool(hidden, attention_mask, self.source.pooling)
         if second is None:
             raise DataError("the model compares the texts of pairs; allowed: pairs, with `second`")
         return compare(hidden, attention_mask, second, self.source.pooling)
+
+    def _packs(self) -> bool:
+        """A batch of prediction is of like lengths; a gate takes a mean over each text."""
+        return self.training and packs(self.encoder) and not any(m.gate for m in self.candidates())
 
     def forward(
         self,

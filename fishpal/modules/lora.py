@@ -49,7 +49,8 @@ class Lora(CandidateModule):
         """c · B A x of a site; x is (B, T, d_in), the result (B, T, d_out)."""
         tensors = self.tensors()
         a, b = tensors[f"{site}_a"], tensors[f"{site}_b"]
-        return (self.dropout(x) @ a.mT @ b.mT) * self.scale
+        # A narrow B's gradient takes six times as long by columns as by rows (MKL, rank 8).
+        return self.dropout(x) @ a.mT @ (b * self.scale).mT.contiguous()
 
     def factors(self, site: Site) -> tuple[Tensor, Tensor]:
         """A and B of a site."""

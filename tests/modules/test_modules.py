@@ -95,7 +95,8 @@ SITES = {
 def test_lora_equals_peft(tiny_model, kind, sites):
     if kind in FUSED:
         pytest.skip("one linear makes query, key and value: test_export holds it to peft")
-    ours, theirs, lora = tiny_model(kind), tiny_model(kind), SITES[sites]
+    lora = SITES[sites]
+    ours, theirs = tiny_model(kind, double=True), tiny_model(kind, double=True)
     modules, ports = fresh(ours, [K.LORA] * LAYERS, ModuleOptions(lora=lora)), ports_of(theirs)
     shake(modules)
     names = [layer.sites[site].name for layer in ports for site in modules[0].sites]
