@@ -1,4 +1,4 @@
-"""fishpal: choose a parameter-efficient module for each layer before training.
+"""fishpal: find parameter-efficient modules, their rates and how long to train by measuring.
 
     import fishpal
     encoder = fishpal.load_encoder("artifacts/encoder")

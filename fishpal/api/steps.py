@@ -65,7 +65,7 @@ def measure(
     """Measure the Fisher information of every candidate, then run the pilot.
 
     Nothing of the encoder changes. The pilot trains a little (`fishpal.training.pilot`), unless
-    `training` says how long to train.
+    `training` says how long to train and `pilot` is false.
 
     Args:
         options: which kinds, on how many examples, by which estimator.

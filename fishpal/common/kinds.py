@@ -35,12 +35,16 @@ class Site(StrEnum):
 
 
 class Estimator(StrEnum):
-    """Which Fisher information is estimated; C classes cost C backward passes where noted."""
+    """Which Fisher information is estimated.
+
+    Where `FisherOptions.gram` is false, a batch of C classes costs the backward passes noted, and
+    up to two for the observed labels' gradients; where it is true, C - 1, which give all.
+    """
 
     EMPIRICAL = "empirical"
     """Observed labels; one backward pass. Not the Fisher far from the optimum (Kunstner 2019)."""
     EXACT = "exact"
-    """Expectation over the model's own labels; C backward passes."""
+    """Expectation over the model's own labels; C - 1 backward passes."""
     SAMPLED = "sampled"
     """One label drawn from the model a time; one backward pass, unbiased for `exact`."""
 

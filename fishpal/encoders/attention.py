@@ -104,15 +104,16 @@ def _sdpa(
     """transformers' own call; of bfloat16 on a CPU in float32.
 
     torch's flash kernel for CPUs goes back through bfloat16 three to nine times as slowly as
-    through float32 at 16 to 64 tokens, and nowhere faster (2.13). It takes no dropout.
+    through float32 at 16 to 64 tokens, and nowhere faster (2.13). It takes no dropout. Values
+    tell: queries that a model rotates are float32 already, until autocast rounds them again.
     """
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or options.get("dropout"):
+    if value.device.type != "cpu" or value.dtype != torch.bfloat16 or options.get("dropout"):
         return sdpa_attention_forward(module, query, key, value, mask, **options)[0]
     heads = (tensor.float() for tensor in (query, key, value))
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.float()
     with torch.autocast("cpu", enabled=False):
-        return sdpa_attention_forward(module, *heads, mask, **options)[0].to(query.dtype)
+        return sdpa_attention_forward(module, *heads, mask, **options)[0].to(value.dtype)
 
 
 def _explicit(
@@ -161,7 +162,7 @@ def front_of(module: nn.Module, key: Tensor, value: Tensor) -> KeysValues | None
     if source is None:
         return None
     keys, values = source.keys_values()
-    return _heads(keys, key), _heads(values, key)
+    return _heads(keys, key), _heads(values, value)
 
 
 def _flat(heads: Tensor) -> Tensor:

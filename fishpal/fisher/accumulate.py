@@ -1,4 +1,4 @@
-"""From per-example gradients to a candidate's row; all sums are float64."""
+"""From per-example gradients to a candidate's row, whose sums are float64."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -135,9 +135,9 @@ class TrainOptions(Strict):
     selection part as it is, or after the best calibration, which the kept ones then get.
     `encoder_dropout` leaves the encoder's own dropout on while training (modules have theirs);
     off, training is a fifth faster, and no worse (docs/parameters.md).
-    `reuse_frozen` keeps the outputs of layers below the lowest module where that is exact: those
-    for the selection part always, for fit where the encoder draws no dropout. `processes` share
-    every batch.
+    `reuse_frozen` keeps the outputs of layers below the lowest module, up to 2 GiB a part, where
+    that is exact: for the selection part, and for fit where the encoder draws no dropout and rows
+    repeat. `processes` share every batch.
     """
 
     learning_rate: RateOptions = field(default_factory=RateOptions)

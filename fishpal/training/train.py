@@ -41,7 +41,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: bool = True,
 ) -> Training:
-    """Train in place; the model ends with the weights of the best selection loss.
+    """Train in place; the model ends with the weights that `options.pick` keeps.
 
     AdamW with one peak rate a kind (`plan.learning_rate`), warm-up and decay over the planned
     updates (`plan.updates`, or what `options` says), batches of similar length. The start counts

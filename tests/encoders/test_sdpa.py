@@ -45,14 +45,16 @@ def by_hand(query, key, value, visible, front):
 
 @pytest.mark.parametrize("additive", [False, True])
 @pytest.mark.parametrize("prefixed", [False, True])
-@pytest.mark.parametrize("autocast", [False, True])
-def test_only_inputs_and_output_are_rounded(additive, prefixed, autocast):
+@pytest.mark.parametrize("autocast, rotated", [(False, False), (True, False), (True, True)])
+def test_only_inputs_and_output_are_rounded(additive, prefixed, autocast, rotated):
+    """Rotated queries and keys are of float32, and stay so."""
     torch.manual_seed(0)
     module, front = Attention().train(), Front()
     if prefixed:
         PREFIXES[module] = front
     query, key, value = (
-        torch.randn(BATCH, HEADS, TOKENS, WIDTH).bfloat16().requires_grad_() for _ in range(3)
+        torch.randn(BATCH, HEADS, TOKENS, WIDTH).to(dtype).requires_grad_()
+        for dtype in [torch.float32 if rotated else torch.bfloat16] * 2 + [torch.bfloat16]
     )
     visible = torch.ones(BATCH, 1, 1, TOKENS, dtype=torch.bool)
     visible[1, ..., 3:] = False
@@ -68,7 +70,7 @@ def test_only_inputs_and_output_are_rounded(additive, prefixed, autocast):
     error = np.abs(found.detach().double().numpy() - wanted)
     assert (error <= ROUND * np.abs(wanted) + 1e-6).all(), "no rounding on the way"
     found.float().square().sum().backward()
-    assert all(each.grad is not None and each.grad.dtype == torch.bfloat16
+    assert all(each.grad is not None and each.grad.dtype == each.dtype
                for each in (query, key, value))  # fmt: skip
 
 
