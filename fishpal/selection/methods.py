@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fishpal.common.choices import Choices, names_of
-from fishpal.common.errors import PlanError, caution
+from fishpal.common.errors import PlanError, caution, one_of
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.agreement import KINDS
 from fishpal.params.methods import (
@@ -130,6 +130,10 @@ def _choose(
         case Race():
             arm = _arm(method, pilot)
             choices = arm.layers or (arm.kind,) * everywhere
+            known = [str(module) for module in table.candidates]
+            unknown = sorted({word for _, word in names_of(choices)} - {*known})
+            if unknown:
+                raise PlanError(one_of("the pilot's arm", unknown[0], known) + ", as measured")
             return choices, replace(reason, note=_said_of(arm, method, pilot))
         case Uniform():
             return (candidate_of(table, method.kind, method.size),) * everywhere, reason

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fishpal.common.errors import FishpalWarning, ParamsError
+from fishpal.common.errors import FishpalWarning, ParamsError, PlanError
 from fishpal.common.kinds import ModuleKind
 from fishpal.params.methods import HeadOnly, Race, Uniform
 from fishpal.params.module_options import ModuleOptions, PrefixOptions
@@ -43,6 +43,12 @@ def test_the_plan_has_the_winners_rate():
     assert plan.kept == 77
     assert plan.reason.note == "lora at 3 times its own rate"
     assert plan.modules == make_table().modules
+
+
+def test_an_arm_that_nobody_measured_is_named():
+    """As a file from elsewhere can have."""
+    with pytest.raises(PlanError, match="pilot's arm is 'lora-16'.*allowed: .*lora.*as measured"):
+        raced(arm("lora-16", 0.4))
 
 
 def test_a_rate_of_the_methods_own_is_no_multiple_of_it():
