@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOW = {
     "fishpal": "import fishpal\n\n"
-    "model = fishpal.load_model({folder!r})\nmodel.predict([{text!r}])",
+    "model = fishpal.load_model({folder!r}{encoder})\nmodel.predict([{text!r}])",
     "peft": "from peft import PeftModel\nfrom transformers import {auto}\n\n"
     'base = {auto}.from_pretrained({base!r}, dtype="float32"{number})\n'
     "model = PeftModel.from_pretrained(base, {folder!r}){beside}",
@@ -66,17 +66,19 @@ class Scores:
 def write_card(folder: Path, model: "Model", form: str, licence: str | None, **how: Any) -> None:
     """Write README.md into a folder; `form` is the library that loads it, a key of `HOW`."""
     task, plan, base = model.task, model.plan, model.encoder.name
+    named_base = base if model.encoder.revision else Path(base).name  # no path of this machine
     text = ("a warm film", "the film moved me") if task.pair else "a warm, funny and moving film"
     # transformers' pipeline takes a tuple for two single texts
     named = dict(zip(("text", "text_pair"), text, strict=True)) if task.pair else text
     listing = HOW[form].format(
         folder="path/or/name", text=text, named=named, base=base,
+        encoder="" if model.encoder.revision else f", encoder={f'path/of/{named_base}'!r}",
         second=SECOND * model.module.compares, classes=_in_code(task.labels or ("value",)), **how,
     )  # fmt: skip
     layers = [[str(layer), kind or "none"] for layer, kind in enumerate(plan.layers)]
     about = (
         f"{'A regression' if task.labels is None else 'Classes ' + _listed(task.labels)} on top of"
-        f" {escape(base, 200)}, {model.encoder.pooling} pooling, trained as task"
+        f" {escape(named_base, 200)}, {model.encoder.pooling} pooling, trained as task"
         f" {escape(task.name)} by fishpal."
     )
     parts = [

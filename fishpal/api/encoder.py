@@ -94,8 +94,8 @@ def load_encoder(
 
     Args:
         name: a folder as `save_pretrained` writes it, or a name on the hub.
-        pooling: of tokens into one vector a text; None: as the folder's own `fishpal.json` says,
-            else `mean`, or a decoder's `last`.
+        pooling: of tokens into one vector a text; None: as the folder's own `fishpal.json` or
+            sentence-transformers' file says, else `mean`, or a decoder's `last`.
         revision: a commit on the hub. None takes the newest, and warns with its hash.
 
     Raises:

@@ -61,6 +61,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             FishpalError: as `Task` and `fishpal.fit`.
         """
         classes, index = np.unique(_checked(y), return_inverse=True)
+        if len(classes) == 1:
+            allowed = "two classes or more"
+            raise DataError(f"all labels are {brief(str(classes[0]))}; allowed: {allowed}")
         task = Task.from_lists(
             X,
             index.tolist(),

@@ -112,6 +112,9 @@ def spec_of(columns: catalog.Columns, values: pd.Series, options: TaskOptions) -
         raise DataError("classes are given with regression=True; allowed: one of both")
     if labels is None and not regression:
         labels = _classes(values, name := options.get("name", "task"))
+        if len(labels) == 1:
+            what = f"{name}: all labels are {brief(repr(labels[0]))}"
+            raise DataError(f"{what}; allowed: two classes or more, or regression=True")
         if "regression" not in options:
             _warn_of_odd(labels, values, name)
     classes = None if labels is None else tuple(map(_plain, labels))
@@ -130,6 +133,9 @@ def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
     if len(labels) > MANY and all(map(is_number, values)):
         what = f"labels are whole numbers, taken as {len(labels)} classes"
         caution(f"{name}: {what}; regression=True takes them as amounts")
+    elif len(labels) > 2 and all(map(_is_float, values)):
+        what = f"labels are whole, but of type float, taken as {len(labels)} classes"
+        caution(f"{name}: {what}; regression=True takes them as amounts")
     elif len(labels) > max(MANY, len(values) / 2):
         what = f"labels are texts, taken as {len(labels)} classes of {len(values)} rows"
         caution(f"{name}: {what}; amounts have to be numbers")
@@ -143,11 +149,10 @@ def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
 
 
 def _warn_of_numbers(labels: list[Label], values: pd.Series, name: str) -> None:
-    """Classes most of which are the spellings of amounts, with a few labels that are none."""
+    """Classes most of which are numbers, with a few labels that are none."""
     found = [(row, label, _number(label)) for row, label in values.dropna().items()]
     others = [(row, label) for row, label, number in found if number is None]
-    fraction = any(n is not None and not is_whole(n) for _, _, n in found)
-    if others and fraction and len(others) < len(found) / 2:
+    if others and len(others) < len(found) / 2:
         (row, label), most = others[0], f"{len(found) - len(others)} of {len(found)}"
         what = f"{most} labels are numbers, {brief(repr(label))} of row {row + 1} is none"
         caution(f"{name}: {what}: all are taken as {len(labels)} classes")
@@ -163,6 +168,10 @@ def _fractions(values: pd.Series) -> bool:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float | np.floating)
 
 
 def is_finite(number: Any) -> bool:

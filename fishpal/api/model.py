@@ -13,7 +13,7 @@ from scipy.special import softmax
 from fishpal.api.card import Scores, write_card
 from fishpal.api.columns import as_columns
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder, shared_weights
-from fishpal.api.origin import ORIGIN, Origin, digest_of
+from fishpal.api.origin import ORIGIN, Origin, digest_of, read_origin
 from fishpal.api.task import Task, warn_of_cut
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, PlanError, brief, caution
@@ -161,7 +161,8 @@ class Model:
         if (task.classes is None) != (self.classes is None):
             kinds = ("a regression", "a classification")
             found, own = (kinds[c is not None] for c in (task.classes, self.classes))
-            raise DataError(f"{task.name} is {found}; allowed: {own}, as the model is")
+            hint = " (regression=True)" if self.classes is None else ""
+            raise DataError(f"{task.name} is {found}; allowed: {own}, as the model is{hint}")
         if task.classes is None or self.classes is None:
             return examples
         present = {task.classes[int(each.label)] for each in examples}
@@ -230,12 +231,7 @@ def load_model(
     """
     folder = found_folder(folder, revision)
     card, plan = TrainedCard.load(folder / CARD), Plan.load(folder / PLAN)
-    if (folder / ORIGIN).is_file():
-        origin = Origin.load(folder / ORIGIN)
-    elif encoder is None:
-        raise PlanError(f"{folder}: has no {ORIGIN}; allowed: with `encoder`, where that lies")
-    else:
-        origin = Origin("", None, Model.max_length)
+    origin = read_origin(folder, encoder is not None, Model.max_length)
     if encoder is None:
         encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
     elif not isinstance(encoder, TextEncoder):

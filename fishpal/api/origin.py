@@ -3,10 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fishpal.api.card import Scores
 from fishpal.common.checks import at_least, check_choice
+from fishpal.common.errors import PlanError, brief
 from fishpal.common.kinds import MetricName
 from fishpal.records.record import JsonRecord, without_default
 
@@ -37,6 +39,23 @@ class Origin(JsonRecord):
 
     def to_json(self) -> dict[str, Any]:
         return without_default(without_default(super().to_json(), "scores", ()), "tokens", None)
+
+
+def read_origin(folder: Path, given: bool, max_length: int) -> Origin:
+    """That of a saved model; of a pipeline's folder, which has none, with this `max_length`.
+
+    `PlanError` where no encoder is `given`, and it is not where the file says, or nothing says it.
+    """
+    if (folder / ORIGIN).is_file():
+        origin = Origin.load(folder / ORIGIN)
+        local = origin.revision is None and not given
+        if local and not (origin.encoder and Path(origin.encoder).is_dir()):
+            what = f"the encoder's folder is '{brief(origin.encoder)}', which is not here"
+            raise PlanError(f"{folder}: {what}; allowed: with `encoder`, where that lies")
+        return origin
+    if not given:
+        raise PlanError(f"{folder}: has no {ORIGIN}; allowed: with `encoder`, where that lies")
+    return Origin("", None, max_length)
 
 
 def digest_of(tokenizer: Any) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
@@ -13,12 +13,12 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
 from fishpal.common.checks import check_choice
-from fishpal.common.errors import EncoderError, brief
+from fishpal.common.errors import EncoderError, brief, caution
 from fishpal.common.files import read_json
 from fishpal.common.validate import decode
 from fishpal.encoders.attention import ATTENTION, KeysValues, captured
 from fishpal.encoders.own_attention import rewrite
-from fishpal.encoders.pooling import FILE, EncoderCard
+from fishpal.encoders.pooling import written_pooling
 from fishpal.encoders.ports import LayerShape, config_of, ports_of
 from fishpal.encoders.specs import limits_of, load_config, sees_behind_alone, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
@@ -52,7 +52,7 @@ class Encoder:
         sha256: `fingerprint` of its weights when it was loaded.
     """
 
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     pooling: Pooling
     facts: EncoderFacts
     limits: Limits
@@ -125,7 +125,8 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     Reads safetensors only and never runs code from the folder.
 
     Args:
-        pooling: None: as the pipeline wrote it into the folder, else as `Encoder.of`.
+        pooling: None: as the folder says, in a file of fishpal's or of sentence-transformers', else
+            as `Encoder.of`. Another one than it says is taken with a warning.
 
     Raises:
         EncoderError: naming the folder and what is missing, unreadable or unsupported.
@@ -133,9 +134,10 @@ def load_encoder(folder: str | Path, pooling: Pooling | None = None) -> Encoder:
     """
     folder = Path(folder)
     model = _load_model(folder)
-    if pooling is None and (folder / FILE).is_file():
-        pooling = EncoderCard.load(folder / FILE).pooling
-    return Encoder.of(model, pooling)
+    written = written_pooling(folder)
+    if pooling is not None and written not in (None, pooling):
+        caution(f"{folder}: pooling is {pooling}, and the folder's own says {written}")
+    return Encoder.of(model, written if pooling is None else pooling)
 
 
 def _load_model(folder: Path) -> nn.Module:

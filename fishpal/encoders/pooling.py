@@ -1,14 +1,24 @@
 """How hidden states become one vector a text, and where that is written down."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 from fishpal.records.facts import Pooling
 from fishpal.records.record import JsonRecord
 
 FILE = "fishpal.json"
+OTHERS = Path("1_Pooling", "config.json")  # that of sentence-transformers
+MODES: dict[str, Pooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,17 @@ class EncoderCard(JsonRecord):
     """What fishpal adds to an encoder's folder."""
 
     pooling: Pooling
+
+
+def written_pooling(folder: Path) -> Pooling | None:
+    """As an encoder's folder says, in fishpal's file or in sentence-transformers'; or None."""
+    if (folder / FILE).is_file():
+        return EncoderCard.load(folder / FILE).pooling
+    if not (folder / OTHERS).is_file():
+        return None
+    content = decode(dict[str, Any], read_json(folder / OTHERS), str(folder / OTHERS))
+    found = [ours for mode, ours in MODES.items() if content.get(mode) is True]
+    return found[0] if len(found) == 1 else None
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

@@ -1,11 +1,14 @@
 """Models to the Hugging Face hub."""
 
+import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from fishpal.api.model import Model
+from fishpal.api.origin import ORIGIN, Origin
 from fishpal.common.checks import check_types
-from fishpal.common.errors import SourceError, brief
+from fishpal.common.errors import SourceError, brief, caution
 from fishpal.params.sections import HUB_NAME, check_pattern
 
 
@@ -27,21 +30,46 @@ def push_to_hub(
     Raises:
         SourceError: the hub cannot be reached, or refuses.
     """
-    import huggingface_hub as hub  # here: slow to import
-
     check_types(model=(model, (Model, str, Path)))
     check_pattern("name", HUB_NAME, name, "owner/name of the hub")
-    if isinstance(model, Model):
-        with tempfile.TemporaryDirectory(prefix="fishpal-") as folder:
-            model.save(Path(folder, "model"), licence)
-            return push_to_hub(Path(folder, "model"), name, private=private, token=token)
-    if not Path(model).is_dir():
+    if not isinstance(model, Model) and not Path(model).is_dir():
         raise SourceError(f"{model}: is no folder; allowed: a model, or a folder of an export")
+    if isinstance(model, Model) or _is_local(Path(model)):
+        with tempfile.TemporaryDirectory(prefix="fishpal-") as draft:
+            folder = Path(draft, "model")
+            if isinstance(model, Model):
+                model.save(folder, licence)
+            else:
+                shutil.copytree(model, folder)
+            if _is_local(folder):
+                _forget_encoder(folder, name)
+            return _upload(folder, name, private, token)
+    return _upload(Path(model), name, private, token)
+
+
+def _upload(folder: Path, name: str, private: bool, token: str | None) -> str:
+    import huggingface_hub as hub  # here: slow to import
+
     try:
         api = hub.HfApi(token=token)
         api.create_repo(name, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=name, folder_path=model)
+        commit = api.upload_folder(repo_id=name, folder_path=folder)
     except Exception as error:  # of the HTTP library, which is another in each major version
         said = brief(str(error).partition("\n")[0], 160)
         raise SourceError(f"hub model {name}: cannot be written: {said}") from error
     return str(commit.oid)
+
+
+def _is_local(folder: Path) -> bool:
+    """Whether it is a saved model's whose encoder is a folder of this machine."""
+    path = folder / ORIGIN
+    return (
+        path.is_file() and (origin := Origin.load(path)).revision is None and origin.encoder != ""
+    )
+
+
+def _forget_encoder(folder: Path, name: str) -> None:
+    """Where it lies on this machine tells others nothing, and is none of theirs."""
+    replace(Origin.load(folder / ORIGIN), encoder="").save(folder / ORIGIN)
+    what = "the model's encoder is a folder, which is not uploaded"
+    caution(f"{name}: {what}: others load it with `encoder`, one of the same weights")

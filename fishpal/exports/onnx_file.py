@@ -85,18 +85,20 @@ def _write(module: Classifier, path: Path, batch: dict[str, Tensor]) -> None:
     logger = logging.getLogger("torch.onnx")  # it misses torchvision, aloud
     level, logger.level = logger.level, logging.ERROR
     try:
-        torch.onnx.export(
+        program = torch.onnx.export(
             _Logits(module).eval(),
             (),
-            path,
             kwargs=batch,
             input_names=list(batch),
             output_names=["logits"],
             dynamic_shapes={n: {a: axes[a] for a in range(t.dim())} for n, t in batch.items()},
             dynamo=True,
-            external_data=large,
             verbose=False,
         )
+        assert program is not None  # since `dynamo`
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()  # stack traces, with this machine's paths
+        program.save(path, external_data=large)
     except Exception as error:  # torch raises a dozen types here
         what = f"the encoder cannot be exported to ONNX: {brief(error, 160)}"
         raise EncoderError(f"{what}; allowed: {ELSE}") from error

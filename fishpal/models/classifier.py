@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from fishpal.common.errors import AttachError, DataError, EncoderError
+from fishpal.common.errors import AttachError, DataError, EncoderError, caution
 from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.packing import packed, packs
 from fishpal.encoders.pooling import compare, features_of, pool
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import attach, check_free, check_own, detach, mark_changed
+from fishpal.records.card import FAR
 from fishpal.records.facts import TaskFacts
 from fishpal.records.results import Parameters
 
@@ -133,6 +134,7 @@ class Classifier(nn.Module):
         logits = self.head(self.features(input_ids, attention_mask, second, **types))
         if labels is None:
             return logits
+        _check_labels(labels, logits)
         return SequenceClassifierOutput(loss=task_loss(logits, labels), logits=logits)
 
     def parameter_counts(self, full: bool = False) -> Parameters:
@@ -143,6 +145,18 @@ class Classifier(nn.Module):
         total = self.source.facts.parameters + kept
         # A fully tuned encoder is a second copy of itself: all of it has to be kept.
         return Parameters(trainable, total if full else kept, total)
+
+
+def _check_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raise `DataError` where torch would broadcast them, or take numbers for classes."""
+    regression = logits.shape[-1] == 1
+    if labels.shape != logits.shape[:1] or labels.is_floating_point() != regression:
+        found = f"labels are {labels.dtype} of shape {tuple(labels.shape)}"
+        kind = "floating numbers, standardised," if regression else "integers"
+        raise DataError(f"{found}; allowed: {kind} of shape {tuple(logits.shape[:1])}")
+    if regression and labels.abs().max() > FAR:
+        what = f"a label is {labels.abs().max():.3g}, {FAR} standard deviations and more from 0"
+        caution(f"{what}: the module takes them as `model.task.standardise` gives them")
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ def predict(
     `DataError` for an example that task or encoder cannot take.
     """
     check_examples(examples, task, model.source.limits, "examples")
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     device = model.head.weight.device
     logits = np.zeros((len(examples), task.outputs), dtype=np.float32)
@@ -46,6 +47,8 @@ def predict(
         inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
         found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
         logits[index] = found.float().cpu().numpy()
+    for module, training in modes:
+        module.training = training
     return processes.sum(torch.from_numpy(logits)).numpy()
 
 

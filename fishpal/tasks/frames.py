@@ -17,6 +17,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import sys
 import zlib
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from typing import Any, BinaryIO, Literal
 
 import pandas as pd
 
-from fishpal.common.errors import DataError, brief, hint, one_of
+from fishpal.common.errors import DataError, brief, caution, hint, one_of
 
 COMPRESSIONS = (".bz2", ".gz", ".xz")
 CHUNK = 1 << 20  # bytes that are decompressed at once
@@ -35,6 +36,7 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet")
 ALLOWED = ", ".join(ENDINGS) + "; all but .parquet also with .bz2, .gz or .xz; or format: "
 ALLOWED += ", ".join(FORMATS)
 QUOTING: dict[str, Literal[0, 3]] = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+QUOTED = re.compile(r'"([^"]|"")*""([^"]|"")*"')  # and a quoting mark in it is doubled
 # What is no UTF-8 begins with
 STARTS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd": "xz", b"PK": "zip", b"\xff\xfe": "UTF-16"}
 
@@ -81,6 +83,8 @@ def read_frame(
         else:
             dialect = (",", "minimal") if format == "csv" else ("\t", "none")
             cells = _parse_delimited(text, wanted, name, dialect[0], quoting or dialect[1], header)
+            if format == "tsv" and quoting is None:
+                _warn_of_quotes(cells, name)
     frame = pd.DataFrame({key: pd.Series(values, dtype=object) for key, values in cells.items()})
     if frame.empty:
         raise DataError(f"{name}: holds no rows; allowed: one or more")
@@ -175,6 +179,15 @@ def _parse_delimited(
     finally:
         csv.field_size_limit(limit)
     return cells
+
+
+def _warn_of_quotes(cells: dict[str, list[Any]], name: str) -> None:
+    """Cells of a tsv that a writer with quoting wrote."""
+    for column, values in cells.items():
+        quoted = [cell for cell in values if QUOTED.fullmatch(cell)]
+        if quoted:
+            what = f"column '{brief(column)}' has {len(quoted)} cells as {brief(quoted[0], 40)}"
+            caution(f"{name}: {what}, taken as they stand; quoting: minimal reads them as quoted")
 
 
 def _parse_json_lines(text: str, columns: Sequence[str], name: str) -> dict[str, list[Any]]:

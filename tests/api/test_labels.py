@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import datasets
 import numpy as np
@@ -70,6 +71,33 @@ def test_a_label_that_is_no_number_among_amounts_is_named(tmp_path):
         assert len(fishpal.Task.from_file(path).classes) == 27
     with pytest.warns(fishpal.FishpalWarning, match="all are taken as 27 classes"):
         fishpal.Task.from_lists(["w1"] * 200, labels)
+
+
+def test_a_stray_label_among_class_numbers_is_named(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *(f"w{i},{i % 3}" for i in range(59))]))
+    with pytest.warns(
+        fishpal.FishpalWarning, match="59 of 60 labels are numbers, 'label' of row 1"
+    ):
+        fishpal.Task.from_file(path, text=0, label=1, header=False)
+
+
+def test_whole_amounts_of_type_float_are_named():
+    """Amounts times 20 have no fraction left."""
+    amounts = [i % 11 * 10.0 for i in range(60)]
+    with pytest.warns(fishpal.FishpalWarning, match="of type float, taken as 11 classes; regress"):
+        assert len(fishpal.Task.from_lists(["w1"] * 60, amounts).classes) == 11
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fishpal.FishpalWarning)
+        fishpal.Task.from_lists(["w1"] * 60, amounts, regression=True)
+        fishpal.Task.from_lists(["w1"] * 60, [float(i % 2) for i in range(60)])
+
+
+def test_one_class_alone_is_named_as_it_is_spelt():
+    with pytest.raises(DataError, match="all labels are 'spam'; allowed: two classes or more"):
+        fishpal.Task.from_lists(["w1"] * 9, ["spam"] * 9)
+    with pytest.raises(DataError, match="all labels are spam; allowed: two classes or more"):
+        fishpal.Classifier("nowhere", None).fit(["w1"] * 9, ["spam"] * 9)
 
 
 def test_a_class_without_a_row_in_fit_is_named(encoder):

@@ -217,7 +217,7 @@ BAD = [
     (lambda: fishpal.Task.from_lists([*TEXTS[1:], None], [0, 1] * 4), "row 8 is no text"),
     (lambda: fishpal.Task.from_lists([*TEXTS[1:], " "], [0, 1] * 4), "row 8 is empty text"),
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 3 + [None, 0]), "row 7 is"),
-    (lambda: fishpal.Task.from_lists(TEXTS, [0] * 8), "two labels or more"),
+    (lambda: fishpal.Task.from_lists(TEXTS, [0] * 8), "all labels are 0; allowed: two"),
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 4, classes=[0, 2]), "row 2 and 3 more rows"),
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 4, max_length=1), "max_length is 1"),
     (lambda: fishpal.Task.from_lists(TEXTS, [0, 1] * 4, selection=2.0), "selection is 2.0"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
-from fishpal.common.errors import EncoderError
+from fishpal.common.errors import EncoderError, FishpalWarning
 from fishpal.encoders.encoder import load_encoder
 from fishpal.encoders.pooling import pool
 
@@ -29,3 +32,21 @@ def test_a_decoder_pools_its_last_token_unless_told(encoder_folders):
     message = "pooling is 'cls', and the first token of gpt2 sees no other; allowed: last, mean"
     with pytest.raises(EncoderError, match=message):
         load_encoder(encoder_folders["gpt2"], "cls")
+
+
+@pytest.mark.parametrize(
+    ("modes", "wanted"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_max_tokens": True}, "mean"),  # which is none of ours: the type's own
+    ],
+)
+def test_sentence_transformers_file_says_how(encoder_folders, tmp_path, modes, wanted):
+    folder = shutil.copytree(encoder_folders["bert"], tmp_path / "encoder")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(modes))
+    assert load_encoder(folder).pooling == wanted
+    if wanted == "cls":
+        with pytest.warns(FishpalWarning, match="pooling is mean, and the folder's own says cls"):
+            assert load_encoder(folder, "mean").pooling == "mean"

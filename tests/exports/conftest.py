@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -75,6 +77,9 @@ def run_listing(folder):
     """Run the listing of a folder's model card; its names, and its last line's value: `last`."""
     listing = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {}
+    origin = folder / "origin.json"
+    encoder = json.loads(origin.read_text())["encoder"] if origin.is_file() else ""
+    listing = re.sub("path/of/[^']+", encoder, listing)
     tree = ast.parse(listing.replace("path/or/name", str(folder)))
     if isinstance(tree.body[-1], ast.Expr):
         tree.body[-1] = ast.Assign([ast.Name("last", ast.Store())], tree.body[-1].value)

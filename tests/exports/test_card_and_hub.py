@@ -171,8 +171,12 @@ try:
     fishpal.push_to_hub(folder, "others/model")
 except fishpal.FishpalError as error:
     refused = str(error)
+try:
+    fishpal.load_model("me/model", revision=commit)
+except fishpal.FishpalError as error:
+    alone = str(error)
 warned = [str(each.message) for each in caught if each.category is fishpal.FishpalWarning]
-print(json.dumps([commit, again.revision, model.logits(texts).tolist(), warned, refused]))
+print(json.dumps([commit, again.revision, model.logits(texts).tolist(), warned, refused, alone]))
 task = fishpal.Task.from_lists([f"w{i}" for i in range(30)], ["a", "b"] * 15)
 fishpal.start(again, task, model.plan).save(folder + "_again")
 """
@@ -185,13 +189,20 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     arguments = (tmp_path / "model", encoder, json.dumps(TEXTS))
     done = run(ROUND, hub, tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
-    commit, revision, logits, warned, refused = json.loads(done.stdout.splitlines()[-1])
+    commit, revision, logits, warned, refused, alone = json.loads(done.stdout.splitlines()[-1])
     assert commit == revision == COMMIT
     assert np.array_equal(np.float32(logits), expected_of(model))
     assert warned == [f"me/encoder: no revision was given; this is revision='{COMMIT}'"]
     assert re.fullmatch("hub model others/model: cannot be written: .*403.*", refused)
     mine = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    pushed = json.loads(hub.files["me/model"].pop("origin.json"))
+    assert pushed == json.loads(mine.pop("origin.json")) | {"encoder": ""}, "no path of ours"
     assert hub.files["me/model"] == mine
+    assert not [name for name, content in mine.items() if str(tmp_path.parent).encode() in content]
+    assert (
+        "encoder is a folder, which is not uploaded: others load it with `encoder`" in done.stderr
+    )
+    assert re.search(r"encoder's folder is '', which is not here; allowed: with `encoder`", alone)
     assert hub.tokens - {None} == {"Bearer hf_test"}
     origin = json.loads((tmp_path / "model_again/origin.json").read_text())
     tokens = json.loads((tmp_path / "model/origin.json").read_text())["tokens"]

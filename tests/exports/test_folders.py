@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -174,6 +175,8 @@ def test_onnx(make, tmp_path, kind, pooling, kinds, classes):
     assert found == list(model.classes or ["value"])
     assert [path.name for path in (tmp_path / "out").glob("model.onnx*")] == ["model.onnx"]
     onnx.checker.check_model(tmp_path / "out/model.onnx")
+    here = str(Path(fishpal.__file__).parent).encode()
+    assert here not in (tmp_path / "out/model.onnx").read_bytes(), "no stack traces of ours"
     assert "session" in run_listing(tmp_path / "out")
 
 

@@ -42,6 +42,7 @@ def test_kept_outputs_give_the_same_logits(tiny_encoder, kind, layers):
     """To the bit in the batches that they were computed in; else up to rounding."""
     model, _ = model_of(tiny_encoder(kind), layers)
     shake(list(model.candidates()))
+    model.eval()
     kept = FrozenOutputs(model, SELECTION, 0)
     calls = []
     lowest = frozen.layers_of(model.encoder)[0]

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from fishpal.common.errors import DataError, EncoderError, FishpalError, ParamsError, PlanError
+from fishpal.common.errors import (
+    DataError,
+    EncoderError,
+    FishpalError,
+    FishpalWarning,
+    ParamsError,
+    PlanError,
+)
 from fishpal.common.kinds import ModuleKind
 from fishpal.exports.merge import merge_lora
 from fishpal.fisher.engine import measure_fisher
@@ -172,3 +179,36 @@ def test_sharp_edges_of_the_library(tiny_encoder):
     with pytest.raises(DataError, match="label is 1; allowed: a finite float"):
         regression.check(encoder.limits)
     assert torch.is_grad_enabled()
+
+
+def test_prediction_leaves_every_mode_as_it_was(tiny_encoder):
+    model, _ = fitted(tiny_encoder(), "lora")
+    model.train()
+    model.encoder.eval()
+    before = [module.training for module in model.modules()]
+    predict(model, SEEN, TASK.facts)
+    assert [module.training for module in model.modules()] == before
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "expected"),
+    [
+        (3, torch.tensor([0.0, 1.0, 2.0]), "float32 of shape .3,.; allowed: integers of shape .3,"),
+        (3, torch.tensor([[0], [1], [2]]), "shape .3, 1.; allowed: integers"),
+        (1, torch.tensor([0, 1, 2]), "int64 of shape .3,.; allowed: floating numbers"),
+        (1, torch.tensor([[0.1], [0.2], [0.3]]), "shape .3, 1.; allowed: floating"),
+    ],
+)
+def test_labels_that_torch_would_broadcast_are_refused(tiny_encoder, outputs, labels, expected):
+    encoder = tiny_encoder()
+    model = Classifier(encoder, nn.Linear(encoder.facts.hidden, outputs))
+    ids = torch.ones(3, 4, dtype=torch.long)
+    with pytest.raises(DataError, match=expected):
+        model(ids, ids, labels=labels)
+
+
+def test_labels_of_a_regression_that_are_not_standardised_are_named(tiny_encoder):
+    encoder = tiny_encoder()
+    model, ids = Classifier(encoder, nn.Linear(encoder.facts.hidden, 1)), torch.ones(2, 4).long()
+    with pytest.warns(FishpalWarning, match="a label is 120, .*model.task.standardise"):
+        model(ids, ids, labels=torch.tensor([1.0, 120.0]))

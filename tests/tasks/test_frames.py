@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fishpal.common.errors import DataError, ParamsError
+from fishpal.common.errors import DataError, FishpalWarning, ParamsError
 from fishpal.params.catalog import Columns, FilesTask
 from fishpal.params.load import parse_params
 from fishpal.tasks import frames
@@ -307,3 +308,16 @@ def test_params_say_how_files_are_written(tmp_path: Path) -> None:
             parse_params(changed("catalog.movies", wrong))
     with pytest.raises(ParamsError, match="columns.label is 1.5; allowed: a text"):
         parse_params(changed("catalog.movies.columns.label", 1.5))
+
+
+def test_a_tsv_that_was_written_with_quotes_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    pd.DataFrame({"text": ['say "hi", ok', "plain"]}).to_csv(path, sep="\t", index=False)
+    with pytest.warns(FishpalWarning, match="column 'text' has 1 cells as .*quoting: minimal"):
+        assert read_frame(path, ["text"])["text"][0] == '"say ""hi"", ok"'
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_frame(path, ["text"], quoting="minimal")["text"][0] == 'say "hi", ok'
+        read_frame(path, ["text"], quoting="none")
+        path.write_text('text\n"a title" and more\n"quoted"\n')
+        read_frame(path, ["text"])
