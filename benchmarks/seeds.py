@@ -154,6 +154,7 @@ class Together:
         """One update of every seed on its own batch, rows of the fit part."""
         self.model.train()
         self.model.encoder.train(self.options.encoder_dropout)
+        self.model.training = False  # its own flag alone: tensors of rows want texts apart
         examples = [self.task.fit[row] for batch in batches for row in batch]
         self.losses(examples, list(map(len, batches))).sum().backward()
         clip_by_seed(list(self.stacked.values()), self.options.max_grad_norm)

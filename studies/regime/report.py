@@ -58,7 +58,10 @@ def chosen(task: str, lines: Sequence[Line]) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = {}
     for plan in dict.fromkeys(line["plan"] for line in own):
         of_plan = [line for line in own if line["plan"] == plan]
-        rate = best_of([line for line in of_plan if line["seed"] == 0])["rate"]
+        first = [line for line in of_plan if line["seed"] == 0]
+        if not first:  # plans are compared on their common seeds, which begin with this one
+            continue
+        rate = best_of(first)["rate"]
         seeds = [line for line in of_plan if line["rate"] == rate]
         found[plan] = sorted(seeds, key=lambda line: line["seed"])
     return found

@@ -38,8 +38,10 @@ def test_each_kind_has_its_best_rate_and_differences_are_of_rows():
     lines = [
         line("lora", 0.1, 0, bad, 0.9), line("lora", 0.2, 0, good, 0.3),
         line("lora", 0.2, 1, good, 0.4), line("adapter", 0.1, 0, bad, 0.8),
+        line("mix", None, 1, good, 0.1),  # waits for the first seed, which the others have
     ]  # fmt: skip
     found = chosen("t", lines)
+    assert found.keys() == {"lora", "adapter"}
     assert [each["rate"] for each in found["lora"]] == [0.2, 0.2]
     assert less(found["adapter"], found["lora"], 1).startswith("**-40.0 [")
     assert less(found["lora"], found["lora"], 2) == ""
