@@ -17,7 +17,6 @@ import gzip
 import io
 import json
 import lzma
-import re
 import sys
 import zlib
 from collections.abc import Sequence
@@ -36,7 +35,6 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet")
 ALLOWED = ", ".join(ENDINGS) + "; all but .parquet also with .bz2, .gz or .xz; or format: "
 ALLOWED += ", ".join(FORMATS)
 QUOTING: dict[str, Literal[0, 3]] = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
-QUOTED = re.compile(r'"([^"]|"")*""([^"]|"")*"')  # and a quoting mark in it is doubled
 # What is no UTF-8 begins with
 STARTS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd": "xz", b"PK": "zip", b"\xff\xfe": "UTF-16"}
 
@@ -184,10 +182,17 @@ def _parse_delimited(
 def _warn_of_quotes(cells: dict[str, list[Any]], name: str) -> None:
     """Cells of a tsv that a writer with quoting wrote."""
     for column, values in cells.items():
-        quoted = [cell for cell in values if QUOTED.fullmatch(cell)]
+        quoted = [cell for cell in values if _is_quoted(cell)]
         if quoted:
             what = f"column '{brief(column)}' has {len(quoted)} cells as {brief(quoted[0], 40)}"
             caution(f"{name}: {what}, taken as they stand; quoting: minimal reads them as quoted")
+
+
+def _is_quoted(cell: str) -> bool:
+    """Whether it stands between quoting marks, with doubled ones within and no other."""
+    within = cell[1:-1]
+    framed = len(cell) > 3 and cell[0] == cell[-1] == '"'
+    return framed and '""' in within and '"' not in within.replace('""', "")
 
 
 def _parse_json_lines(text: str, columns: Sequence[str], name: str) -> dict[str, list[Any]]:
