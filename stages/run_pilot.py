@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fishpal.encoders.encoder import load_encoder
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.load import Params
+from fishpal.records.finished import result_key
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import Plan
-from fishpal.records.task import TokenisedTask
+from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
 from fishpal.selection.arms import pilot_plans
+from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.pilot import run_pilot
 from stages.runner import ARTIFACTS, run, seconds_to
 
@@ -29,7 +33,13 @@ def main(params: Params, name: str) -> None:
 
         race = params.train.race if params.train.has_pilot else None
         plans = pilot_plans(table, grams, params.train.learning_rate, race)
-        run_pilot(start, plans, task, params.train).save(ARTIFACTS.pilot(name))
+        parts = [[plan.to_json() for plan in plans], asdict(params.train), asdict(params.head)]
+        tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
+        key = result_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
+        checkpoint = Checkpoint(ARTIFACTS.pilot_checkpoint(name), key)
+        found = run_pilot(start, plans, task, params.train, checkpoint=checkpoint)
+        found.save(ARTIFACTS.pilot(name))
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

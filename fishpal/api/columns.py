@@ -8,7 +8,7 @@ import pandas as pd
 
 from fishpal.api.labels import is_list
 from fishpal.common.checks import check
-from fishpal.common.errors import DataError, brief
+from fishpal.common.errors import DataError, brief, caution
 
 READ = 1000  # rows of a dataset at once
 
@@ -39,6 +39,9 @@ def cells_of(dataset: Any, columns: Sequence[str]) -> dict[str, pd.Series]:
 def as_columns(texts: Any) -> list[list[Any]]:
     """Texts as one column, pairs of texts as two; `DataError` for what is neither."""
     texts = [texts] if isinstance(texts, str) else texts
+    if isinstance(texts, pd.DataFrame) and texts.shape[1] == 2:
+        for name in texts.columns[texts.dtypes.map(pd.api.types.is_numeric_dtype)]:
+            caution(f"texts: column '{name}' holds numbers: taken as the texts of pairs")
     if not is_list(texts):
         what = f"texts is {brief(repr(texts))}"
         raise DataError(f"{what}; allowed: a text, a list of texts or of pairs, or a frame of them")

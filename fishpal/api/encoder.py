@@ -14,7 +14,7 @@ from fishpal.common.checks import check_types
 from fishpal.common.errors import SourceError, caution
 from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.encoder import load_encoder as load_folder
-from fishpal.encoders.tokenizer import load_tokenizer
+from fishpal.encoders.tokenizer import digest_of, load_tokenizer
 from fishpal.modules.attach import check_free
 from fishpal.params.sections import ENCODER_FILES, HUB_NAME, check_pattern
 from fishpal.records.facts import Pooling
@@ -41,6 +41,11 @@ class TextEncoder(Encoder):
     def tokenizer(self) -> Any:
         """The encoder's own (`EncoderError` where its folder has no usable one)."""
         return load_tokenizer(self.folder)
+
+    @cached_property
+    def tokens_sha256(self) -> str:
+        """Of what the tokenizer makes of texts (`encoders.tokenizer.digest_of`)."""
+        return digest_of(self.tokenizer)
 
     def twin(self, full: bool = False) -> Self:
         """An encoder of its own modules that shares the weights, or, where `full`, has copies.

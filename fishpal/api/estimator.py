@@ -124,7 +124,15 @@ def _checked(y: Any) -> NDArray[Any]:
         if _kind(value) != _kind(values[0]):
             first = brief(repr(values[0]))
             raise DataError(f"{found}, row 1 is {first}; allowed: texts alone, or numbers alone")
-    return np.asarray(values) if array is None else array
+    return _exact(values) if array is None else array
+
+
+def _exact(values: list[Any]) -> NDArray[Any]:
+    """As an array, of Python's numbers where NumPy would round them: 2**63 and 1 as floats."""
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or array.tolist() == values:
+        return array
+    return np.array(values, dtype=object)
 
 
 def _kind(label: Any) -> type:

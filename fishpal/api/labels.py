@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypedDict, cast
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -142,10 +143,13 @@ def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
     _warn_of_numbers(labels, values, name)
     alike: dict[str, list[Label]] = {}
     for label in labels:
-        alike.setdefault(str(label).strip().casefold(), []).append(label)
+        alike.setdefault(normalize("NFKC", str(label)).strip().casefold(), []).append(label)
     if same := [each for each in alike.values() if len(each) > 1]:
-        what = ", ".join(brief(repr(label)) for label in same[0])
-        caution(f"{name}: classes {what} differ in spaces or case alone")
+        what = ", ".join(brief(ascii(label)) for label in same[0])
+        caution(f"{name}: classes {what} differ in spaces, case or Unicode form alone")
+    if padded := [label for label in labels if str(label) != str(label).strip()]:
+        what = f"class {brief(repr(padded[0]))} has spaces around it, which are part of its name"
+        caution(f"{name}: {what}, and sort before others")
 
 
 def _warn_of_numbers(labels: list[Label], values: pd.Series, name: str) -> None:

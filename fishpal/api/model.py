@@ -13,13 +13,13 @@ from scipy.special import softmax
 from fishpal.api.card import Scores, write_card
 from fishpal.api.columns import as_columns
 from fishpal.api.encoder import TextEncoder, found_folder, load_encoder, shared_weights
-from fishpal.api.origin import ORIGIN, Origin, digest_of, read_origin
-from fishpal.api.task import Task, warn_of_cut
+from fishpal.api.origin import ORIGIN, Origin, read_origin
+from fishpal.api.task import Task, warn_of_texts
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, PlanError, brief, caution
 from fishpal.common.files import replacing
 from fishpal.common.kinds import MetricName
-from fishpal.encoders.tokenizer import encode, examples_of
+from fishpal.encoders.tokenizer import encode, examples_of, readable
 from fishpal.evaluation.evaluate import evaluate
 from fishpal.models.batching import check_batch_size
 from fishpal.models.classifier import Classifier
@@ -85,11 +85,9 @@ class Model:
         if not columns[0]:
             return np.empty((0, self.task.outputs), dtype=np.float32)
         check_pair(len(columns) == 2, self.task, "texts")
-        for column in columns:
-            for row, text in enumerate(column):
-                _check_text(row, text)
+        columns = [[_text(row, text) for row, text in enumerate(column)] for column in columns]
         encoded = encode(self.encoder.tokenizer, columns, self.max_length, self.encoder.limits)
-        warn_of_cut(encoded, "texts", self.max_length)
+        warn_of_texts(encoded, self.encoder.tokenizer, "texts", self.max_length)
         unknown = [0 if self.classes else 0.0] * len(columns[0])
         examples = examples_of(encoded, unknown)
         found = predict(self.module, examples, self.task, batch_size, progress=True)
@@ -188,18 +186,22 @@ class Model:
                 self.module, self.plan, draft,
                 task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
-            scores, tokens = tuple(self.scores), digest_of(self.encoder.tokenizer)
+            scores, tokens = tuple(self.scores), self.encoder.tokens_sha256
             Origin(where, revision, self.max_length, scores, tokens).save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
 
 
-def _check_text(row: int, text: Any) -> None:
+def _text(row: int, text: Any) -> str:
+    """A text, or a whole number as one (so are a task's); `DataError` for anything else."""
+    if isinstance(text, int | np.integer) and not isinstance(text, bool):
+        return str(text)
     bad = NO_TEXT.search(text) if isinstance(text, str) else None
     if bad:
         found = f"text with {ascii(bad[0])} (NUL or a lone surrogate)"
         raise DataError(f"texts: row {row + 1} is {found}; allowed: texts")
     if not isinstance(text, str):
         raise DataError(f"texts: row {row + 1} is {brief(repr(text))}; allowed: texts")
+    return text
 
 
 def _restored(files: dict[str, bytes]) -> Model:
@@ -236,10 +238,11 @@ def load_model(
         encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
     elif not isinstance(encoder, TextEncoder):
         encoder = load_encoder(encoder, card.pooling)
-    if origin.tokens not in (None, digest_of(encoder.tokenizer)):
+    if origin.tokens not in (None, encoder.tokens_sha256):
         raise PlanError(f"{folder}: was trained with another tokenizer; allowed: that one")
     module = load(encoder.twin(full or plan.full), folder)
     best, precision = card.best_update, card.precision
     training = Training(best_update=best, precision=precision)
     found = None if training == Training() else training  # as of a start that was saved
-    return Model(module, plan, encoder, origin.max_length, card.seed, found, [*origin.scores])
+    length = readable(origin.max_length, encoder.limits)
+    return Model(module, plan, encoder, length, card.seed, found, [*origin.scores])

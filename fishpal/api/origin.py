@@ -1,7 +1,5 @@
 """What a saved model needs beside its trained folder."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +11,6 @@ from fishpal.common.kinds import MetricName
 from fishpal.records.record import JsonRecord, without_default
 
 ORIGIN = "origin.json"
-PROBE = ("a Bé, 12", "b")  # pieces, case, accents, punctuation, and what stands around two texts
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,3 @@ def read_origin(folder: Path, given: bool, max_length: int) -> Origin:
     if not given:
         raise PlanError(f"{folder}: has no {ORIGIN}; allowed: with `encoder`, where that lies")
     return Origin("", None, max_length)
-
-
-def digest_of(tokenizer: Any) -> str:
-    """SHA-256 of a tokenizer's vocabulary and of how it cuts and joins a pair of texts."""
-    ids = tokenizer(*PROBE)["input_ids"]
-    known = json.dumps([sorted(tokenizer.get_vocab().items()), ids])
-    return hashlib.sha256(known.encode()).hexdigest()

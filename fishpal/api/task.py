@@ -13,14 +13,16 @@ from fishpal.api.encoder import TextEncoder
 from fishpal.api.labels import TaskOptions, checked, numbers_of, single, spec_of
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, brief, caution
-from fishpal.encoders.tokenizer import encode, examples_of, readable
+from fishpal.common.texts import text_key
+from fishpal.encoders.tokenizer import encode, examples_of, readable, unread_of
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
 from fishpal.records.examples import Example
 from fishpal.records.facts import TaskFacts
 from fishpal.records.task import TokenisedTask
-from fishpal.tasks.clean import TEXTS, clean_frame
+from fishpal.tasks.clean import clean_frame
 from fishpal.tasks.frames import check_columns, read_frame
+from fishpal.tasks.repeats import TEXTS
 from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import split_train
 from fishpal.tokens.tokenization import check_length
@@ -123,7 +125,7 @@ class Task:
         wanted = list(dict.fromkeys(wanted))
         check_columns(options.get("name", "task"), wanted, list(features))
         frame = pd.DataFrame(cells_of(dataset, wanted))
-        if names:
+        if names and not options.get("regression"):
             known = dict(enumerate(names))  # -1, where a row has no label, is none of them
             cells = map(single, frame[label])
             frame[label] = pd.Series([known.get(each) for each in cells], dtype=object)
@@ -168,10 +170,11 @@ class Task:
 
     def tokenised(self, encoder: TextEncoder) -> TokenisedTask:
         """Cut into fit and selection as the pipeline cuts train, and tokenised."""
-        key = encoder.sha256, encoder.folder
+        key = encoder.sha256, encoder.folder, encoder.tokens_sha256
         if key not in self._tokens:
             columns = [self.rows[column].tolist() for column in TEXTS if column in self.rows]
-            texts, numbers = list(zip(*columns, strict=True)), self.rows["label"].to_numpy()
+            numbers = self.rows["label"].to_numpy()
+            texts = list(map(text_key, zip(*columns, strict=True)))
             seed = self.options.split_seed
             groups = self.rows["group"].tolist() if "group" in self.rows else None
             parts = split_train(numbers, texts, self.spec.sizes, seed, self.name, groups)
@@ -184,7 +187,7 @@ class Task:
             scale = None if self.classes else scale_of(numbers[parts.fit], self.name)
             for part, rows in {"fit": parts.fit, "selection": parts.selection}.items():
                 if scale is not None:
-                    far_label(numbers[rows], scale, self.name, part)
+                    far_label(numbers[rows], scale, self.name, part, numbers[parts.fit])
             pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
             facts = TaskFacts(self.name, self.classes, pad, scale, pair)
             make = partial(self.examples, encoder, standardise=facts.standardise)
@@ -202,14 +205,16 @@ class Task:
         length = readable(self.options.max_length, encoder.limits)
         check_length(encoder.tokenizer, length, pair=len(columns) == 2)
         encoded = encode(encoder.tokenizer, columns, length, encoder.limits)
-        warn_of_cut(encoded, self.name, length)
+        warn_of_texts(encoded, encoder.tokenizer, self.name, length)
         labels = part["label"].tolist()
         return examples_of(encoded, [standardise(y) for y in labels] if standardise else labels)
 
 
-def warn_of_cut(encoded: Any, name: str, length: int) -> None:
-    """Warn where texts that `encode` took were longer than `length` tokens."""
+def warn_of_texts(encoded: Any, tokenizer: Any, name: str, length: int) -> None:
+    """Warn where texts that `encode` took were longer than `length` tokens, or are none to it."""
     cut = sum(bool(one.overflowing) for one in encoded.encodings)
+    total = len(encoded.encodings)
     if cut:
-        total = len(encoded.encodings)
         caution(f"{name}: {cut} of {total} texts were cut at max_length {length}")
+    if unread := unread_of(tokenizer, encoded["input_ids"]):
+        caution(f"{name}: in {unread} of {total} texts the tokenizer knows nothing")

@@ -151,6 +151,7 @@ def _softcapped(
     return (weights @ value).transpose(1, 2).contiguous()
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it would take one layer's for all's
 def front_of(module: nn.Module, key: Tensor, value: Tensor) -> KeysValues | None:
     """Keys and values (B, heads, p, d / heads) in front of those of an attention module.
 

@@ -167,6 +167,10 @@ def _load_model(folder: Path) -> nn.Module:
     missing = sorted(report["missing_keys"]) + [str(key) for key in report["mismatched_keys"]]
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
+    unused = sorted(report["unexpected_keys"])  # heads' among them, which we do without
+    if left := [key for key in unused if f".{spec.layers}." in f".{key}"]:
+        what = f"{len(left)} weights of layers have no place in the model, the first '{left[0]}'"
+        caution(f"{folder}: {what}: left out, and what the encoder computes may be another thing")
     return cast(nn.Module, model)
 
 

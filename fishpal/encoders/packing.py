@@ -54,8 +54,12 @@ def packs(model: nn.Module) -> bool:
     """
     spec = spec_of(config_of(model))
     token_wise = spec.positions != "relative" and spec.rewritten is None
-    checkpointed = getattr(layers_of(model)[0], "gradient_checkpointing", False)
-    return token_wise and not checkpointed and next(model.parameters()).device.type == "cpu"
+    return token_wise and not checkpointed(model) and next(model.parameters()).device.type == "cpu"
+
+
+def checkpointed(model: nn.Module) -> bool:
+    """Whether its layers are computed once more on the way back."""
+    return bool(getattr(layers_of(model)[0], "gradient_checkpointing", False))
 
 
 @contextmanager
@@ -68,10 +72,14 @@ def packed(model: nn.Module, mask: Tensor) -> Iterator[None]:
     layers = layers_of(model)
 
     def pack(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if PACKING.get() is not packing:  # another thread's pass
+            return inputs
         hidden, *rest = inputs  # packed already, but of the first layer that is computed
         return (packing.pack(hidden), *rest) if hidden.shape[:2] == mask.shape else inputs
 
     def unpack(_: nn.Module, __: Any, output: Any) -> Any:
+        if PACKING.get() is not packing:
+            return output
         if isinstance(output, tuple):
             return (packing.unpack(output[0]), *output[1:])
         return packing.unpack(output)

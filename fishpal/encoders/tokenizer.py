@@ -1,5 +1,7 @@
 """The encoder's own tokenizer, out of the encoder's folder."""
 
+import hashlib
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,9 @@ from fishpal.records.facts import Limits
 # Truncation is a state of the tokenizer, which threads that cut at different lengths would change
 # under each other.
 _ONE_AT_A_TIME = threading.Lock()
+FILE = "tokenizer.json"
+WORDS = 64  # of a vocabulary, evenly
+PROBE = ("a Bé, 12", "b")  # pieces, case, accents, punctuation, and what stands around two texts
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -31,12 +36,41 @@ def load_tokenizer(folder: str | Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, **own)
     except Exception as error:  # a broken tokenizer.json surfaces as a bare Exception
         raise EncoderError(f"{folder}: no usable tokenizer: {brief(error, 160)}") from error
+    tokenizer = _as_written(tokenizer, folder, own)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         # transformers makes one without words where the vocabulary's file is missing
         raise EncoderError(f"{folder}: tokenizer has no vocabulary; allowed: tokenizer.json")
     if not tokenizer.is_fast:
         raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
     _check_pad(tokenizer, folder)
+    return tokenizer
+
+
+def _as_written(tokenizer: Any, folder: Path, own: dict[str, Any]) -> Any:
+    """The tokenizer, or that of tokenizer.json as it stands, where the two cut texts otherwise.
+
+    transformers rebuilds some types' from the vocabulary and its own idea of the rest.
+    """
+    from tokenizers import Tokenizer  # here: slow to import
+    from transformers import PreTrainedTokenizerFast
+
+    path = folder / FILE
+    if not (path.is_file() and tokenizer.is_fast):
+        return tokenizer
+    try:
+        written = Tokenizer.from_file(str(path))
+    except Exception:  # transformers read it, or did without
+        return tokenizer
+    written.no_truncation()
+    written.no_padding()
+    size, special = written.get_vocab_size(), set(tokenizer.all_special_tokens)
+    known = {written.id_to_token(i): i for i in range(0, size, max(1, size // WORDS))}
+    for text in (*PROBE, " ".join(word for word in known if word and word not in special)):
+        found = tokenizer.encode(text, add_special_tokens=False)
+        if found != written.encode(text, add_special_tokens=False).ids:
+            what = f"transformers makes another {type(tokenizer).__name__} of it"
+            caution(f"{path}: {what}: texts are cut as the file says")
+            return PreTrainedTokenizerFast.from_pretrained(folder, **own)
     return tokenizer
 
 
@@ -81,6 +115,19 @@ def encode(tokenizer: Any, columns: Sequence[list[str]], max_length: int, limits
     if len(columns) == 2:
         encoded["second"] = [_second(each.sequence_ids) for each in encoded.encodings]
     return encoded
+
+
+def unread_of(tokenizer: Any, ids: Sequence[Sequence[int]]) -> int:
+    """How many of these token ids (n, T) hold no token but special ones, the unknown among them."""
+    special = frozenset(tokenizer.all_special_ids)
+    return sum(map(special.issuperset, ids))
+
+
+def digest_of(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer's vocabulary and of how it cuts and joins a pair of texts."""
+    ids = tokenizer(*PROBE)["input_ids"]
+    known = json.dumps([sorted(tokenizer.get_vocab().items()), ids])
+    return hashlib.sha256(known.encode()).hexdigest()
 
 
 def readable(max_length: int, limits: Limits) -> int:

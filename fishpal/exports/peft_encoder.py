@@ -19,6 +19,7 @@ from fishpal.modules import Lora
 from fishpal.modules.ia3 import SCALED
 
 CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter_model.safetensors", "head.safetensors"
+BASE = "base_model_name_or_path"  # a key of CONFIG
 
 
 def is_own(folder: Path) -> bool:

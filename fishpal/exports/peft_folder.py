@@ -10,7 +10,7 @@ from fishpal.common.errors import EncoderError
 from fishpal.common.files import read_json, write_json
 from fishpal.encoders.classification import base_prefix, head_spec, head_tensors, named_config
 from fishpal.encoders.ports import config_of
-from fishpal.exports.peft_encoder import CONFIG, HEAD, WEIGHTS, is_own
+from fishpal.exports.peft_encoder import BASE, CONFIG, HEAD, WEIGHTS, is_own
 from fishpal.exports.peft_encoder import export_peft as export_bare
 from fishpal.exports.transformers_folder import export_folder, own_unit
 from fishpal.models.classifier import Classifier
@@ -52,7 +52,7 @@ def export_peft(model: Model | Classifier, folder: str | Path, licence: str | No
         how = {"auto": "AutoModel", "number": "", "beside": beside}
     with export_folder(folder, model, "peft", licence, is_own, **{"beside": ""} | how) as draft:
         export_bare(model.module, draft)
-        config = read_json(draft / CONFIG) | {"base_model_name_or_path": model.encoder.name}
+        config = read_json(draft / CONFIG) | {BASE: model.encoder.name}
         config["revision"] = model.encoder.revision
         if spec is None:
             weight, bias = own_unit(model)

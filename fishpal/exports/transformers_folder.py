@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from fishpal.api.card import has_card, write_card
 from fishpal.api.model import Model
 from fishpal.common.checks import check_types
-from fishpal.common.errors import PlanError
+from fishpal.common.errors import PlanError, caution
 from fishpal.common.files import replacing, write_json
 from fishpal.encoders.classification import (
     classification_model,
@@ -25,6 +25,7 @@ from fishpal.encoders.classification import (
     named_config,
 )
 from fishpal.encoders.ports import config_of
+from fishpal.encoders.tokenizer import digest_of
 from fishpal.exports.merge import merge_lora
 from fishpal.models.classifier import Classifier
 
@@ -49,6 +50,10 @@ def export_folder(
         draft.mkdir()
         yield draft
         _own_tokenizer(model).save_pretrained(draft)
+        found = AutoTokenizer.from_pretrained(draft, local_files_only=True, trust_remote_code=False)
+        if digest_of(found) != model.encoder.tokens_sha256:
+            what = f"transformers makes another {type(found).__name__} of its tokenizer.json"
+            caution(f"{folder}: {what}: elsewhere texts are cut otherwise, and answers are others")
         write_card(draft, model, form, licence, **how)
 
 

@@ -64,7 +64,6 @@ def measure_fisher(
     encoder.to(device)
     model = Classifier(encoder, head.to(device))
     model.train(options.dropout).requires_grad_(False)
-    model.training = False  # its own flag: tensors with an example axis want texts apart
     sample = draw_sample(task, options)
     facts, count = encoder.facts, len(sample.examples)
     candidates = facts.layers * len(modules.candidates(options.kinds))

@@ -80,7 +80,6 @@ class Measuring:
         mine = processes.share(self.sample.batches)
         self.model.attach(candidates)
         self.model.train(self.options.dropout)  # fresh modules start with theirs on
-        self.model.training = False  # as in `measure_fisher`
         try:
             for index in mine:
                 self._batch(accumulators, index)

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from fishpal.common.errors import AttachError, DataError, EncoderError, caution
 from fishpal.encoders.encoder import Encoder
-from fishpal.encoders.packing import packed, packs
+from fishpal.encoders.packing import checkpointed, packed, packs
 from fishpal.encoders.pooling import compare, features_of, pool
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import attach, check_free, check_own, detach, mark_changed
@@ -108,6 +108,9 @@ class Classifier(nn.Module):
         """What the head reads: the pooled last hidden states (B, d), or (B, 3 d) of pairs that it
         compares, whose second texts start at `second` (B); `DataError` without it."""
         check_own(self.encoder, self, list(self.candidates()))
+        if self.training and checkpointed(self.encoder) and any(m.gate for m in self.candidates()):
+            what = "gates are open while a layer computes, and gradient checkpointing computes it"
+            raise AttachError(f"{what} again; allowed: one of both")
         with packed(self.encoder, attention_mask) if self._packs() else nullcontext():
             hidden = self.source.hidden_states(input_ids, attention_mask, **inputs)
         if not self.compares:
@@ -117,8 +120,10 @@ class Classifier(nn.Module):
         return compare(hidden, attention_mask, second, self.source.pooling)
 
     def _packs(self) -> bool:
-        """A batch of prediction is of like lengths; a gate takes a mean over each text."""
-        return self.training and packs(self.encoder) and not any(m.gate for m in self.candidates())
+        """A batch of prediction is of like lengths; a gate takes a mean over each text, and a
+        tensor with an example axis is one text's."""
+        apart = any(module.gate or module.by_example for module in self.candidates())
+        return self.training and not apart and packs(self.encoder)
 
     def forward(
         self,

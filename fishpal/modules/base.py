@@ -73,6 +73,11 @@ class CandidateModule(nn.Module, ABC):
     def _attach(self, ports: LayerPorts) -> None:
         """Register hooks at a layer, each with its way back in `_detachers`."""
 
+    @property
+    def by_example(self) -> bool:
+        """Within `per_example`."""
+        return self._leaves is not None
+
     def tensors(self) -> dict[str, Tensor]:
         """What the forward computes with: `kept()`, or leaves (B, …) within `per_example`."""
         return self.kept() if self._leaves is None else self._leaves

@@ -52,7 +52,7 @@ class Split(Strict):
 class TaskSource(AnySource):
     """What every source of a task has in common."""
 
-    drop_labels: tuple[str | int, ...] = ()
+    drop_labels: tuple[str | int | None, ...] = ()  # None: rows without one
     drop_duplicates: bool = False
     split: Split | None = None
 

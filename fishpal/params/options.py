@@ -94,7 +94,7 @@ class LearningRates(Strict):
     ia3: Rate = 3e-3  # Liu et al. 2022, §3.5
     gate: Rate = 5e-4  # Mao et al. 2022: of all that UniPELT trains
     head: Rate = 1e-2
-    full: Rate = 5e-5
+    full: Rate = 1e-4
 
 
 @dataclass(frozen=True)

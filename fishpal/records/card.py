@@ -48,7 +48,7 @@ class SplitCounts(Strict):
 
     `labels`: how many rows have each class, in class order; none for a regression. `far`: the
     label of a regression farthest from fit's mean, where that is more than `FAR` of its standard
-    deviations away.
+    deviations away, or few such rule the loss. `unread`: rows of which the tokenizer knows nothing.
     """
 
     rows: int = 0
@@ -56,6 +56,7 @@ class SplitCounts(Strict):
     max_tokens: int = 0
     labels: list[int] | None = None
     far: float | None = None
+    unread: int | None = None
 
 
 @dataclass(frozen=True)

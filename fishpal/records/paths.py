@@ -55,6 +55,10 @@ class Artifacts:
         """Of a training under way: beside the outputs, which DVC removes before a stage runs."""
         return self._file("checkpoints", task, method, seed, suffix=".safetensors")
 
+    def pilot_checkpoint(self, task: str) -> Path:
+        """As `checkpoint`, of the pilot."""
+        return self._file("checkpoints", task, "pilot", suffix=".safetensors")
+
     def finished(self, key: str) -> Path:
         """Of a finished training or evaluation, by all that decided it."""
         return self._file("checkpoints", "finished", key)

@@ -32,6 +32,8 @@ def cautions(params: Params, tasks: Sequence[TaskResults]) -> list[str]:
     if keys := unread(methods, params.select):
         named = ", ".join(code(f"select.{key}") for key in keys)
         lines.append(f"{named}: set, and no method of the grid reads it.")
+    if not params.train.train_head:
+        lines.append("`train.train_head` is false: heads stay at their start, without a rate.")
     machines = devices(tasks)
     if len(machines) > 1:
         on = ", ".join(f"{count(n, 'cell')} on {escape(device)}" for device, n in machines.items())
@@ -72,6 +74,12 @@ def _truncated(results: TaskResults) -> Iterator[str]:
     for split, counts in results.counts.splits.items():
         if counts.truncated > TRUNCATED_SHARE * counts.rows:
             yield f"{100 * counts.truncated / counts.rows:.1f} % of {escape(split)}"
+
+
+def _unread(results: TaskResults) -> Iterator[str]:
+    for split, counts in results.counts.splits.items():
+        if counts.unread:
+            yield f"{counts.unread} of {counts.rows} in {escape(split)}"
 
 
 def _far_labels(results: TaskResults) -> Iterator[str]:
@@ -170,8 +178,9 @@ KINDS: dict[str, Callable[[TaskResults], Iterator[str]]] = {
     "Texts of the raw table with two labels or more": _conflicts,
     f"Classes with fewer than {FEWEST_EXAMPLES} examples": _rare_classes,
     "Texts cut at `max_length`": _truncated,
-    f"Labels more than {FAR} standard deviations from fit's mean, which rule losses, what is picked"
-    " or scores": _far_labels,
+    "Texts in which the tokenizer knows nothing": _unread,
+    f"Labels more than {FAR} standard deviations from fit's mean, or few of them far from all"
+    " others, which rule losses, what is picked or scores": _far_labels,
     "Not better than the majority class (share of errors), or than the mean prediction (squared"
     " error)": _no_better,
     "Kept the untrained start, as no update lowered the selection loss": _kept_start,

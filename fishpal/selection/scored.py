@@ -112,17 +112,20 @@ def unless_noise(
 ) -> tuple[Choices, Reason]:
     """The choices, but the fallback where the gradients that chose them are noise.
 
-    It stands wherever `space` allows it; where that is above the limit, the choices stay.
+    It stands wherever `space` allows it; where that is above the limit, or there is none, the
+    choices stay, with a note.
     """
     unmeasured = reason.criterion in (CriterionName.PARAMETERS, CriterionName.DEPTH)
     found = None if grams is None or unmeasured else reliability(choices, grams)
     if found is None:
         return choices, reason
     reason = replace(reason, reliability=rounded(found))
-    if fallback is None or found >= NOISE:
+    if found >= NOISE:
         return choices, reason
-    kind = candidate_of(table, fallback if fallback in table.kinds else table.kinds[0])
     note = f"the halves' gradients do not agree (z = {found:.1f}, noise below {NOISE:g})"
+    if fallback is None:
+        return choices, replace(reason, note=f"{note}, and select.fallback is null")
+    kind = candidate_of(table, fallback if fallback in table.kinds else table.kinds[0])
     instead = tuple(kind if kind in allowed else None for allowed in space.options)
     if not space.fits(instead):
         return choices, replace(reason, note=f"{note}, and {kind} is above select.budget")

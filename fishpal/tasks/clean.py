@@ -19,8 +19,8 @@ from fishpal.params.catalog import Split, Task, group_column, needed_columns, se
 from fishpal.records.card import Card, SplitCard
 from fishpal.records.record import without_default
 from fishpal.tasks.frames import check_columns
+from fishpal.tasks.repeats import TEXTS, conflicts, text_keys, without_repeats
 
-TEXTS = ("text", "text_pair")
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no file can hold, or no C library
 Frames = dict[str, pd.DataFrame]  # by split
 ROWS_PER_GROUP = 65_536  # of a Parquet file: small enough to stream, large enough to compress
@@ -46,14 +46,14 @@ def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     gives them; rows are numbered by their index, from 0.
     """
     dropped = {"labels": 0, "duplicates": 0}
-    clean, conflicts = {}, 0
+    clean, contrary = {}, 0
     for split, frame in frames.items():
         table = clean_frame(task, frame, f"{name}/{split}", split)
         dropped["labels"] += len(frame) - len(table)
         if split == "train":
-            conflicts = _conflicts(table)
+            contrary = conflicts(table)
         if task.source.drop_duplicates:
-            unique = table.drop_duplicates(_texts(table), keep="first")
+            unique = without_repeats(table)
             dropped["duplicates"] += len(table) - len(unique)
             table = unique
         clean[split] = table
@@ -64,7 +64,7 @@ def build_splits(task: Task, frames: Frames, name: str) -> CleanTask:
     if selection_group(task):
         splits["train"]["group"] = clean["train"]["group"].to_numpy()
     _check_splits(task, splits, name)
-    return CleanTask(splits, _card(task, name, splits, dropped, conflicts))
+    return CleanTask(splits, _card(task, name, splits, dropped, contrary))
 
 
 def write_task(task: CleanTask, folder: Path) -> None:
@@ -144,8 +144,14 @@ def _group(value: Any) -> str:
     return _text(int(value) if whole else value)
 
 
-def _label(value: Any, whole: bool) -> str:
-    """A raw label's text; where `whole`, 1.0 is 1: one missing cell makes pandas write it so."""
+def _label(value: Any, whole: bool) -> str | None:
+    """A raw label's text, None where it is missing; where `whole`, 1.0 is 1, since one missing
+    cell makes pandas write it so."""
+    single = not isinstance(value, list | tuple | dict | np.ndarray)
+    if single and pd.isna(value):
+        return None
+    if whole and isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))  # not 1e+16
     text = str(value)
     return text.split(".")[0] if whole and re.fullmatch(r"-?[0-9]+\.0+", text) else text
 
@@ -153,10 +159,9 @@ def _label(value: Any, whole: bool) -> str:
 def _class(value: Any, labels: dict[str, int], alike: dict[str, str], whole: bool) -> int:
     """The class index of a raw label; `alike`: each label by its `_plain` form, for messages."""
     text, hint = _label(value, whole), ""
-    single = not isinstance(value, list | tuple | dict | np.ndarray)
-    if single and pd.isna(value):
+    if text is None:
         raise DataError(f"no label (null); allowed: {', '.join(labels)} (labels, drop_labels)")
-    if text in labels and single:
+    if text in labels and not isinstance(value, list | tuple | dict | np.ndarray):
         return labels[text]
     if near := alike.get(_plain(text)):
         same = normalize("NFC", text) == normalize("NFC", near)
@@ -210,26 +215,11 @@ def _check_splits(task: Task, splits: Frames, name: str) -> None:
             raise DataError(f"{name}/{split}: every label is {value}; allowed: two labels or more")
 
 
-def _texts(frame: pd.DataFrame) -> list[str]:
-    return [column for column in TEXTS if column in frame]
-
-
-def _keys(frame: pd.DataFrame) -> set[tuple[str, ...]]:
-    return set(zip(*(frame[column] for column in _texts(frame)), strict=True))
-
-
-def _conflicts(frame: pd.DataFrame) -> int:
-    """Texts (or pairs) that stand with two labels or more."""
-    distinct = frame.drop_duplicates([*_texts(frame), "label"])
-    repeated = distinct[distinct.duplicated(_texts(distinct), keep="first")]
-    return len(_keys(repeated)) if len(repeated) else 0
-
-
-def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], conflicts: int) -> Card:
+def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], contrary: int) -> Card:
     cleaning = ("drop_labels", "drop_duplicates", "split")
     usual = {"format": None, "header": True, "quoting": None}  # so are not worth a word
     source = {k: v for k, v in asdict(task.source).items() if usual.get(k, ...) != v}
-    keys = {split: _keys(frame) for split, frame in splits.items()}
+    keys = {split: set(text_keys(frame)) for split, frame in splits.items()}
     labels = None if task.labels is None else tuple(map(str, task.labels))
     return Card(
         task=name,
@@ -239,7 +229,7 @@ def _card(task: Task, name: str, splits: Frames, dropped: dict[str, int], confli
         splits={split: _split_card(labels, frame) for split, frame in splits.items()},
         dropped=dropped,
         overlap={f"{a}/{b}": len(keys[a] & keys[b]) for a, b in combinations(splits, 2)},
-        conflicts=conflicts,
+        conflicts=contrary,
     )
 
 

@@ -8,6 +8,8 @@ from fishpal.records.card import FAR
 from fishpal.records.facts import Scale
 
 MOST = 1e18  # standard deviations, whose square float32 holds
+NORMAL = 1.349  # standard deviations between a normal distribution's quartiles
+FEW = 0.1  # share of a part: more rows are no stray labels, but how labels are
 
 
 def scale_of(labels: NDArray[np.float64], name: str) -> Scale:
@@ -19,8 +21,19 @@ def scale_of(labels: NDArray[np.float64], name: str) -> Scale:
         raise DataError(f"{name}: fit: {error} ({farthest})") from error
 
 
-def far_label(labels: NDArray[np.float64], scale: Scale, name: str, part: str) -> float | None:
-    """The label farthest from fit's mean, with a warning, where it lies more than `FAR` away.
+def far_label(
+    labels: NDArray[np.float64],
+    scale: Scale,
+    name: str,
+    part: str,
+    usual: NDArray[np.float64] | None = None,
+) -> float | None:
+    """The label farthest from fit's mean, with a warning, where it lies more than `FAR` away, or
+    where few labels make most of the loss.
+
+    Args:
+        usual: the labels of fit. Stray ones widen their own scale, so that none of a hundred rows
+            can be 10 standard deviations away, nor any value that every hundredth row has.
 
     Raises:
         DataError: where it lies so far that no loss is finite.
@@ -32,9 +45,26 @@ def far_label(labels: NDArray[np.float64], scale: Scale, name: str, part: str) -
     if away > MOST:
         what = f"{name}: {part}: label {farthest:g}"
         raise DataError(f"{what}; allowed: within {MOST:g} standard deviations of fit's, {spread}")
-    if away <= FAR:
-        return None
     rules = {"fit": "the loss", "selection": "what is picked"}.get(part, "the scores")
-    far = f"more than {FAR} standard deviations from the mean of fit"
-    caution(f"{name}: label {farthest:g} of {part} is {far}, {spread}: it rules {rules}")
+    what, rows = f"{name}: label {farthest:g} of {part}", int((labels == farthest).sum())
+    if away > FAR:
+        far = f"more than {FAR} standard deviations from the mean of fit"
+        caution(f"{what} is {far}, {spread}: it rules {rules}")
+    elif usual is not None and _stray(labels, usual):
+        low, middle, high = np.quantile(usual, [0.25, 0.5, 0.75])
+        among = f"({rows} of {len(labels)} rows) is far from fit's median {middle:g}"
+        caution(f"{what} {among} (half of its labels: {low:g} to {high:g}): it rules {rules}")
+    else:
+        return None
     return farthest
+
+
+def _stray(labels: NDArray[np.float64], usual: NDArray[np.float64]) -> bool:
+    """Whether few labels lie far beyond the quartiles of usual ones, and make more than half of
+    the squared distances to their median: what is learnt is them."""
+    low, middle, high = np.quantile(usual, [0.25, 0.5, 0.75])
+    away = np.abs(labels - middle)
+    far = away > FAR * (high - low) / NORMAL
+    squares = (away / max(away.max(), np.finfo(float).tiny)) ** 2
+    stray = 0 < far.mean() <= FEW and squares[far].sum() > squares[~far].sum()
+    return bool(high > low and stray)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
 from fishpal.common.files import replacing
 from fishpal.common.progress import tqdm
+from fishpal.common.texts import text_key
 from fishpal.encoders.specs import limits_of, load_config
-from fishpal.encoders.tokenizer import encode, load_tokenizer
+from fishpal.encoders.tokenizer import encode, load_tokenizer, unread_of
 from fishpal.params.catalog import Sizes, check_split_names
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit, check_types, write_split
@@ -47,13 +49,14 @@ def tokenize_task(
     train = _read_split(raw / "train.parquet", labels)
     texts = [column for column in TEXTS if column in train.column_names]
     check_length(tokenizer, options.max_length, pair=len(texts) == 2)
-    texts_of = zip(*(train[column].to_pylist() for column in texts), strict=True)
+    keys = list(map(text_key, zip(*(train[column].to_pylist() for column in texts), strict=True)))
     numbers, seed = train["label"].to_numpy(), options.split_seed
     groups = train[GROUP].to_pylist() if GROUP in train.column_names else None
-    parts = split_train(numbers, list(texts_of), sizes, seed, name, groups)
+    parts = split_train(numbers, keys, sizes, seed, name, groups)
     scale = None if labels else scale_of(numbers[parts.fit], name)
     facts = TaskFacts(name, labels, tokenizer.pad_token_id, scale, pair=len(texts) == 2)
-    writer = _Writer(tokenizer, limits, facts, options)
+    usual = None if labels else numbers[parts.fit]
+    writer = _Writer(tokenizer, limits, facts, options, usual)
     with replacing(target) as draft:
         draft.mkdir()
         facts.save(draft / TASK)
@@ -110,12 +113,13 @@ def _read_split(path: Path, labels: tuple[str, ...] | None) -> pa.Table:
 
 @dataclass
 class _Writer:
-    """Tokenises splits into files, and counts what it wrote."""
+    """Tokenises splits into files, and counts what it wrote; `usual`: a regression's fit labels."""
 
     tokenizer: Any
     limits: Limits
     facts: TaskFacts
     options: Tokenize
+    usual: NDArray[np.float64] | None
     counts: dict[str, SplitCounts] = field(default_factory=dict)
 
     def write(self, path: Path, table: pa.Table, rows: Rows) -> None:
@@ -124,7 +128,7 @@ class _Writer:
         self.counts[path.stem] = counts
         if scale is not None:
             labels = table["label"].to_numpy()[rows]
-            counts.far = far_label(labels, scale, self.facts.name, path.stem)
+            counts.far = far_label(labels, scale, self.facts.name, path.stem, self.usual)
         write_split(path, self._batches(table, rows, path.stem), self.facts.labels is None)
         try:
             ArrowSplit(path).check(self.facts, self.limits)
@@ -150,6 +154,8 @@ class _Writer:
                 counts.max_tokens = max(counts.max_tokens, *map(len, ids))
                 self._check_tokens(name, counts.max_tokens)
                 counts.truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+                if unread := unread_of(self.tokenizer, ids):
+                    counts.unread = (counts.unread or 0) + unread
                 names = ("token_type_ids", "second")
                 others = {name: encoded[name] for name in names if name in encoded}
                 yield {"input_ids": ids, "label": batch["label"].to_pylist(), **others}

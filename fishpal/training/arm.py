@@ -1,10 +1,12 @@
 """One arm of the pilot: a model that trains on from look to look."""
 
 import math
-from typing import Self
+from itertools import islice
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.files import rounded
@@ -19,6 +21,7 @@ from fishpal.training.average import Average
 from fishpal.training.collapse import SHARE
 from fishpal.training.pick import Pick
 from fishpal.training.run import TrainingRun
+from fishpal.training.state import ArmState
 
 
 class TrainedArm:
@@ -107,6 +110,28 @@ class TrainedArm:
     def _new_average(self) -> Average:
         trained = self.run.model.parameters()
         return Average([parameter for parameter in trained if parameter.requires_grad])
+
+    def state(self, alive: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that going on from the last look depends on."""
+        tensors, run = self.run.state(self.run.result.curve[-1].update)
+        means = {f"average/{number}": mean for number, mean in enumerate(self.average.means)}
+        return tensors | means, {
+            "run": run,
+            "alive": alive,
+            "diverged": self.diverged,
+            "rate_share": self.rate_share,
+            "steps": self.average.steps,
+        }
+
+    def resume(self, tensors: dict[str, Tensor], found: ArmState) -> None:
+        """Go back to a state, of a fresh arm; random numbers go on as they did there."""
+        done = self.run.resume(tensors, found.run)
+        next(islice(self.batches, done, done), None)  # those that lie behind it
+        self.diverged, self.rate_share = found.diverged, found.rate_share
+        self.average = self._new_average()
+        self.average.steps = found.steps
+        for number, mean in enumerate(self.average.means):
+            mean.copy_(tensors[f"average/{number}"])
 
     def train_like(self, whole: Self) -> None:
         """At the share of its rates that another arm has come down to, before any update."""

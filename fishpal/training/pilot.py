@@ -13,12 +13,15 @@ pilot: a rate that falls linearly to zero moves as far in them as a constant one
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.progress import tqdm
+from fishpal.common.validate import decode
 from fishpal.models.classifier import Classifier
 from fishpal.params.options import TrainOptions
 from fishpal.records.examples import labels
@@ -26,8 +29,10 @@ from fishpal.records.pilot import Pilot, Source, has_learnt
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.arm import TrainedArm
+from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.run import TrainingRun
 from fishpal.training.smaller import compare_smaller, own_rate
+from fishpal.training.state import RaceState
 from fishpal.training.train import fixed_updates, start_accelerator
 
 FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
@@ -45,6 +50,7 @@ def run_pilot(
     options: TrainOptions,
     seed: int = 0,
     *,
+    checkpoint: Checkpoint | None = None,
     progress: bool = True,
 ) -> Pilot:
     """Find the number of updates of a task, in at most `COST` trainings of `max_updates`, or one
@@ -56,6 +62,8 @@ def run_pilot(
     Args:
         start: gives a fresh model of a plan, with an encoder of its own.
         plans: the arms, each of one kind at every layer.
+        checkpoint: as in `train`, of the race, after a look; what is compared with its winner
+            begins anew.
 
     Raises:
         TrainingError: where every arm diverged.
@@ -74,9 +82,12 @@ def run_pilot(
         return TrainedArm(run, plan, task, options.batch_size, seed, share)
 
     arms = [enter(plan) for plan in plans]
-    race = _Race(list(arms), floor, longest)
-    with tqdm(total=COST * longest, desc="pilot", disable=None if progress else True) as bar:
-        found = race.run(bar)
+    race = _Race(arms, floor, longest)
+    if checkpoint and (state := checkpoint.load()):
+        race.resume(*state)
+    silent = None if progress else True
+    with tqdm(total=COST * longest, initial=race.spent, desc="pilot", disable=silent) as bar:
+        found = race.run(bar, checkpoint)
         left = COST * longest - race.spent
         smaller = tuple(compare_smaller(arms, enter, options.race.smaller, left, bar))
     records, flat = tuple(arm.record(own_rate(arms, arm)) for arm in arms), bool(fixed) or race.flat
@@ -94,28 +105,34 @@ def constant_loss(task: TokenisedTask) -> float:
 
 @dataclass
 class _Race:
-    """The arms still in it; `floor` is the constant answer's loss."""
+    """The arms, and which are still in it; `floor` is the constant answer's loss."""
 
-    alive: list[TrainedArm]
+    arms: Sequence[TrainedArm]
     floor: float
     longest: int
     spent: int = 0
+    done: int = 0
     flat: bool = False
+    alive: list[TrainedArm] = field(init=False)
 
-    def run(self, bar: tqdm) -> int:
+    def __post_init__(self) -> None:
+        self.alive = list(self.arms)
+
+    def run(self, bar: tqdm, checkpoint: Checkpoint | None) -> int:
         """Race to the end; the updates of a training whose rate falls to zero."""
-        done = 0
-        for update in _looks(self.longest, len(self.alive)):
-            while done and not self._affordable(done, update):  # none is dropped unseen
+        for update in _looks(self.longest, len(self.arms)):
+            if update <= self.done:
+                continue
+            while self.done and not self._affordable(update):  # none is dropped unseen
                 self._drop()
             for arm in self.alive:
-                arm.advance(done, update, bar)
-                self.spent += update - done
+                arm.advance(self.done, update, bar)
+                self.spent += update - self.done
             self.alive = [arm for arm in self.alive if not arm.diverged]
             if not self.alive:
                 what = f"every arm of the pilot diverged by update {update}"
                 raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
-            done = update
+            self.done = update
             if update >= FIRST_LOOK:
                 self._settle_rates()
             if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
@@ -123,14 +140,38 @@ class _Race:
                 if self.flat:
                     break
                 self._drop()
+            if checkpoint and checkpoint.due():
+                checkpoint.save(*self.state())
         if not self._has_learnt():
-            return done
+            return self.done
         best = min(self.alive, key=lambda arm: arm.best).best_update
-        return min(done, 2 * best) or done
+        return min(self.done, 2 * best) or self.done
 
-    def _affordable(self, done: int, update: int) -> bool:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next look depends on."""
+        tensors: dict[str, Tensor] = {}
+        states = []
+        for number, arm in enumerate(self.arms):
+            own, state = arm.state(arm in self.alive)
+            tensors |= {f"{number}/{name}": tensor for name, tensor in own.items()}
+            states.append(state)
+        return tensors, {"done": self.done, "spent": self.spent, "arms": states}
+
+    def resume(self, tensors: dict[str, Tensor], found: Any) -> None:
+        """Go back to a state of as many arms."""
+        state: RaceState = decode(RaceState, found, "checkpoint")
+        own: list[dict[str, Tensor]] = [{} for _ in self.arms]
+        for name, tensor in tensors.items():
+            number, rest = name.split("/", 1)
+            own[int(number)][rest] = tensor
+        for arm, mine, its in zip(self.arms, own, state.arms, strict=True):
+            arm.resume(mine, its)
+        self.done, self.spent = state.done, state.spent
+        self.alive = [arm for arm, its in zip(self.arms, state.arms, strict=True) if its.alive]
+
+    def _affordable(self, update: int) -> bool:
         """The arms can go on so far, and one of them to the end; the last one always can."""
-        ahead = len(self.alive) * (update - done) + self.longest - update
+        ahead = len(self.alive) * (update - self.done) + self.longest - update
         return len(self.alive) == 1 or self.spent + ahead <= COST * self.longest
 
     def _settle_rates(self) -> None:

@@ -229,8 +229,7 @@ class TrainingRun:
         self.schedule.load_state_dict(state.schedule)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
-        lowest = tensors["pick/lowest"].numpy() if "pick/lowest" in tensors else None
-        self.pick = Pick(self.refined, lowest)
+        self.pick.lowest = tensors["pick/lowest"].numpy() if "pick/lowest" in tensors else None
         self.losses = list(tensors["losses"].to(device)) if "losses" in tensors else []
         curve, precision = list(state.curve), self.result.precision
         self.result = Training(curve, state.best_update, state.calibration, precision)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training beside its tensors."""
+"""What a checkpoint holds of a training, or of a pilot, beside its tensors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,3 +26,29 @@ class RunState(Strict):
     best_update: int
     calibration: Calibration
     spread: float | None
+
+
+@dataclass(frozen=True)
+class ArmState(Strict):
+    """What a checkpoint holds of one of the pilot's arms.
+
+    Attributes:
+        run: a `RunState`.
+        alive: it is still in the race.
+        steps: of the average of its weights.
+    """
+
+    run: dict[str, Any]
+    alive: bool
+    diverged: bool
+    rate_share: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class RaceState(Strict):
+    """What a checkpoint holds of a pilot after a look at `done` updates; `spent` are all arms'."""
+
+    done: int
+    spent: int
+    arms: tuple[ArmState, ...]

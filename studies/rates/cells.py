@@ -33,6 +33,7 @@ from studies.rates.critical import critical_rate
 from studies.rates.settings import KINDS, ROOM, Case, Layers, Settings, load_settings
 
 RESULTS = ROOM / "results"
+FULL_RATE = 5e-5  # `TrainingArguments.learning_rate` of transformers 5
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,11 @@ def auto_rate(settings: Settings, found: Line, case: Case, kind: str) -> float:
 
 
 def fixed_rate(kind: str) -> float:
-    """The middle of its sweeps: the usual one, or, of full fine-tuning, params.yaml's default.
+    """The middle of its sweeps: the usual one, or, of full fine-tuning, transformers' default.
 
     The law of the latter was set on such sweeps.
     """
-    return LearningRates.full if kind == FULL else LAWS[kind].usual
+    return FULL_RATE if kind == FULL else LAWS[kind].usual
 
 
 def uniform(settings: Settings, case: Case, kind: str, rate: float) -> Plan:

@@ -64,6 +64,17 @@ def test_a_length_beyond_the_encoder_is_the_encoder_s(encoder, tmp_path):
     assert sizes["max_seq_length"] == most
 
 
+def test_a_folder_of_the_pipelines_cuts_at_what_the_encoder_reads(encoder, tmp_path):
+    texts, labels = texts_of(60)
+    task = fishpal.Task.from_lists(texts, labels)
+    model = fishpal.start(encoder, task, plan_of(encoder, task=task.name))
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "origin.json").unlink()
+    again = fishpal.load_model(tmp_path / "model", encoder)
+    assert again.max_length == encoder.limits.tokens < fishpal.Model.max_length
+    assert len(again.predict([" ".join(["w1"] * 99)])) == 1
+
+
 def test_far_labels_are_named(encoder):
     texts, _ = texts_of(60)
     labels = [i / 7 for i in range(60)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from decimal import Decimal
 
 import datasets
@@ -193,6 +195,26 @@ def test_what_a_dataset_s_own_transform_makes_are_its_rows():
     assert task.classes == ("bad", "good") and task.rows["label"].tolist() == [0, 1] * 4
 
 
+def test_names_of_classes_are_no_hindrance_to_a_regression():
+    data = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1] * 4})
+    named = data.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+    task = fishpal.Task.from_dataset(named, regression=True)
+    assert task.classes is None and task.rows["label"].tolist() == [0.0, 1.0] * 4
+
+
+def test_tokens_are_those_of_the_encoder_s_present_tokenizer(encoder_folder, task, tmp_path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    before = task.tokenised(fishpal.load_encoder(folder))
+    assert task.tokenised(fishpal.load_encoder(folder)) is before
+    path = folder / "tokenizer.json"
+    known = json.loads(path.read_text())
+    vocabulary = known["model"]["vocab"]
+    vocabulary["w1"], vocabulary["w2"] = vocabulary["w2"], vocabulary["w1"]
+    path.write_text(json.dumps(known))
+    after = task.tokenised(fishpal.load_encoder(folder))
+    assert [each.input_ids for each in after.fit] != [each.input_ids for each in before.fit]
+
+
 @pytest.mark.parametrize("pooling", ["max", "CLS", ""])
 def test_a_pooling_that_there_is_not_is_refused(encoder_folder, pooling):
     words = f"pooling is '{pooling}'"
@@ -259,6 +281,17 @@ NO_TEXTS = [
 def test_what_are_no_texts_is_named(encoder, task, texts, words):
     model = fishpal.start(encoder, task, plan_of(encoder))
     refused(lambda: model.predict(texts), words)
+
+
+def test_whole_numbers_are_texts_in_predict_as_in_a_task(encoder):
+    texts, labels = texts_of(30)
+    task = fishpal.Task.from_lists([7, *texts[1:]], labels, name="toy")
+    model = fishpal.start(encoder, task, plan_of(encoder))
+    with pytest.warns(fishpal.FishpalWarning, match="in 1 of 2 texts the tokenizer knows nothing"):
+        assert np.array_equal(model.logits([7, "w1"]), model.logits(["7", "w1"]))
+    frame = pd.DataFrame({"text": texts, "id": range(30)})
+    with pytest.warns(fishpal.FishpalWarning, match="column 'id' holds numbers"):
+        assert "text_pair" in fishpal.Task.from_lists(frame, labels).rows
 
 
 def test_texts_of_whatever_sequence(encoder, task):
@@ -338,6 +371,9 @@ def test_the_estimator_takes_classes_of_whatever_type(encoder):
         (pd.Series(names, dtype="string"), ["no", "yes"]),
         (torch.tensor(labels), [0, 1]),
         (list(torch.tensor(labels)), [0, 1]),
+        ([2**63 - y for y in labels], [2**63 - 1, 2**63]),
+        ([2**53 + y if y else 2.0**53 for y in labels], [2**53, 2**53 + 1]),
+        ([1e16 * (y + 1) for y in labels], [1e16, 2e16]),
     ):
         found = fishpal.Classifier(encoder, plan_of(encoder), quick).fit(texts, given)
         assert found.classes_.tolist() == expected

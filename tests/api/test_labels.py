@@ -52,8 +52,19 @@ def test_a_blank_cell_of_a_file_is_no_class(tmp_path, blank):
 def test_classes_that_differ_in_spaces_or_case_alone_are_named():
     texts, labels = texts_of(30, classes=3)
     names = [("pos", " pos", "neg")[y] for y in labels]
-    with pytest.warns(fishpal.FishpalWarning, match="' pos', 'pos' differ in spaces or case"):
+    with pytest.warns(fishpal.FishpalWarning, match="' pos', 'pos' differ in spaces, case"):
         fishpal.Task.from_lists(texts, names)
+    names = [("caf\u00e9", "cafe\u0301", "neg")[y] for y in labels]
+    with pytest.warns(fishpal.FishpalWarning, match=r"'cafe\\u0301', 'caf\\xe9' differ in spaces"):
+        fishpal.Task.from_lists(texts, names)
+
+
+def test_labels_with_spaces_around_them_are_named(tmp_path):
+    """As after the comma of a file, where they sort before those without."""
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "a,0\nb, 1\n" * 9)
+    with pytest.warns(fishpal.FishpalWarning, match="class ' 1' has spaces around it"):
+        assert fishpal.Task.from_file(path).classes == (" 1", "0")
 
 
 def test_amounts_that_are_texts_are_named():

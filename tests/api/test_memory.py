@@ -239,8 +239,8 @@ def test_bad_input_is_one_line(call, words):
 
 def test_bad_texts_and_tasks_are_named(encoder, task):
     model = fishpal.start(encoder, task, plan_of(encoder))
-    with pytest.raises(fishpal.FishpalError, match=r"texts: row 2 is 3; allowed: texts"):
-        model.predict(["w1", 3])
+    with pytest.raises(fishpal.FishpalError, match=r"texts: row 2 is 0.5; allowed: texts"):
+        model.predict(["w1", 0.5])
     other = fishpal.Task.from_lists(TEXTS, ["bad", "awful"] * 4)
     with pytest.raises(fishpal.FishpalError, match="has labels awful; allowed: bad, good"):
         model.evaluate(other)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from fishpal.common.errors import EncoderError
+from fishpal.common.errors import EncoderError, FishpalWarning
 from fishpal.encoders.encoder import load_encoder
 from fishpal.models.batching import collate
 from tests.conftest import random_examples
@@ -71,6 +73,29 @@ def test_an_adapter_beside_the_encoder_is_refused(encoder_folders, tmp_path):
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(EncoderError, match="has adapter_config.json; allowed: an encoder merged"):
         load_encoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("attention.self.distance_embedding.weight", (79, 8)), ("output.dense.weight_scale", (1,))],
+)
+def test_weights_of_layers_that_the_model_does_not_take_are_named(changed, name, shape):
+    """What transformers no longer computes, as relative positions, or not in this way."""
+    folder = changed("bert")
+    weights = load_file(folder / "model.safetensors")
+    weights["cls.predictions.bias"] = torch.zeros(40)  # a head's, which nobody misses
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FishpalWarning)
+        load_encoder(folder)
+    weights |= {f"encoder.layer.{layer}.{name}": torch.ones(shape) for layer in range(3)}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.warns(
+        FishpalWarning, match=f"3 weights of layers .* first 'encoder.layer.0.{name}"
+    ):
+        load_encoder(folder)
+    with pytest.warns(FishpalWarning, match="weights of layers have no place"):
+        load_encoder(changed("gpt2", n_layer=2))
 
 
 @pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "camembert"])

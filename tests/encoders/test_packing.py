@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
+from fishpal.common.errors import AttachError
 from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.packing import PACKING
 from fishpal.encoders.ports import layers_of, ports_of
@@ -106,6 +109,39 @@ def test_prediction_checkpointing_and_texts_of_one_length_stay_as_they_are(model
     model.train()
     model.encoder.gradient_checkpointing_enable()
     assert set(seen_by_layers(model)) == apart
+
+
+def test_threads_do_not_take_one_anothers_texts(model_of):
+    """Hooks are the model's, a batch its thread's."""
+    model = model_of("bert")
+    batches = [inputs_of(random_examples(7, seed=seed))[0] for seed in range(4)]
+    expected = [model(**batch) for batch in batches]
+
+    def many(number: int) -> bool:
+        return all(torch.equal(model(**batches[number]), expected[number]) for _ in range(40))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(many, range(4)))
+
+
+def test_gates_and_checkpointing_are_told_apart(model_of):
+    model = model_of("bert", gates=True)
+    model.encoder.gradient_checkpointing_enable()
+    with pytest.raises(AttachError, match="gates are open while .*; allowed: one of both"):
+        model(**inputs_of(EXAMPLES)[0])
+    model.eval()(**inputs_of(EXAMPLES)[0])
+
+
+@pytest.mark.parametrize("gates", [False, True])
+def test_a_compiled_model_computes_the_same(model_of, gates):
+    model = model_of("bert", gates=gates, layers=(ModuleKind.PREFIX,) * 3)
+    batch, labels = inputs_of(EXAMPLES)
+    expected = gradients(model, EXAMPLES)
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(compiled(**batch), model(**batch))
+    loss = task_loss(compiled(**batch), labels) * len(EXAMPLES)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    torch.testing.assert_close(list(torch.autograd.grad(loss, trained)), expected)
 
 
 def test_nothing_is_left_behind(model_of):

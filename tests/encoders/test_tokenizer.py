@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
+from benchmarks.toy.encoder import tiny_config
 from fishpal.common.errors import EncoderError, FishpalWarning
 from fishpal.encoders.tokenizer import load_tokenizer
 from tests.tasks.data_helpers import save_tokenizer
@@ -29,6 +32,31 @@ def test_unusable_tokenizer_is_named(tmp_path: Path) -> None:
 def test_a_decoders_tokenizer_pads_with_the_end_of_text(tmp_path: Path) -> None:
     folder = save_tokenizer(tmp_path, pad_token=None, eos_token="[SEP]")
     assert load_tokenizer(folder).pad_token_id == load_tokenizer(folder).eos_token_id == 3
+
+
+def test_texts_are_cut_as_the_file_says(tmp_path: Path) -> None:
+    """transformers rebuilds some types' tokenizers of its own idea of them, as qwen2's."""
+    folder = save_tokenizer(tmp_path)
+    (folder / "config.json").write_text(tiny_config("qwen2").to_json_string())
+    with pytest.warns(FishpalWarning, match="makes another .* texts are cut as the file says"):
+        found = load_tokenizer(folder)
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in ("w1 w2 w3", "w9"):
+        assert found(text)["input_ids"] == written.encode(text).ids
+    assert found.pad_token == "[PAD]"
+
+
+def test_how_a_file_cuts_and_pads_makes_no_other_tokenizer(tmp_path: Path) -> None:
+    """As in all-MiniLM-L6-v2's: to 128 tokens."""
+    folder = save_tokenizer(tmp_path)
+    path = str(folder / "tokenizer.json")
+    written = Tokenizer.from_file(path)
+    written.enable_padding(length=9)
+    written.enable_truncation(5)
+    written.save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FishpalWarning)
+        load_tokenizer(folder)
 
 
 def test_a_pad_token_that_the_encoder_does_not_embed(tmp_path: Path) -> None:

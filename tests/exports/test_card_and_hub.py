@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,6 +211,23 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     assert origin == place | {"max_length": 40, "tokens": tokens}
     data, _ = card_of(tmp_path / "model_again")
     assert data.base_model == "me/encoder"
+
+
+def test_a_peft_folder_on_the_hub_names_no_folder_of_ours(make, hub, tmp_path):
+    model = make(classes=3)
+    fishpal.export_peft(model, tmp_path / "peft")
+    push = "import sys, fishpal; fishpal.push_to_hub(sys.argv[1], 'me/model')"
+    done = run(push, hub, tmp_path, tmp_path / "peft")
+    assert done.returncode == 0 and "others load the base model first" in done.stderr, done.stderr
+    mine = {path.name: path.read_bytes() for path in (tmp_path / "peft").iterdir()}
+    pushed = json.loads(hub.files["me/model"].pop("adapter_config.json"))
+    here = json.loads(mine.pop("adapter_config.json"))
+    folder = Path(here["base_model_name_or_path"])
+    assert pushed == here | {"base_model_name_or_path": folder.name} and folder.is_dir()
+    card = mine["README.md"].replace(bytes(folder), folder.name.encode())
+    assert hub.files["me/model"] == mine | {"README.md": card} and card != mine["README.md"]
+    found = hub.files["me/model"].items()
+    assert not [name for name, content in found if bytes(folder.parent) in content]
 
 
 def test_what_cannot_be_pushed_is_one_line(tmp_path):

@@ -66,6 +66,25 @@ def test_projections_of_the_encoder_equal_a_loop(tiny_encoder, kind, classes):
     np.testing.assert_allclose(grams.full, looped(again, head, task), rtol=2e-5)
 
 
+def test_dropout_of_no_strength_changes_nothing(tiny_encoder):
+    """Though the encoder is in training mode then, which packs texts into a row."""
+    found = []
+    for dropout in (False, True):
+        encoder = tiny_encoder(double=True)
+        for layer in encoder.model.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+            if hasattr(layer, "attention_dropout"):
+                layer.attention_dropout = 0.0
+        task = TokenisedTask(task_facts(), random_examples(12))
+        head = start_head(encoder, task, HeadOptions()).double()
+        options = replace(OPTIONS, dropout=dropout)
+        found.append(measure_fisher(encoder, head, task, SMALL, options, progress=False))
+    (still, still_grams), (table, grams) = found
+    np.testing.assert_allclose(grams.full, still_grams.full, rtol=2e-5)
+    assert [row.trace for row in table.rows] == pytest.approx([row.trace for row in still.rows])
+
+
 def test_the_rate_of_full_fine_tuning_is_measured_where_asked_for(tiny_encoder, tmp_path):
     table, rates = make_table(), RateOptions(full="auto")
     grams = replace(grams_of(table, 5.0), full=projections(4.0, 1e-3, table.examples))

@@ -70,6 +70,11 @@ def truncate(root):
     edit(path, lambda counts: counts["fit"].update(truncated=3))
 
 
+def forget_words(root):
+    path = root / "tokens/closeness/counts.json"
+    edit(path, lambda counts: counts["fit"].update(unread=2))
+
+
 def constant_predictions(root):
     for seed in (0, 1):
         path = root / f"evaluated/pairs/lora/{seed}/predictions.parquet"
@@ -167,6 +172,7 @@ def train_elsewhere(root):
             "`closeness` -999 in selection",
         ),
         (truncate, "Texts cut at `max_length`", "`closeness` 1.5 % of fit"),
+        (forget_words, "Texts in which the tokenizer knows nothing", "`closeness` 2 of 200 in fit"),
         (
             constant_predictions,
             "Not better than the majority class",
@@ -223,6 +229,13 @@ def test_each_warning_appears_when_it_should(run, change, title, detail):
     assert len(new) == 1
     assert title in new[0] and f": {detail}" in new[0]
     assert f"- {new[0]}\n" in text_of(run)
+
+
+def test_heads_that_are_not_trained_are_named(run):
+    params, root = run
+    train = replace(params.train, train_head=False)
+    (line,) = set(found_cautions((replace(params, train=train), root))) - {*found_cautions(run)}
+    assert line.startswith("`train.train_head` is false: heads stay at their start")
 
 
 def test_options_that_no_method_reads_are_named(run):

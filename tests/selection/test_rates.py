@@ -212,7 +212,8 @@ def test_a_choice_from_noise_falls_back():
     }
     clear = chosen[5.0, A]
     assert clear == chosen[5.0, None] and clear.reason.note is None
-    assert chosen[0.0, None].layers == clear.layers
+    kept = chosen[0.0, None]
+    assert kept.layers == clear.layers and kept.reason.note.endswith("select.fallback is null")
     fallen = chosen[0.0, A]
     assert fallen.layers == (A,) * 4 and "adapter at every layer instead" in fallen.reason.note
     assert fallen.reason.reliability < NOISE < clear.reason.reliability

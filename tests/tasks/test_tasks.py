@@ -58,6 +58,28 @@ def test_overlap_counts_distinct_texts() -> None:
     assert card.splits["test"] == SplitCard(4, {"no": 2, "yes": 2})
 
 
+def test_texts_that_differ_in_spaces_or_unicode_form_are_one() -> None:
+    """Nearly every tokenizer reads them alike: they leak, and are duplicates."""
+    train = table(text=["a b", "caf\u00e9", "c"], label=["no", "yes", "yes"])
+    test = table(text=[" a  b\n", "cafe\u0301", "A b", "d"], label=["no", "yes", "yes", "no"])
+    assert build(train, test).card.overlap == {"train/test": 2}
+    twice = table(text=["a b", "a  b", "A b", "c", "c "], label=["no", "yes", "no", "yes", "yes"])
+    card = build(twice, drop_duplicates=True).card
+    assert card.dropped["duplicates"] == 2 and card.conflicts == 1
+
+
+def test_rows_without_a_label_can_be_dropped() -> None:
+    for missing in (None, float("nan"), pd.NA):
+        rows = table(text=["a", "b", "c", "d"], label=["no", missing, "yes", "None"])
+        with pytest.raises(DataError, match=r"row 2 is no label \(null\)"):
+            build(rows, drop_labels=("None",))
+        built = build(rows, drop_labels=(None, "None"))
+        assert built.splits["train"]["text"].tolist() == ["a", "c"]
+    numbers = table(text=["a", "b", "c"], label=[0.5, float("nan"), 2.0])
+    built = build(numbers, numbers, labels=None, drop_labels=(None,))
+    assert built.splits["train"]["label"].tolist() == [0.5, 2.0]
+
+
 OK = ["no", "yes"]
 BAD: list[tuple[dict[str, list[Any]], dict[str, Any], str]] = [
     ({"text": ["a", None], "label": OK}, {}, "column 'text' row 2 is no text (null)"),

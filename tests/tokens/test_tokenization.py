@@ -230,6 +230,31 @@ def test_an_evaluation_part_of_one_label_is_refused(encoder: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_texts_of_one_reading_are_never_in_both_parts(encoder: Path, tmp_path: Path) -> None:
+    """One more space hides no copy."""
+    path = write_raw(raw := tmp_path / "raw") / "train.parquet"
+    rows = pd.read_parquet(path)
+    copies = rows.assign(text=[f"{text} " if row % 2 else f" {text}" for row, text in
+                               enumerate(rows["text"])])  # fmt: skip
+    pd.concat([rows, copies]).to_parquet(path)
+    run(raw, encoder, tmp_path / "out", replace(SIZES, selection=0.2))
+    fit, selection = (
+        {tuple(each.input_ids) for each in ArrowSplit(tmp_path / "out" / name)}
+        for name in (FIT, SELECTION)
+    )
+    assert selection and fit and not fit & selection
+
+
+def test_texts_that_are_nothing_to_the_tokenizer_are_counted(encoder: Path, tmp_path: Path) -> None:
+    path = write_raw(raw := tmp_path / "raw") / "test.parquet"
+    rows = pd.read_parquet(path)
+    rows.loc[:1, "text"] = ["\u200b", "unheard of"]
+    rows.to_parquet(path)
+    run(raw, encoder, tmp_path / "out")
+    counts = json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert counts["test"]["unread"] == 2 and "unread" not in counts["fit"]
+
+
 def ids(text: str) -> list[int]:
     return [len(SPECIAL) + WORDS.index(word) for word in text.split()]
 

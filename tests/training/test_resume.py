@@ -13,13 +13,16 @@ from fishpal.common.kinds import ModuleKind
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
-from fishpal.params.options import HeadOptions, TrainOptions
+from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
+from fishpal.params.race_options import RaceOptions
 from fishpal.records.finished import result_key
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.pilot import run_pilot
 from fishpal.training.train import train
 from tests.conftest import random_examples, task_facts
+from tests.training.test_training import learnable
 
 P, A, L, *_ = ModuleKind
 FIT, SELECTION = random_examples(24, seed=1), random_examples(12, seed=2)
@@ -90,6 +93,48 @@ def test_a_killed_training_ends_as_an_unbroken_one(tiny_encoder, tmp_path, updat
     shaken = {n: t + 0.1 if n.startswith("model/head") else t for n, t in tensors.items()}
     checkpoint.save(shaken, state)
     assert run(tiny_encoder, checkpoint, full=full)[1] != went_on[1] or updates == 11
+
+
+RATES = LearningRates(prefix=1e-2, adapter=3.0, lora=1e-2)
+RACE = TrainOptions(
+    batch_size=8, max_updates=32, device="cpu", encoder_dropout=True,
+    race=RaceOptions(smaller=(0.5,)),
+)  # fmt: skip
+
+
+def race(tiny_encoder, checkpoint=None, fit=None):
+    """A pilot with dropout in encoder and modules, whose adapter collapses at its rate."""
+    fit = fit or learnable(40)
+    task = TokenisedTask(task_facts(), fit, learnable(16, seed=1))
+    facts = tiny_encoder().facts
+    plans = [
+        Plan("toy", "pilot", facts, (kind,) * facts.layers, Reason("uniform"), modules=MODULES,
+             learning_rate=RATES)
+        for kind in (P, A, L)
+    ]  # fmt: skip
+
+    def start(plan):
+        encoder = tiny_encoder()
+        return plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
+
+    return run_pilot(start, plans, task, RACE, checkpoint=checkpoint, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:task toy")
+@pytest.mark.parametrize("updates", [45, 60, 75])
+def test_a_killed_pilot_ends_as_an_unbroken_one(tiny_encoder, tmp_path, updates):
+    checkpoint = Checkpoint(tmp_path / "state", "key", seconds=0)
+    with pytest.raises(Killed):
+        race(tiny_encoder, checkpoint, Fragile(learnable(40), 8 * updates))
+    tensors, state = checkpoint.load()
+    assert 0 < state["spent"] <= updates
+    torch.manual_seed(99)
+    unbroken = race(tiny_encoder)
+    assert any(point.collapsed for arm in unbroken.arms for point in arm.curve)
+    assert race(tiny_encoder, Checkpoint(tmp_path / "state", "key")) == unbroken
+    shaken = {n: t + 0.1 if n.endswith("head.weight") else t for n, t in tensors.items()}
+    checkpoint.save(shaken, state)
+    assert race(tiny_encoder, checkpoint) != unbroken
 
 
 def test_a_checkpoint_in_bfloat16_goes_on(tiny_encoder, tmp_path):

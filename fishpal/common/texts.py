@@ -1,0 +1,10 @@
+"""When two texts are one."""
+
+from collections.abc import Iterable
+from unicodedata import normalize
+
+
+def text_key(texts: Iterable[str]) -> tuple[str, ...]:
+    """What a text, or a pair, has in common with those that differ from it in spaces or in their
+    Unicode form (NFC, NFD) alone: nearly all tokenizers read these alike."""
+    return tuple(" ".join(normalize("NFC", text).split()) for text in texts)
