@@ -16,6 +16,7 @@ from fishpal.reporting.markdown import escape, plain, table
 if TYPE_CHECKING:
     from fishpal.api.model import Model
 
+FILE = "README.md"
 HOW = {
     "fishpal": "import fishpal\n\n"
     "model = fishpal.load_model({folder!r}{encoder})\nmodel.predict([{text!r}])",
@@ -94,7 +95,7 @@ def write_card(folder: Path, model: "Model", form: str, licence: str | None, **h
         table(["layer", "module"], layers),
         "```yaml\n" + yaml.safe_dump(_settings(model), sort_keys=False) + "```",
     ]
-    (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    (folder / FILE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _in_code(names: Sequence[str]) -> str:
@@ -105,7 +106,7 @@ def _in_code(names: Sequence[str]) -> str:
 def has_card(folder: Path, form: str) -> bool:
     """Whether a folder's README.md has the metadata that `write_card` gives this form."""
     try:
-        before, _, text = (folder / "README.md").read_text(encoding="utf-8").partition("---\n")
+        before, _, text = (folder / FILE).read_text(encoding="utf-8").partition("---\n")
         found = None if before else yaml.safe_load(text.partition("\n---\n")[0])
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return False

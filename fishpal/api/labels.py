@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, TypedDict, cast
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from fishpal.common.errors import DataError, brief, caution
 from fishpal.common.fields import plain
 from fishpal.common.kinds import MetricName
 from fishpal.params import catalog
-from fishpal.tasks.clean import NO_TEXT
+from fishpal.tasks.clean import NO_TEXT, label_key
 
 Label = str | int
 
@@ -143,7 +142,7 @@ def _warn_of_odd(labels: list[Label], values: pd.Series, name: str) -> None:
     _warn_of_numbers(labels, values, name)
     alike: dict[str, list[Label]] = {}
     for label in labels:
-        alike.setdefault(normalize("NFKC", str(label)).strip().casefold(), []).append(label)
+        alike.setdefault(label_key(str(label)), []).append(label)
     if same := [each for each in alike.values() if len(each) > 1]:
         what = ", ".join(brief(ascii(label)) for label in same[0])
         caution(f"{name}: classes {what} differ in spaces, case or Unicode form alone")

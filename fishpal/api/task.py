@@ -13,7 +13,6 @@ from fishpal.api.encoder import TextEncoder
 from fishpal.api.labels import TaskOptions, checked, numbers_of, single, spec_of
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, brief, caution
-from fishpal.common.texts import text_key
 from fishpal.encoders.tokenizer import encode, examples_of, readable, unread_of
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
@@ -22,7 +21,7 @@ from fishpal.records.facts import TaskFacts
 from fishpal.records.task import TokenisedTask
 from fishpal.tasks.clean import clean_frame
 from fishpal.tasks.frames import check_columns, read_frame
-from fishpal.tasks.repeats import TEXTS
+from fishpal.tasks.repeats import TEXTS, text_keys
 from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import split_train
 from fishpal.tokens.tokenization import check_length
@@ -172,9 +171,7 @@ class Task:
         """Cut into fit and selection as the pipeline cuts train, and tokenised."""
         key = encoder.sha256, encoder.folder, encoder.tokens_sha256
         if key not in self._tokens:
-            columns = [self.rows[column].tolist() for column in TEXTS if column in self.rows]
-            numbers = self.rows["label"].to_numpy()
-            texts = list(map(text_key, zip(*columns, strict=True)))
+            texts, numbers = text_keys(self.rows).tolist(), self.rows["label"].to_numpy()
             seed = self.options.split_seed
             groups = self.rows["group"].tolist() if "group" in self.rows else None
             parts = split_train(numbers, texts, self.spec.sizes, seed, self.name, groups)
@@ -188,7 +185,7 @@ class Task:
             for part, rows in {"fit": parts.fit, "selection": parts.selection}.items():
                 if scale is not None:
                     far_label(numbers[rows], scale, self.name, part, numbers[parts.fit])
-            pad, pair = encoder.tokenizer.pad_token_id, len(columns) == 2
+            pad, pair = encoder.tokenizer.pad_token_id, "text_pair" in self.rows
             facts = TaskFacts(self.name, self.classes, pad, scale, pair)
             make = partial(self.examples, encoder, standardise=facts.standardise)
             found = TokenisedTask(facts, make(parts.fit), make(parts.selection))

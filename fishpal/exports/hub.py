@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fishpal.api.card import FILE as CARD
 from fishpal.api.model import Model
 from fishpal.api.origin import ORIGIN, Origin
 from fishpal.common.checks import check_types
@@ -80,7 +81,7 @@ def _forget_encoder(path: Path, name: str) -> None:
     """Where it lies on this machine tells others nothing, and is none of theirs."""
     what = "the model's encoder is a folder, which is not uploaded"
     if path.name == CONFIG:
-        config, card = read_json(path), path.parent / "README.md"
+        config, card = read_json(path), path.parent / CARD
         base = Path(config[BASE]).name
         write_json(path, config | {BASE: base})
         if card.is_file():

@@ -99,7 +99,7 @@ def clean_frame(task: Task, frame: pd.DataFrame, where: str, name: str = "train"
     if task.labels is None:
         clean["label"] = _converted(frame[columns.label], _target, float, where)
     else:
-        alike = {_plain(label): label for label in labels}
+        alike = {label_key(label): label for label in labels}
         convert = partial(_class, labels=labels, alike=alike, whole=whole)
         clean["label"] = _converted(frame[columns.label], convert, "int64", where)
     if by:
@@ -157,13 +157,13 @@ def _label(value: Any, whole: bool) -> str | None:
 
 
 def _class(value: Any, labels: dict[str, int], alike: dict[str, str], whole: bool) -> int:
-    """The class index of a raw label; `alike`: each label by its `_plain` form, for messages."""
+    """The class index of a raw label; `alike`: each label by its `label_key`, for messages."""
     text, hint = _label(value, whole), ""
     if text is None:
         raise DataError(f"no label (null); allowed: {', '.join(labels)} (labels, drop_labels)")
     if text in labels and not isinstance(value, list | tuple | dict | np.ndarray):
         return labels[text]
-    if near := alike.get(_plain(text)):
+    if near := alike.get(label_key(text)):
         same = normalize("NFC", text) == normalize("NFC", near)
         what = "Unicode form (NFC, NFD)" if same else "case, spaces or width"
         hint = f" ({ascii(brief(text))}, which differs from {ascii(near)} in {what} alone)"
@@ -171,8 +171,9 @@ def _class(value: Any, labels: dict[str, int], alike: dict[str, str], whole: boo
     raise DataError(f"'{brief(value)}'{hint}; allowed: {allowed}")
 
 
-def _plain(text: str) -> str:
-    return normalize("NFKC", text).strip().lower()
+def label_key(text: str) -> str:
+    """What a label has in common with those that differ in spaces around, case or width alone."""
+    return normalize("NFKC", text).strip().casefold()
 
 
 def _target(value: Any) -> float:

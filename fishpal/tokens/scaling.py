@@ -50,8 +50,8 @@ def far_label(
     if away > FAR:
         far = f"more than {FAR} standard deviations from the mean of fit"
         caution(f"{what} is {far}, {spread}: it rules {rules}")
-    elif usual is not None and _stray(labels, usual):
-        low, middle, high = np.quantile(usual, [0.25, 0.5, 0.75])
+    elif usual is not None and _stray(labels, quartiles := np.quantile(usual, [0.25, 0.5, 0.75])):
+        low, middle, high = quartiles
         among = f"({rows} of {len(labels)} rows) is far from fit's median {middle:g}"
         caution(f"{what} {among} (half of its labels: {low:g} to {high:g}): it rules {rules}")
     else:
@@ -59,10 +59,10 @@ def far_label(
     return farthest
 
 
-def _stray(labels: NDArray[np.float64], usual: NDArray[np.float64]) -> bool:
+def _stray(labels: NDArray[np.float64], quartiles: NDArray[np.float64]) -> bool:
     """Whether few labels lie far beyond the quartiles of usual ones, and make more than half of
     the squared distances to their median: what is learnt is them."""
-    low, middle, high = np.quantile(usual, [0.25, 0.5, 0.75])
+    low, middle, high = quartiles
     away = np.abs(labels - middle)
     far = away > FAR * (high - low) / NORMAL
     squares = (away / max(away.max(), np.finfo(float).tiny)) ** 2
