@@ -32,8 +32,9 @@ from fishpal.records.examples import Example, lengths
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.groups import parameter_groups
+from fishpal.training.looks import look_updates
 from fishpal.training.run import ACCELERATE, SCHEDULES
-from fishpal.training.train import evaluation_updates, fixed_updates, start_accelerator, train
+from fishpal.training.train import fixed_updates, start_accelerator, train
 
 Weights = dict[str, Tensor]
 """What was trained of one seed's model, by name."""
@@ -147,7 +148,7 @@ class Together:
         warmup = math.ceil(options.warmup * total)
         self.schedule = get_scheduler(schedule, self.optimizer, warmup, total)
         per_epoch = math.ceil(examples / options.batch_size)
-        self.looks = evaluation_updates(total, per_epoch, options)
+        self.looks = look_updates(total, per_epoch, options)
         self.total = total
 
     def step(self, batches: Sequence[Sequence[int]]) -> None:

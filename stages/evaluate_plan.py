@@ -6,9 +6,8 @@ from dataclasses import asdict
 
 from fishpal.params.load import Params
 from fishpal.records.finished import Finished, Outputs, result_key
-from fishpal.records.paths import PLAN
+from fishpal.records.paths import PLAN, TASK
 from fishpal.records.plan import Plan
-from fishpal.records.task import TASK
 from stages.runner import ARTIFACTS, check_cell, importing, parse_seed, run, started
 
 Cell = tuple[str, str, int]

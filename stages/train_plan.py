@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fishpal.models.device import pick_device
 from fishpal.models.processes import Processes
 from fishpal.params.load import Params
-from fishpal.records.finished import Finished, Outputs, result_key
+from fishpal.records.finished import Finished, Outputs
 from fishpal.records.paths import PLAN
 from fishpal.records.plan import Plan
-from fishpal.records.results import Curve
-from fishpal.records.task import FIT, SELECTION, TASK
-from fishpal.training.checkpoint import Checkpoint, decisive
+from fishpal.training.checkpoint import Checkpoint, cell_key
 from stages.runner import ARTIFACTS, check_cell, importing, is_main, parse_seed, run, seconds_to
 
 Cell = tuple[str, str, int]
@@ -23,9 +19,8 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     cell = (name, method, parse_seed(given))
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
     processes = Processes.started(pick_device(params.train.device))
-    parts = [*decisive(plan, params.train), asdict(params.head), cell[2], processes.count]
-    tokens = [ARTIFACTS.tokens(name) / part for part in (TASK, FIT, SELECTION)]
-    key = result_key(parts, [*tokens, *sorted(ARTIFACTS.encoder.glob("*"))])
+    own = (cell[2], processes.count, ARTIFACTS.read_by_training(name))
+    key = cell_key(plan, params.train, params.head, *own)
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
     outputs = Outputs(ARTIFACTS.trained(*cell), files, own=PLAN)
     twin = Finished.find(ARTIFACTS.finished(key), own=PLAN)
@@ -37,8 +32,7 @@ def main(params: Params, name: str, method: str, given: str) -> None:
 
 def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -> None:
     with importing():
-        from fishpal.models.trained import save
-        from fishpal.training.cell import train_cell
+        from fishpal.training.cell import save_cell, train_cell
         from fishpal.training.train import device_name
 
     tokens, checkpoint = ARTIFACTS.tokens(cell[0]), Checkpoint(ARTIFACTS.checkpoint(*cell), key)
@@ -47,9 +41,7 @@ def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -
         given = (plan, cell[2], ARTIFACTS.encoder, tokens, params.head, params.train, checkpoint)
         model, facts, result = train_cell(*given)
     if is_main():
-        Curve(tuple(result.curve)).save(ARTIFACTS.curve(*cell))
-        saved, best, precision = (model, plan, outputs.folder), result.best_update, result.precision
-        save(*saved, task=facts, seed=cell[2], best=best, precision=precision)
+        save_cell(model, plan, cell[2], facts, result, outputs)
         checkpoint.remove()
         Finished.of(outputs).save(ARTIFACTS.finished(key))
 

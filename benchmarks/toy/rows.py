@@ -15,7 +15,8 @@ from benchmarks.work import ANY
 from fishpal.records.arrow import write_split
 from fishpal.records.card import Card, SplitCard
 from fishpal.records.facts import TaskFacts
-from fishpal.records.task import FIT, SELECTION, TASK, TokenisedTask
+from fishpal.records.paths import FIT, SELECTION, TASK
+from fishpal.records.task import TokenisedTask
 
 
 def raw_rows(folder: Path, rows: int) -> Path:

@@ -32,7 +32,7 @@ from fishpal.records.plan import Plan
 from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
 from fishpal.training.apart import apart
-from fishpal.training.pilot import run_pilot
+from fishpal.training.pilot import SEED, Raced, run_pilot
 from fishpal.training.starts import train_plan
 from fishpal.training.train import fixed_updates
 
@@ -45,12 +45,14 @@ class Measurement:
         table, grams: of every candidate, and what criteria and rates need beyond the table.
         pilot: how long to train, and which kind learns best.
         rates: that the pilot trained at, and that plans are to have.
+        raced: the pilot with its last arm, where trainings are as its own (`train.schedule`).
     """
 
     table: FisherTable
     grams: Grams
     pilot: Pilot
     rates: RateOptions
+    raced: Raced | None = None
 
 
 @apart()
@@ -91,8 +93,9 @@ def measure(
         return _module(encoder, task, plan, 0, head or HeadOptions(), training.train_head)
 
     arms = pilot_plans(table, grams, rates, training.race if training.has_pilot else None)
-    pilot = run_pilot(model, arms, tokens, training)
-    return Measurement(table, grams, pilot, rates)
+    raced = run_pilot(model, arms, tokens, training)
+    whole = raced if raced.pilot.averaged else None  # else let the arms go
+    return Measurement(table, grams, raced.pilot, rates, whole)
 
 
 def select(
@@ -164,7 +167,8 @@ def fit(
     options: TrainOptions | None = None,
     head: HeadOptions | None = None,
 ) -> Model:
-    """Train a plan; without one, measure and select it first.
+    """Train a plan; without one, measure and select it first, where the pilot's last arm may be
+    the training already (`train.schedule` averaged, seed 0).
 
     Args:
         seed: of the modules' start, of dropout and of the order of examples.
@@ -184,7 +188,10 @@ def fit(
         what = f"options ask for {options.processes} processes, which the pipeline starts"
         caution(f"{what}: fit trains in those that call it")
     if plan is None:
-        chosen = select(measure(encoder, task, head=head, training=options))
+        measured = measure(encoder, task, head=head, training=options)
+        chosen = select(measured)
+        if seed == SEED and measured.raced and (found := measured.raced.trained(chosen)):
+            return Model(found[0], chosen, encoder, _length(encoder, task), seed, training=found[1])
     else:
         chosen = _asked(plan, options, len(tokens.fit))
 

@@ -13,6 +13,7 @@ from fishpal.api.encoder import TextEncoder
 from fishpal.api.labels import TaskOptions, checked, numbers_of, single, spec_of
 from fishpal.common.checks import check_types
 from fishpal.common.errors import DataError, brief, caution
+from fishpal.common.texts import TEXTS
 from fishpal.encoders.tokenizer import encode, examples_of, readable, unread_of
 from fishpal.params import catalog
 from fishpal.params.sections import Tokenize, check_name
@@ -21,7 +22,7 @@ from fishpal.records.facts import TaskFacts
 from fishpal.records.task import TokenisedTask
 from fishpal.tasks.clean import clean_frame
 from fishpal.tasks.frames import check_columns, read_frame
-from fishpal.tasks.repeats import TEXTS, text_keys
+from fishpal.tasks.repeats import text_keys
 from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import split_train
 from fishpal.tokens.tokenization import check_length

@@ -1,7 +1,9 @@
-"""When two texts are one."""
+"""A table's columns of texts, and when two texts are one."""
 
 from collections.abc import Iterable
 from unicodedata import normalize
+
+TEXTS = ("text", "text_pair")  # the second one is pairs'
 
 
 def text_key(texts: Iterable[str]) -> tuple[str, ...]:

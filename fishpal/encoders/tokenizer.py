@@ -64,7 +64,7 @@ def _as_written(tokenizer: Any, folder: Path, own: dict[str, Any]) -> Any:
     written.no_truncation()
     written.no_padding()
     size, special = written.get_vocab_size(), set(tokenizer.all_special_tokens)
-    known = {written.id_to_token(i): i for i in range(0, size, max(1, size // WORDS))}
+    known = map(written.id_to_token, range(0, size, max(1, size // WORDS)))
     for text in (*PROBE, " ".join(word for word in known if word and word not in special)):
         found = tokenizer.encode(text, add_special_tokens=False)
         if found != written.encode(text, add_special_tokens=False).ids:

@@ -13,9 +13,8 @@ from fishpal.models.trained import TrainedCard, load
 from fishpal.params.options import EvaluateOptions
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
-from fishpal.records.paths import CARD
+from fishpal.records.paths import CARD, TASK
 from fishpal.records.results import CellMetrics, Predictions
-from fishpal.records.task import TASK
 
 
 def evaluate_cell(

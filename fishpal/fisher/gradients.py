@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fishpal.models.classifier import Batch, Classifier
+from fishpal.models.precision import casting
 from fishpal.modules import CandidateModule
 
 Gradients = list[dict[str, Tensor]]
@@ -59,7 +60,6 @@ def logit_gradients(
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with ExitStack() as stack:  # the graph holds the leaves from there on
         leaves = [stack.enter_context(module.per_example(size)) for module in modules]
-        low = precision != torch.float32
-        with torch.autocast(batch["input_ids"].device.type, dtype=precision, enabled=low):
+        with casting(batch["input_ids"].device.type, precision):
             logits = model(**inputs)
     return LogitGradients(logits, leaves, FLOAT16_SCALE if precision == torch.float16 else 1.0)

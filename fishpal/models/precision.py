@@ -51,6 +51,21 @@ def evaluation_precision(wanted: str, trained: Precision, device: torch.device) 
     return trained if wanted == "trained" and trained == native else "float32"
 
 
+@contextmanager
+def casting(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """autocast to a dtype, or none to float32, that keeps no cast weights beyond the block.
+
+    It keeps those of trained weights until the outermost block of autocast ends, which may be a
+    caller's: passes after an update would go on with the weights before it.
+    """
+    torch.clear_autocast_cache()
+    try:
+        with torch.autocast(device, dtype, dtype != torch.float32):
+            yield
+    finally:
+        torch.clear_autocast_cache()
+
+
 class Passes:
     """Forward passes of a model in one precision.
 
@@ -74,7 +89,7 @@ class Passes:
         """Compute in this precision within the block; backward passes belong outside it."""
         self._swap()
         try:
-            with torch.autocast(self.device, self.dtype, self.dtype != torch.float32):
+            with casting(self.device, self.dtype):
                 yield
         finally:
             self._swap()

@@ -129,7 +129,8 @@ class TrainOptions(Strict):
     (`fishpal.training.pilot`), at most `max_updates`. `epochs`, where set, is used instead.
     `pilot` runs it where the length is given, too, since rule `race` needs it.
     `evaluations_per_epoch` may be below 1: 0.25 evaluates every four epochs; `auto`: once an
-    epoch, and at least five times in all. `recover` lets a training that has collapsed
+    epoch, and at least five times in all. `schedule` averaged is a constant rate and the average
+    of the weights (`fishpal.training.average`). `recover` lets a training that has collapsed
     (`fishpal.training.collapse`) go on from its best weights at a third of its modules' rates.
     `pick` says which look's weights are kept (`fishpal.training.pick`): by their loss on the
     selection part as it is, or after the best calibration, which the kept ones then get.
@@ -149,7 +150,7 @@ class TrainOptions(Strict):
     batch_size: Count = 32
     weight_decay: Annotated[float, Range(lambda decay: decay >= 0, "0 or more")] = 0.01
     warmup: Share = 0.06
-    schedule: Literal["linear", "polynomial", "cosine", "constant"] = "linear"
+    schedule: Literal["linear", "polynomial", "cosine", "constant", "averaged"] = "linear"
     max_grad_norm: Positive = 1.0
     evaluations_per_epoch: Looks = "auto"
     patience: Count | None = None

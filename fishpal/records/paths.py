@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CARD, PLAN = "card.json", "plan.json"  # of a trained folder (layout: `models.trained`)
+# Of a folder of tokens (layout: `records.examples`).
+TASK, FIT, SELECTION = "train/task.json", "train/fit.arrow", "train/selection.arrow"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Artifacts:
     def tokens(self, task: str) -> Path:
         """Folder of the tokenised splits (layout: `records.examples`)."""
         return self.root / "tokens" / task
+
+    def read_by_training(self, task: str) -> list[Path]:
+        """What a training or a pilot reads of examples and encoder."""
+        parts = [self.tokens(task) / part for part in (TASK, FIT, SELECTION)]
+        return [*parts, *sorted(self.encoder.glob("*"))]
 
     def fisher(self, task: str) -> Path:
         """The Fisher table."""
@@ -62,6 +69,10 @@ class Artifacts:
     def finished(self, key: str) -> Path:
         """Of a finished training or evaluation, by all that decided it."""
         return self._file("checkpoints", "finished", key)
+
+    def raced(self, task: str) -> Path:
+        """A trained folder of the pilot's last arm; it is a cell's as well, where one is equal."""
+        return self.root / "checkpoints" / "raced" / task
 
     def curve(self, task: str, method: str, seed: int | str) -> Path:
         return self._file("curves", task, method, seed, suffix=".csv")

@@ -78,6 +78,7 @@ class Pilot(JsonRecord):
         shares: of a kind's size, that smaller arms were asked for at (`train.race.smaller`).
         flat: where the pilot found the length, whether the last arm's loss had become flat, or
             `train.max_updates` ended it.
+        averaged: trainings are as the arms', at their rates (`train.schedule`).
     """
 
     updates: Annotated[int, at_least(1)]
@@ -86,11 +87,17 @@ class Pilot(JsonRecord):
     arms: tuple[Arm, ...] = ()
     flat: bool = True
     shares: tuple[float, ...] = ()
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.arms and not self.raced():
             raise PlanError("arms: none raced to its end; allowed: one or more")
+
+    @property
+    def planned(self) -> int | None:
+        """The updates that a falling rate is planned for; None of a constant one."""
+        return None if self.averaged else self.updates
 
     @property
     def learnt(self) -> bool:

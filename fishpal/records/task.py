@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.examples import Example, check_examples, labels
 from fishpal.records.facts import Limits, TaskFacts
-
-TASK, FIT, SELECTION = "train/task.json", "train/fit.arrow", "train/selection.arrow"
+from fishpal.records.paths import FIT, SELECTION, TASK
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ def recipe(results: TaskResults) -> str:
     return "\n\n".join([*found, reasons, REASONS] if reasons else found)
 
 
+TAKEN = " The winner's training with seed 0 is the pilot's, whose seconds hold its."
+
+
 def length_line(results: TaskResults) -> str:
     """How many updates, who found it, and what the pilot saw."""
     pilot = results.pilot
@@ -29,16 +32,19 @@ def length_line(results: TaskResults) -> str:
     text = f"Every method is trained for {most}{pilot.updates} updates, {found}."
     if most:
         text += f" `train.patience` ended trainings after {min(ends)} to {max(ends)}."
+    if pilot.averaged:
+        text += " They are at a constant rate, and the average of their weights is what counts."
     if not pilot.arms:
         return text
     arms = ", ".join(_arm(arm) for arm in pilot.arms)
     flat = pilot.source == "pilot" and pilot.flat
     rest = "the last one until its loss was flat" if flat else "the rest to the end"
-    return (
+    text = (
         f"{text} The pilot took {results.pilot_seconds:.1f} s: its arms trained at a constant rate"
         f" until they were dropped, {rest}. The lowest selection losses of"
         f" the averages of their weights: {arms}; {FLOOR} {pilot.constant_loss:.4f}."
     )
+    return text + (TAKEN if pilot.averaged else "")
 
 
 def _arm(arm: Arm) -> str:

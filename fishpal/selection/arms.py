@@ -11,7 +11,7 @@ from fishpal.params.race_options import RaceOptions
 from fishpal.records.fisher_table import FisherTable
 from fishpal.records.grams import Grams
 from fishpal.records.plan import Plan, Reason
-from fishpal.selection.rates import REFERENCE, Rates, resolve_rates
+from fishpal.selection.rates import Rates, resolve_rates
 from fishpal.selection.scored import by_criterion, space_of, unless_noise
 
 
@@ -28,7 +28,7 @@ def pilot_plans(
     if from_text and rates.prefix == "auto":
         fitted = "fitted on prefixes that start at random, and modules.prefix.start is text"
         caution(f"train.learning_rate.prefix is auto: {fitted}; train.race.rates tries others")
-    resolved = resolve_rates(rates, table, grams, REFERENCE)
+    resolved = resolve_rates(rates, table, grams, None)
     first = sorted(race.rates, key=lambda factor: factor != 1)
     raced: list[tuple[Choices, Reason, Rates]] = [
         ((word,) * table.encoder.layers, Reason("uniform"), resolved.times(word, factor))

@@ -58,7 +58,7 @@ def select_plan(
         own = (HEAD,) if isinstance(method, HeadOnly) else (*ModuleKind, "gate", FULL)
         rates = replace(rates, **dict.fromkeys(map(str, own), method.learning_rate))
     full, modules = isinstance(method, Full), _options(method, table)
-    resolved = resolve_rates(rates, table, grams, pilot.updates, full=full)
+    resolved = resolve_rates(rates, table, grams, pilot.planned, full=full)
     space = space_of(table, options)
     choices, reason = _choose(method, table, grams, options, resolved, pilot, space)
     kept = table.encoder.parameters if full else space.cost(choices)

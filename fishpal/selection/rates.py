@@ -108,11 +108,16 @@ class Rates:
 
 
 def resolve_rates(
-    options: RateOptions, table: FisherTable, grams: Grams | None, updates: int, full: bool = False
+    options: RateOptions,
+    table: FisherTable,
+    grams: Grams | None,
+    updates: int | None,
+    full: bool = False,
 ) -> Rates:
     """Numbers for all that is `auto`, of the kinds that the table measured.
 
     Args:
+        updates: that a falling rate is planned for; None: a constant one, of any length.
         full: of full fine-tuning, too, which other plans do without.
 
     Raises:
@@ -126,7 +131,7 @@ def resolve_rates(
     for name, rate in given.items():
         for word in words.get(name, []) if rate == "auto" else []:
             found = _projections(name, word, table, grams)
-            reasons[word] = explain_rate(name, found, updates, units)
+            reasons[word] = explain_rate(name, found, updates or REFERENCE, units)
     auto = {word: rounded(reason.rate) for word, reason in reasons.items()}
     numbers = {name: auto.get(name, rate) for name, rate in given.items()}
     plain = LearningRates(**{name: rate for name, rate in numbers.items() if rate != "auto"})

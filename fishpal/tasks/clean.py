@@ -15,11 +15,12 @@ import pandas as pd
 
 from fishpal.common.errors import DataError, brief
 from fishpal.common.files import replacing
+from fishpal.common.texts import TEXTS
 from fishpal.params.catalog import Split, Task, group_column, needed_columns, selection_group
 from fishpal.records.card import Card, SplitCard
 from fishpal.records.record import without_default
 from fishpal.tasks.frames import check_columns
-from fishpal.tasks.repeats import TEXTS, conflicts, text_keys, without_repeats
+from fishpal.tasks.repeats import conflicts, text_keys, without_repeats
 
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no file can hold, or no C library
 Frames = dict[str, pd.DataFrame]  # by split

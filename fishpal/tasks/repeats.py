@@ -2,9 +2,7 @@
 
 import pandas as pd
 
-from fishpal.common.texts import text_key
-
-TEXTS = ("text", "text_pair")
+from fishpal.common.texts import TEXTS, text_key
 
 
 def text_keys(frame: pd.DataFrame) -> pd.Series:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fishpal.common.errors import DataError, EncoderError, ParamsError, brief
 from fishpal.common.files import replacing
 from fishpal.common.progress import tqdm
-from fishpal.common.texts import text_key
+from fishpal.common.texts import TEXTS, text_key
 from fishpal.encoders.specs import limits_of, load_config
 from fishpal.encoders.tokenizer import encode, load_tokenizer, unread_of
 from fishpal.params.catalog import Sizes, check_split_names
@@ -21,12 +21,12 @@ from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit, check_types, write_split
 from fishpal.records.card import Card, Counts, SplitCounts
 from fishpal.records.facts import Limits, TaskFacts
-from fishpal.records.task import FIT, SELECTION, TASK
+from fishpal.records.paths import FIT, SELECTION, TASK
 from fishpal.tokens.scaling import far_label, scale_of
 from fishpal.tokens.splitting import Rows, cut_evaluation, split_train
 
 BATCH = 1_000  # rows tokenised at a time
-TEXTS, GROUP = ("text", "text_pair"), "group"
+GROUP = "group"
 
 
 def tokenize_task(

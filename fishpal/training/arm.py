@@ -1,12 +1,17 @@
 """One arm of the pilot: a model that trains on from look to look."""
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.random import fork_rng
 
 from fishpal.common.errors import TrainingError
 from fishpal.common.files import rounded
@@ -17,17 +22,19 @@ from fishpal.records.pilot import CONFIDENCE, Arm
 from fishpal.records.plan import Plan
 from fishpal.records.results import lowest_loss
 from fishpal.records.task import TokenisedTask
-from fishpal.training.average import Average
 from fishpal.training.collapse import SHARE
-from fishpal.training.pick import Pick
+from fishpal.training.looks import look_updates
 from fishpal.training.run import TrainingRun
-from fishpal.training.state import ArmState
+from fishpal.training.state import ArmState, load_random, random_tensors
+
+DECISIVE = ("encoder", "layers", "modules", "learning_rate", "rates")  # of a plan, but its length
 
 
 class TrainedArm:
-    """One model under training, with its batches; looks are at the average of its weights.
+    """One model under training, with its batches, as if it trained alone (`training.train`).
 
     Attributes:
+        seconds: wall clock of its training so far.
         rate_share: of the planned rates that it trains at; less where it has collapsed.
         followed: was compared with the race's winner (`follow`).
         behind: as of `records.pilot.Arm`; `is_behind`: the interval's lower end is above 0.
@@ -49,9 +56,11 @@ class TrainedArm:
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
         self.batches = endless_batches(lengths(task.fit), batch_size, rng)
-        self.average = self._new_average()
+        self.seconds = 0.0
+        with fork_rng():
+            torch.manual_seed(seed)
+            self.random = random_tensors(run.accelerator.device)
         run.name += f", the pilot's {self.kind} at {self.planned_rate:.3g}"
-        run.pick = Pick(latest=False)  # an average is at rest at every look
         run.evaluate(0, 0.0)
 
     @property
@@ -94,44 +103,50 @@ class TrainedArm:
 
     def advance(self, before: int, until: int, bar: tqdm) -> None:
         """Train on, and look."""
+        begin = time.monotonic()
         if self.run.recover():
             self.rate_share *= SHARE
-            self.average = self._new_average()
         try:
-            for _, batch in zip(range(until - before), self.batches, strict=False):
-                self.run.step([self.task.fit[i] for i in batch])
-                self.average.update()
-                bar.update()
-            with self.average.in_place():
-                self.run.evaluate(until, until / self.per_epoch)
+            with self._own_random():
+                for _, batch in zip(range(until - before), self.batches, strict=False):
+                    self.run.step([self.task.fit[i] for i in batch], batch)
+                    bar.update()
+            self.run.evaluate(until, until / self.per_epoch)
         except TrainingError:
             self.diverged = True
+        self.seconds += time.monotonic() - begin
 
-    def _new_average(self) -> Average:
-        trained = self.run.model.parameters()
-        return Average([parameter for parameter in trained if parameter.requires_grad])
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        """Random numbers are those of a training of this arm alone."""
+        device = self.run.accelerator.device
+        with fork_rng():
+            load_random(self.random, device)
+            yield
+            self.random = random_tensors(device)
 
-    def state(self, alive: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self, alive: bool) -> tuple[dict[str, Tensor], ArmState]:
         """All that going on from the last look depends on."""
         tensors, run = self.run.state(self.run.result.curve[-1].update)
-        means = {f"average/{number}": mean for number, mean in enumerate(self.average.means)}
-        return tensors | means, {
-            "run": run,
-            "alive": alive,
-            "diverged": self.diverged,
-            "rate_share": self.rate_share,
-            "steps": self.average.steps,
-        }
+        state = ArmState(run, alive, self.diverged, self.rate_share, self.seconds)
+        return tensors | self.random, state
 
     def resume(self, tensors: dict[str, Tensor], found: ArmState) -> None:
-        """Go back to a state, of a fresh arm; random numbers go on as they did there."""
+        """Go back to a state, of a fresh arm."""
         done = self.run.resume(tensors, found.run)
         next(islice(self.batches, done, done), None)  # those that lie behind it
         self.diverged, self.rate_share = found.diverged, found.rate_share
-        self.average = self._new_average()
-        self.average.steps = found.steps
-        for number, mean in enumerate(self.average.means):
-            mean.copy_(tensors[f"average/{number}"])
+        self.random = {name: tensors[name] for name in self.random}
+        self.seconds = found.seconds
+
+    def trained_like(self, plan: Plan) -> bool:
+        """Whether it is a training of this plan (`training.train`), from its start to its end."""
+        options, total = self.run.options, plan.updates or 0
+        if self.rate_share != 1.0 or options.patience is not None or not total:
+            return False
+        seen = [point.update for point in self.run.result.curve[1:]]
+        same = (getattr(plan, key) == getattr(self.plan, key) for key in DECISIVE)
+        return all(same) and seen == sorted(look_updates(total, self.per_epoch, options))
 
     def train_like(self, whole: Self) -> None:
         """At the share of its rates that another arm has come down to, before any update."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+PLANNED = 64  # updates that the warm-up before it is a share of, whatever is planned
 ETA = 3  # weighs update t of T by about (t / T)^3: mostly the last quarter
 
 
@@ -29,6 +30,17 @@ class Average:
         self.steps += 1
         for mean, parameter in zip(self.means, self.parameters, strict=True):
             mean.lerp_(parameter, (ETA + 1) / (self.steps + ETA))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds of it, beside `steps`."""
+        return {f"average/{number}": mean for number, mean in enumerate(self.means)}
+
+    @torch.no_grad()
+    def resume(self, tensors: dict[str, Tensor], steps: int) -> None:
+        """Go back to what `tensors` gave after so many steps."""
+        self.steps = steps
+        for number, mean in enumerate(self.means):
+            mean.copy_(tensors[f"average/{number}"])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

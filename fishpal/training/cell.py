@@ -1,4 +1,4 @@
-"""An encoder's folder, a tokenised task and a plan → the trained model."""
+"""An encoder's folder, a tokenised task and a plan → the trained model, and its files."""
 
 from pathlib import Path
 
@@ -6,13 +6,19 @@ from fishpal.encoders.encoder import load_encoder
 from fishpal.models.classifier import Classifier
 from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
+from fishpal.models.trained import save
 from fishpal.params.options import HeadOptions, TrainOptions
 from fishpal.records.facts import TaskFacts
+from fishpal.records.finished import Finished, Outputs
+from fishpal.records.paths import PLAN
 from fishpal.records.plan import Plan
+from fishpal.records.results import Curve, Seconds
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.pilot import SEED, Raced
 from fishpal.training.run import Training
 from fishpal.training.starts import train_plan
+from fishpal.training.train import device_name
 
 
 def train_cell(
@@ -37,3 +43,25 @@ def train_cell(
 
     model, result = train_plan(start, plan, task, options, seed, head, checkpoint)
     return model, task.facts, result
+
+
+def save_cell(
+    model: Classifier, plan: Plan, seed: int, task: TaskFacts, result: Training, outputs: Outputs
+) -> None:
+    """Write the trained folder and the curve, the first of the files of `outputs`."""
+    Curve(tuple(result.curve)).save(outputs.files[0])
+    best, precision = result.best_update, result.precision
+    save(model, plan, outputs.folder, task=task, seed=seed, best=best, precision=precision)
+
+
+def save_raced(
+    raced: Raced, plan: Plan, task: TaskFacts, folder: Path, device: str
+) -> Finished | None:
+    """The pilot's last arm as a cell of its seed and this plan, where it is one."""
+    found, arm = raced.trained(plan), raced.last
+    if found is None or arm is None:
+        return None
+    outputs = Outputs(folder, (folder.with_suffix(".csv"), folder.with_suffix(".json")), own=PLAN)
+    save_cell(found[0], plan, SEED, task, found[1], outputs)
+    Seconds(round(arm.seconds, 3), device_name(device)).save(outputs.files[1])
+    return Finished.of(outputs)

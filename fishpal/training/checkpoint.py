@@ -7,6 +7,7 @@ params, data, code or another torch, is as good as none, and training starts fro
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fishpal.common.files import replacing
-from fishpal.params.options import TrainOptions
+from fishpal.params.options import HeadOptions, TrainOptions
+from fishpal.records.finished import result_key
 from fishpal.records.plan import Plan
 
 SECONDS = 60.0  # between two checkpoints: what a kill costs at most, plus one evaluation
@@ -31,6 +33,18 @@ def decisive(plan: Plan, options: TrainOptions) -> list[object]:
     """What plan and options say that decides a training's result, as JSON values."""
     found = {key: value for key, value in asdict(options).items() if key not in IN_PLAN}
     return [plan.trained_by(), found]
+
+
+def cell_key(
+    plan: Plan,
+    options: TrainOptions,
+    head: HeadOptions,
+    seed: int,
+    processes: int,
+    files: Sequence[Path],
+) -> str:
+    """That of a cell's training (`records.finished`); `files` are the examples and the encoder."""
+    return result_key([*decisive(plan, options), asdict(head), seed, processes], files)
 
 
 class Checkpoint:

@@ -10,10 +10,11 @@ is flat. Then what is smaller than the winner is compared with it (`fishpal.trai
 
 Trainings are then twice as long as the last arm took to its best loss, at most as long as the
 pilot: a rate that falls linearly to zero moves as far in them as a constant one in half of them.
+Where they are averaged (`train.schedule`), they are as long as the last arm's, and its own is one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,35 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.arm import TrainedArm
 from fishpal.training.checkpoint import Checkpoint
-from fishpal.training.run import TrainingRun
+from fishpal.training.looks import FIRST, doubling
+from fishpal.training.run import Training, TrainingRun
 from fishpal.training.smaller import compare_smaller, own_rate
 from fishpal.training.state import RaceState
 from fishpal.training.train import fixed_updates, start_accelerator
 
-FIRST_LOOK = 32  # updates: eight times the warm-up, which is 6 % of FIRST_DROP by default
-FIRST_DROP = 64  # two looks at every arm
+FIRST_DROP = 64  # updates: two looks at every arm
 FLAT = 0.01  # share of the constant answer's loss that a doubling has to take away to pay
+SEED = 0  # of the stage's and the library's
 COST = 2  # trainings of `max_updates` that a pilot may cost
 
 StartModel = Callable[[Plan], Classifier]
+
+
+@dataclass(frozen=True)
+class Raced:
+    """What a pilot found, and its last arm."""
+
+    pilot: Pilot
+    last: TrainedArm | None = None
+
+    def trained(self, plan: Plan) -> tuple[Classifier, Training] | None:
+        """The model and training that `train` would give of this plan with the pilot's seed and
+        schedule averaged: the last arm's, where it is of this plan and did not collapse."""
+        arm = self.last
+        if arm is None or not self.pilot.averaged or not arm.trained_like(plan):
+            return None
+        arm.run.restore()
+        return arm.run.model, arm.run.result
 
 
 def run_pilot(
@@ -48,11 +67,11 @@ def run_pilot(
     plans: Sequence[Plan],
     task: TokenisedTask,
     options: TrainOptions,
-    seed: int = 0,
+    seed: int = SEED,
     *,
     checkpoint: Checkpoint | None = None,
     progress: bool = True,
-) -> Pilot:
+) -> Raced:
     """Find the number of updates of a task, in at most `COST` trainings of `max_updates`, or one
     and one update an arm where the arms outnumber its updates.
 
@@ -69,16 +88,17 @@ def run_pilot(
         TrainingError: where every arm diverged.
     """
     floor, fixed = constant_loss(task), fixed_updates(options, len(task.fit))
+    averaged = options.schedule == "averaged"
     source: Source = "updates" if options.epochs is None else "epochs"
     if fixed is not None and not options.has_pilot:
-        return Pilot(fixed, source, floor)
+        return Raced(Pilot(fixed, source, floor, averaged=averaged))
     longest = fixed or options.max_updates
-    constant = replace(options, schedule="constant")
+    constant = replace(options, schedule="averaged")
     accelerator = start_accelerator(options, seed)
 
     def enter(plan: Plan, share: float = 1.0) -> TrainedArm:
         model = start(plan).to(accelerator.device)
-        run = TrainingRun(model, plan, task, constant, accelerator, FIRST_DROP)
+        run = TrainingRun(model, plan, task, constant, accelerator, longest)
         return TrainedArm(run, plan, task, options.batch_size, seed, share)
 
     arms = [enter(plan) for plan in plans]
@@ -87,12 +107,14 @@ def run_pilot(
         race.resume(*state)
     silent = None if progress else True
     with tqdm(total=COST * longest, initial=race.spent, desc="pilot", disable=silent) as bar:
-        found = race.run(bar, checkpoint)
+        race.run(bar, checkpoint)
         left = COST * longest - race.spent
         smaller = tuple(compare_smaller(arms, enter, options.race.smaller, left, bar))
     records, flat = tuple(arm.record(own_rate(arms, arm)) for arm in arms), bool(fixed) or race.flat
-    updates, shares = fixed or found, options.race.smaller
-    return Pilot(updates, source if fixed else "pilot", floor, records + smaller, flat, shares)
+    found, shares = race.done if averaged else race.twice_the_best(), options.race.smaller
+    source = source if fixed else "pilot"
+    pilot = Pilot(fixed or found, source, floor, records + smaller, flat, shares, averaged)
+    return Raced(pilot, race.alive[0] if len(race.alive) == 1 else None)
 
 
 def constant_loss(task: TokenisedTask) -> float:
@@ -118,9 +140,9 @@ class _Race:
     def __post_init__(self) -> None:
         self.alive = list(self.arms)
 
-    def run(self, bar: tqdm, checkpoint: Checkpoint | None) -> int:
-        """Race to the end; the updates of a training whose rate falls to zero."""
-        for update in _looks(self.longest, len(self.arms)):
+    def run(self, bar: tqdm, checkpoint: Checkpoint | None) -> None:
+        """Race to the end."""
+        for update in self._looks():
             if update <= self.done:
                 continue
             while self.done and not self._affordable(update):  # none is dropped unseen
@@ -133,7 +155,7 @@ class _Race:
                 what = f"every arm of the pilot diverged by update {update}"
                 raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
             self.done = update
-            if update >= FIRST_LOOK:
+            if update >= FIRST:
                 self._settle_rates()
             if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
                 self.flat = len(self.alive) == 1 and self._is_flat(update)
@@ -142,6 +164,9 @@ class _Race:
                 self._drop()
             if checkpoint and checkpoint.due():
                 checkpoint.save(*self.state())
+
+    def twice_the_best(self) -> int:
+        """The updates of a training whose rate falls to zero."""
         if not self._has_learnt():
             return self.done
         best = min(self.alive, key=lambda arm: arm.best).best_update
@@ -155,7 +180,7 @@ class _Race:
             own, state = arm.state(arm in self.alive)
             tensors |= {f"{number}/{name}": tensor for name, tensor in own.items()}
             states.append(state)
-        return tensors, {"done": self.done, "spent": self.spent, "arms": states}
+        return tensors, asdict(RaceState(self.done, self.spent, tuple(states)))
 
     def resume(self, tensors: dict[str, Tensor], found: Any) -> None:
         """Go back to a state of as many arms."""
@@ -194,17 +219,7 @@ class _Race:
         if len(self.alive) > 1:
             self.alive.remove(max(reversed(self.alive), key=lambda arm: arm.best))
 
-
-def _looks(longest: int, arms: int = 1) -> Iterator[int]:
-    """32, 48, 64, 96, 128, … up to `longest`, which is the last; a short race looks sooner.
-
-    So does one of many arms, so that all can be paid for until then (`_affordable`).
-    """
-    most = min(longest // 4, (COST - 1) * longest // max(arms - 1, 1))
-    update, first = FIRST_LOOK, max(1, most)
-    while update > first:
-        update //= 2
-    while update < longest:
-        yield update
-        update += max(1, update // 2 if update & (update - 1) == 0 else update // 3)
-    yield longest
+    def _looks(self) -> Iterator[int]:
+        """Sooner in a short race, and in one of many arms, so that all can be paid for by then."""
+        most = (COST - 1) * self.longest // max(len(self.arms) - 1, 1)
+        return doubling(self.longest, min(self.longest // 4, most))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,12 +27,14 @@ from fishpal.records.facts import Precision
 from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
+from fishpal.training.average import PLANNED, Average
 from fishpal.training.collapse import SHARE, Collapse
 from fishpal.training.groups import parameter_groups
 from fishpal.training.pick import Pick
-from fishpal.training.state import RunState
+from fishpal.training.state import RunState, load_moving, moving_tensors
 
-SCHEDULES = {"constant": "constant_with_warmup"}  # ours → transformers', where they differ
+SCHEDULES = {"constant": "constant_with_warmup", "averaged": "constant_with_warmup"}
+"""Ours → transformers', where they differ."""
 ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """accelerate's names of precisions."""
 
@@ -69,16 +72,19 @@ class TrainingRun:
         self.model, self.selection, self.task = model, task.selection, task.facts
         self.name = f"task {task.facts.name}"
         self.options, self.accelerator = options, accelerator
-        self.refined = options.pick == "refined"
+        self.refined, averaged = options.pick == "refined", options.schedule == "averaged"
         self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
         name = SCHEDULES.get(options.schedule, options.schedule)
-        warmup = min(math.ceil(options.warmup * total), total - 1)  # else none trains
+        planned = PLANNED if averaged else total
+        warmup = min(math.ceil(options.warmup * planned), total - 1)  # else none trains
         self.schedule = get_scheduler(name, optimizer, warmup, total)
         self.optimizer = accelerator.prepare(optimizer)
         precision = ACCELERATE[accelerator.mixed_precision]
         self.passes = Passes(model, precision)
-        self.result, self.pick = Training(precision=precision), Pick(self.refined)
+        self.result = Training(precision=precision)
+        self.pick = Pick(self.refined and not averaged)  # an average is at rest at every look
+        self.average = self._new_average() if averaged else None
         self.collapse = Collapse()
         self.best: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []  # of the updates since the last evaluation
@@ -126,10 +132,16 @@ class TrainingRun:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
+        if self.average is not None:
+            self.average.update()
         self.losses.append(loss)
 
     def evaluate(self, update: int, epoch: float) -> None:
         """Add a point to the curve, and keep the weights where they are the best so far."""
+        with self.average.in_place() if self.average else nullcontext():
+            self._look(update, epoch)
+
+    def _look(self, update: int, epoch: float) -> None:
         fit_loss = torch.stack(self.losses).mean().item() if self.losses else None
         self.losses.clear()
         frozen, shared = self.kept_selection, self.processes
@@ -157,6 +169,8 @@ class TrainingRun:
             return False
         self._take_best()
         self.optimizer.state.clear()
+        if self.average is not None:
+            self.average = self._new_average()
         self.scale_rates(SHARE)
         update, best = self.result.curve[-1].update, self.result.best_update
         what = f"after {update} updates the model answers all examples alike, as a high rate does"
@@ -187,15 +201,11 @@ class TrainingRun:
         """All that the next update depends on; the order of examples is drawn again."""
         tensors: dict[str, Tensor] = {f"model/{n}": p for n, p in self._trained()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
         if self.pick.lowest is not None:
             tensors["pick/lowest"] = torch.from_numpy(self.pick.lowest)
-        tensors["random/cpu"] = torch.get_rng_state()
-        if self.accelerator.device.type == "cuda":
-            tensors["random/cuda"] = torch.cuda.get_rng_state()
+        tensors |= moving_tensors(self.optimizer, self.average, self.accelerator.device)
         scaler, result = self.accelerator.scaler, self.result
         state = RunState(
             update=update,
@@ -206,6 +216,7 @@ class TrainingRun:
             best_update=result.best_update,
             calibration=result.calibration,
             spread=self.collapse.start,
+            averaged=0 if self.average is None else self.average.steps,
         )
         return tensors, asdict(state)
 
@@ -214,18 +225,10 @@ class TrainingRun:
         """Go back to a state; the number of updates that it has behind it."""
         state: RunState = decode(RunState, found, "checkpoint")
         device = self.accelerator.device
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer/"):
-                _, number, key = name.split("/", 2)
-                moments.setdefault(int(number), {})[key] = tensor
         for name, parameter in self._trained():
             parameter.copy_(tensors[f"model/{name}"])
             self.best[name] = tensors[f"best/{name}"].to(device)
-        groups = self.optimizer.state_dict()["param_groups"]
-        for group, rate in zip(groups, state.rates, strict=True):
-            group["lr"] = rate
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        load_moving(tensors, state, self.optimizer, self.average, device)
         self.schedule.load_state_dict(state.schedule)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state.scaler)
@@ -234,10 +237,10 @@ class TrainingRun:
         curve, precision = list(state.curve), self.result.precision
         self.result = Training(curve, state.best_update, state.calibration, precision)
         self.collapse.start = state.spread
-        torch.set_rng_state(tensors["random/cpu"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"])
         return state.update
+
+    def _new_average(self) -> Average:
+        return Average([parameter for _, parameter in self._trained()])
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]

@@ -24,10 +24,9 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.apart import fresh
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.looks import look_updates
 from fishpal.training.pick import stale
 from fishpal.training.run import ACCELERATE, Training, TrainingRun
-
-LOOKS = 5  # of a training at least, by auto: what has collapsed since the last one is lost
 
 
 @fresh(AcceleratorState, GradientState)  # not what processes met by: those may meet once
@@ -44,8 +43,9 @@ def train(
     """Train in place; the model ends with the weights that `options.pick` keeps.
 
     AdamW with one peak rate a kind (`plan.learning_rate`), warm-up and decay over the planned
-    updates (`plan.updates`, or what `options` says), batches of similar length. The start counts
-    as update 0 and can be the best.
+    updates (`plan.updates`, or what `options` says), batches of similar length; or at a constant
+    rate, of which the average of the weights is what counts (`fishpal.training.average`). The
+    start counts as update 0 and can be the best.
 
     Args:
         model: from `plan_model`.
@@ -71,7 +71,7 @@ def train(
         raise ParamsError("train.updates is auto, and the plan has none; allowed: a number")
     run = TrainingRun(model, plan, task, options, accelerator, total)
     done = _begin(run, checkpoint)
-    checks = evaluation_updates(total, per_epoch, options)
+    checks = look_updates(total, per_epoch, options)
     batches = endless_batches(lengths(fit), options.batch_size, rng)
     with tqdm(total=total, initial=done, desc="train", disable=None if progress else True) as bar:
         for update, batch in zip(range(1, total + 1), batches, strict=False):
@@ -136,13 +136,3 @@ def start_accelerator(options: TrainOptions, seed: int) -> Accelerator:
     precision = pick_precision(options.precision, device, "train.precision")
     name = next(name for name, ours in ACCELERATE.items() if ours == precision)
     return Accelerator(cpu=device.type == "cpu", mixed_precision=name)
-
-
-def evaluation_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
-    """Updates after which to evaluate: evenly over the whole run, its end included."""
-    if options.evaluations_per_epoch == "auto":
-        wanted = max(LOOKS, round(total / per_epoch))
-    else:
-        wanted = max(1, round(min(total, total / per_epoch * options.evaluations_per_epoch)))
-    parts = min(wanted, total)
-    return {round(total * part / parts) for part in range(1, parts + 1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 
 import fishpal
 from fishpal.common.errors import PlanError
+from fishpal.models.predict import mean_loss, predict
+from fishpal.training.train import train
 from tests.api.conftest import plan_of, texts_of
 from tests.exports.conftest import TEXTS, make, text_encoders  # noqa: F401
 
@@ -149,6 +151,22 @@ def test_a_callers_modes_change_no_training(encoder, task, state):
         again = model.copy()
     assert np.array_equal(model.logits(texts_of(8)[0]), expected)
     assert np.array_equal(again.logits(texts_of(8)[0]), expected)
+
+
+@pytest.mark.parametrize("state", [nullcontext, STATES["autocast"]], ids=["none", "autocast"])
+def test_a_training_in_bfloat16_goes_on_with_its_own_weights(encoder, task, state):
+    """autocast keeps cast weights until its outermost block ends, here the caller's or fit's own:
+    every update would start from the first one's, and looks would see another model."""
+    plan, low = plan_of(encoder), replace(SHORT, precision="bfloat16", encoder_dropout=False)
+    tokens = task.tokenised(encoder)
+    expected = train(fishpal.start(encoder, task, plan).module, plan, tokens, low, 0)
+    assert len({point.selection_loss for point in expected.curve}) > 2
+    with state():
+        model = fishpal.fit(encoder, task, plan, 0, low)
+    assert model.training == expected
+    logits = predict(model.module, tokens.selection, tokens.facts)
+    loss = mean_loss(logits, [example.label for example in tokens.selection])
+    assert loss == pytest.approx(expected.best_loss, rel=2.0**-8)  # it is that of bfloat16
 
 
 def test_processes_are_the_pipelines(encoder, task):

@@ -37,7 +37,7 @@ WRONG = [
     (TrainOptions, "pilot", "no", "pilot is 'no'; allowed: True or False"),
     (TrainOptions, "pilot", 1, "pilot is 1; allowed: True or False"),
     (TrainOptions, "learning_rate", 0.01, "learning_rate is 0.01; allowed: a RateOptions"),
-    (TrainOptions, "schedule", 3, "schedule is '3'; allowed: constant, cosine, linear"),
+    (TrainOptions, "schedule", 3, "schedule is '3'; allowed: averaged, constant, cosine"),
     (TrainOptions, "weight_decay", "0.1", "weight_decay is '0.1'; allowed: 0 or more"),
     (LearningRates, "lora", "auto", "lora is 'auto'; allowed: above 0 up to 100"),
     (LearningRates, "lora", True, "lora is True; allowed: above 0 up to 100"),

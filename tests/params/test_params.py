@@ -33,7 +33,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("train.epochs", 10**5000, "train.epochs is too large; allowed: integers of 64 bits"),
     ("train.warmup", 1, "train.warmup is 1.0; allowed: 0 up to, not including, 1"),
     ("train.learning_rate.lora", float("nan"), "lora is nan; allowed: finite numbers"),
-    ("train.schedule", "lin", "train.schedule is 'lin' (did you mean 'linear'?); allowed: con"),
+    ("train.schedule", "lin", "train.schedule is 'lin' (did you mean 'linear'?); allowed: ave"),
     ("train", None, "train is None; allowed: a mapping"),
     ("train", ..., "train is missing"),
     (

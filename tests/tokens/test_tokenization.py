@@ -18,7 +18,7 @@ from fishpal.params.catalog import Columns, Sizes
 from fishpal.params.sections import Tokenize
 from fishpal.records.arrow import ArrowSplit
 from fishpal.records.facts import TaskFacts
-from fishpal.records.task import FIT, SELECTION, TASK
+from fishpal.records.paths import FIT, SELECTION, TASK
 from fishpal.tasks.clean import build_splits, write_task
 from fishpal.tokens.splitting import Parts, cut_evaluation, split_train, stratified_order
 from fishpal.tokens.tokenization import BATCH, tokenize_task

@@ -23,8 +23,9 @@ from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.collapse import LITTLE, SHARE, Collapse, least_constant, spread
 from fishpal.training.groups import parameter_groups
+from fishpal.training.looks import look_updates
 from fishpal.training.pick import stale
-from fishpal.training.train import evaluation_updates, train
+from fishpal.training.train import train
 from tests.conftest import task_facts
 from tests.training.test_resume import Fragile, Killed
 from tests.training.test_training import RATES, learnable, plan_for
@@ -203,4 +204,4 @@ def test_killed_after_it_was_led_back_it_ends_as_an_unbroken_one(tiny_encoder, t
 )
 def test_looks_are_even_and_by_default_at_least_five(total, per_epoch, wanted, looks):
     options = TrainOptions(evaluations_per_epoch=wanted)
-    assert sorted(evaluation_updates(total, per_epoch, options)) == looks
+    assert sorted(look_updates(total, per_epoch, options)) == looks

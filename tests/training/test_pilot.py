@@ -24,17 +24,17 @@ from fishpal.records.pilot import LEARNT, Arm, Pilot
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
+from fishpal.training.looks import FIRST, doubling, look_updates
 from fishpal.training.pilot import (
     COST,
     FIRST_DROP,
-    FIRST_LOOK,
     FLAT,
-    _looks,
+    SEED,
     constant_loss,
     run_pilot,
 )
 from fishpal.training.run import TrainingRun
-from fishpal.training.train import start_accelerator
+from fishpal.training.train import start_accelerator, train
 from tests.conftest import random_examples, task_facts
 from tests.modules.test_modules import SMALL
 from tests.training.test_training import learnable
@@ -56,6 +56,24 @@ def pilot(
     kinds=KINDS,
     **named,
 ) -> Pilot:
+    """What a pilot of learnable examples finds."""
+    return raced(tiny_encoder, options, examples, rates, factors, modules, selection, more, kinds,
+                 **named)[0].pilot  # fmt: skip
+
+
+def raced(
+    tiny_encoder,
+    options=OPTIONS,
+    examples=None,
+    rates=RATES,
+    factors=(1.0,),
+    modules=SMALL,
+    selection=None,
+    more=(),
+    kinds=KINDS,
+    **named,
+):
+    """The same, with its last arm, and how to start a model of a plan."""
     fit = examples or learnable(40)
     task = TokenisedTask(task_facts(), fit, selection or learnable(16, seed=1))
     facts = tiny_encoder().facts
@@ -71,7 +89,8 @@ def pilot(
         encoder = tiny_encoder()
         return plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
 
-    return run_pilot(start, [*plans, *more], task, options, progress=False, **named)
+    found = run_pilot(start, [*plans, *more], task, options, progress=False, **named)
+    return found, start, task
 
 
 def test_the_last_arm_goes_on_until_it_is_flat(tiny_encoder):
@@ -178,7 +197,7 @@ def test_every_arm_is_trained_and_recorded_however_many(tiny_encoder):
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 8, 31, 48, 64, 500, 512, 1000])
 def test_looks_rise_to_the_end(longest):
-    looks = list(_looks(longest))
+    looks = list(doubling(longest, longest // 4))
     assert looks == sorted(set(looks)) and looks[0] >= 1 and looks[-1] == longest
     assert all(later <= 1.5 * sooner + 1 for sooner, later in zip(looks, looks[1:], strict=False))
 
@@ -202,10 +221,10 @@ def test_a_kind_races_at_several_rates_until_the_first_look_at_all(tiny_encoder)
         arms = [arm for arm in found.arms if arm.kind == kind]
         assert [arm.factor for arm in arms] == [1.0, 0.1, 3.0]
         assert [arm.rate for arm in arms] == pytest.approx([1e-2, 1e-3, 3e-2])
-        stayed = [arm for arm in arms if arm.updates > FIRST_LOOK]
+        stayed = [arm for arm in arms if arm.updates > FIRST]
         assert len(stayed) <= 1
         for arm in stayed:
-            seen = [[p.pick_loss for p in a.curve if p.update <= FIRST_LOOK] for a in arms]
+            seen = [[p.pick_loss for p in a.curve if p.update <= FIRST] for a in arms]
             assert min(map(min, seen)) == min(p.pick_loss for p in arm.curve[: len(seen[0])])
 
 
@@ -350,3 +369,52 @@ def test_the_smallest_within_the_margin(margin, share):
     found = pilot.smallest(margin)
     assert (found.kind, found.share) == (lora, share)
     assert pilot.smallest(0.05).kind == prefix
+
+
+DROPPING = replace(SMALL, lora=replace(SMALL.lora, dropout=0.3))
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_an_averaged_training_is_the_pilots_last_arm(tiny_encoder, dropout):
+    """What trains beside it, and draws random numbers, too, changes nothing."""
+    options = replace(OPTIONS, schedule="averaged", max_updates=256, encoder_dropout=dropout)
+    modules = DROPPING if dropout else SMALL
+    found, start, task = raced(tiny_encoder, options, modules=modules, examples=learnable(64))
+    pilot, winner = found.pilot, found.pilot.winner()
+    assert pilot.averaged and pilot.updates == winner.updates and len(pilot.arms) == len(KINDS)
+    plan = replace(found.last.plan, method="fishpal", updates=pilot.updates)
+    assert plan.layers[0] == winner.kind
+    model, training = found.trained(plan)
+    alone = start(plan)
+    again = train(alone, plan, task, options, SEED, progress=False)
+    assert training == again and [p.update for p in again.curve[1:]] == sorted(
+        look_updates(pilot.updates, 8, options)
+    )
+    assert training.best_loss == winner.best
+    own, other = model.state_dict(), alone.state_dict()
+    assert own.keys() == other.keys()
+    assert all(torch.equal(own[name], other[name]) for name in own)
+    first, trained = start(plan).state_dict(), [n for n, p in alone.named_parameters()
+                                                if p.requires_grad]  # fmt: skip
+    assert any(not torch.equal(first[name], own[name]) for name in trained)
+
+
+def test_only_a_whole_training_of_the_plan_is_taken(tiny_encoder):
+    options = replace(OPTIONS, schedule="averaged", max_updates=128)
+    found, _, _ = raced(tiny_encoder, options)
+    plan = replace(found.last.plan, updates=found.pilot.updates)
+    assert found.trained(plan) is not None
+    for other in (
+        replace(plan, updates=plan.updates - 1),
+        replace(plan, layers=("prefix" if plan.layers[0] != "prefix" else "lora",) * 3),
+        replace(plan, learning_rate=replace(plan.learning_rate, head=0.02)),
+        replace(plan, modules=DROPPING),
+    ):
+        assert found.trained(other) is None
+    found.last.rate_share = 1 / 3  # it had collapsed
+    assert found.trained(plan) is None
+    for other in ({"evaluations_per_epoch": 1}, {"patience": 2}):  # its looks may be others
+        found, _, _ = raced(tiny_encoder, replace(options, **other))
+        assert found.trained(replace(found.last.plan, updates=found.pilot.updates)) is None
+    plain, _, _ = raced(tiny_encoder)
+    assert plain.trained(replace(plain.last.plan, updates=plain.pilot.updates)) is None

@@ -117,11 +117,11 @@ def race(tiny_encoder, checkpoint=None, fit=None):
         encoder = tiny_encoder()
         return plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
 
-    return run_pilot(start, plans, task, RACE, checkpoint=checkpoint, progress=False)
+    return run_pilot(start, plans, task, RACE, checkpoint=checkpoint, progress=False).pilot
 
 
 @pytest.mark.filterwarnings("ignore:task toy")
-@pytest.mark.parametrize("updates", [45, 60, 75])
+@pytest.mark.parametrize("updates", [40, 45, 52])
 def test_a_killed_pilot_ends_as_an_unbroken_one(tiny_encoder, tmp_path, updates):
     checkpoint = Checkpoint(tmp_path / "state", "key", seconds=0)
     with pytest.raises(Killed):
@@ -137,8 +137,9 @@ def test_a_killed_pilot_ends_as_an_unbroken_one(tiny_encoder, tmp_path, updates)
     assert race(tiny_encoder, checkpoint) != unbroken
 
 
-def test_a_checkpoint_in_bfloat16_goes_on(tiny_encoder, tmp_path):
-    options = replace(OPTIONS, precision="bfloat16")
+@pytest.mark.parametrize("other", [{"precision": "bfloat16"}, {"schedule": "averaged"}])
+def test_a_checkpoint_of_another_training_goes_on(tiny_encoder, tmp_path, other):
+    options = replace(OPTIONS, **other)
     checkpoint = Checkpoint(tmp_path / "state", "key", seconds=0)
     with pytest.raises(Killed):
         run(tiny_encoder, checkpoint, Fragile(FIT, 40), options=options)

@@ -42,7 +42,7 @@ def test_a_grid_on_two_workers_one_cell_fails(tmp_path):
     clone.edit(lambda params: params["grid"].update(methods=["lora", "adapter"]))
     stage = clone.root / "stages" / "train_plan.py"  # uncommitted code travels, too
     text = stage.read_text().replace(
-        "import asdict", "import asdict\nimport sys\nfrom pathlib import Path", 1
+        "import Params\n", "import Params\nimport sys\nfrom pathlib import Path\n", 1
     )
     start = "    check_cell(params, name, method)\n"
     assert start in text
