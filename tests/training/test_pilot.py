@@ -44,21 +44,9 @@ OPTIONS = TrainOptions(batch_size=8, device="cpu", max_updates=64)
 RATES = LearningRates(prefix=1e-2, adapter=1e-2, lora=1e-2, head=1e-2)
 
 
-def pilot(
-    tiny_encoder,
-    options=OPTIONS,
-    examples=None,
-    rates=RATES,
-    factors=(1.0,),
-    modules=SMALL,
-    selection=None,
-    more=(),
-    kinds=KINDS,
-    **named,
-) -> Pilot:
+def pilot(tiny_encoder, *given, **named) -> Pilot:
     """What a pilot of learnable examples finds."""
-    return raced(tiny_encoder, options, examples, rates, factors, modules, selection, more, kinds,
-                 **named)[0].pilot  # fmt: skip
+    return raced(tiny_encoder, *given, **named)[0].pilot
 
 
 def raced(
@@ -73,7 +61,7 @@ def raced(
     kinds=KINDS,
     **named,
 ):
-    """The same, with its last arm, and how to start a model of a plan."""
+    """Such a pilot with its last arm, how to start a model of a plan, and the task."""
     fit = examples or learnable(40)
     task = TokenisedTask(task_facts(), fit, selection or learnable(16, seed=1))
     facts = tiny_encoder().facts
