@@ -32,7 +32,7 @@ def main(params: Params, name: str) -> None:
         def start(plan: Plan) -> Classifier:
             encoder = load_encoder(ARTIFACTS.encoder)
             head = start_head(encoder, task, params.head)
-            return plan_model(encoder, head, plan, 0, params.train.train_head, task)
+            return plan_model(encoder, head, plan, SEED, params.train.train_head, task)
 
         race = params.train.race if params.train.has_pilot else None
         plans = pilot_plans(table, grams, params.train.learning_rate, race)

@@ -90,7 +90,7 @@ def measure(
     rates = training.learning_rate
 
     def model(plan: Plan) -> Classifier:
-        return _module(encoder, task, plan, 0, head or HeadOptions(), training.train_head)
+        return _module(encoder, task, plan, SEED, head or HeadOptions(), training.train_head)
 
     arms = pilot_plans(table, grams, rates, training.race if training.has_pilot else None)
     raced = run_pilot(model, arms, tokens, training)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Self
 
@@ -26,8 +27,6 @@ from fishpal.training.collapse import SHARE
 from fishpal.training.looks import look_updates
 from fishpal.training.run import TrainingRun
 from fishpal.training.state import ArmState, load_random, random_tensors
-
-DECISIVE = ("encoder", "layers", "modules", "learning_rate", "rates")  # of a plan, but its length
 
 
 class TrainedArm:
@@ -144,9 +143,10 @@ class TrainedArm:
         options, total = self.run.options, plan.updates or 0
         if self.rate_share != 1.0 or options.patience is not None or not total:
             return False
+        own = replace(self.plan, updates=total, kept=plan.kept)
         seen = [point.update for point in self.run.result.curve[1:]]
-        same = (getattr(plan, key) == getattr(self.plan, key) for key in DECISIVE)
-        return all(same) and seen == sorted(look_updates(total, self.per_epoch, options))
+        looks = sorted(look_updates(total, self.per_epoch, options))
+        return own.trained_by() == plan.trained_by() and seen == looks
 
     def train_like(self, whole: Self) -> None:
         """At the share of its rates that another arm has come down to, before any update."""

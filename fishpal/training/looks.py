@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fishpal.params.options import TrainOptions
 
 LOOKS = 5  # of a training at least, by auto: what has collapsed since the last one is lost
-FIRST = 32  # updates: eight times an averaged training's warm-up by default
+FIRST_LOOK = 32  # updates: eight times an averaged training's warm-up by default
 
 
 def look_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
@@ -22,7 +22,7 @@ def look_updates(total: int, per_epoch: int, options: TrainOptions) -> set[int]:
 
 def doubling(longest: int, first: int) -> Iterator[int]:
     """32, 48, 64, 96, 128, … up to `longest`, which is the last; sooner where `first` is."""
-    update = FIRST
+    update = FIRST_LOOK
     while update > max(1, first):
         update //= 2
     while update < longest:

@@ -31,7 +31,7 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.arm import TrainedArm
 from fishpal.training.checkpoint import Checkpoint
-from fishpal.training.looks import FIRST, doubling
+from fishpal.training.looks import FIRST_LOOK, doubling
 from fishpal.training.run import Training, TrainingRun
 from fishpal.training.smaller import compare_smaller, own_rate
 from fishpal.training.state import RaceState
@@ -155,7 +155,7 @@ class _Race:
                 what = f"every arm of the pilot diverged by update {update}"
                 raise TrainingError(f"{what}; allowed: finite losses (lower train.learning_rate)")
             self.done = update
-            if update >= FIRST:
+            if update >= FIRST_LOOK:
                 self._settle_rates()
             if update >= min(FIRST_DROP, self.longest // 2) and self._has_learnt():
                 self.flat = len(self.alive) == 1 and self._is_flat(update)

@@ -132,7 +132,7 @@ class TrainingRun:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        if self.average is not None:
+        if self.average:
             self.average.update()
         self.losses.append(loss)
 
@@ -169,7 +169,7 @@ class TrainingRun:
             return False
         self._take_best()
         self.optimizer.state.clear()
-        if self.average is not None:
+        if self.average:
             self.average = self._new_average()
         self.scale_rates(SHARE)
         update, best = self.result.curve[-1].update, self.result.best_update

@@ -86,7 +86,7 @@ def load_moving(
     for group, rate in zip(groups, state.rates, strict=True):
         group["lr"] = rate
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    if average is not None:
+    if average:
         average.resume(tensors, state.averaged)
     load_random(tensors, device)
 

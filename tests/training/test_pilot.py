@@ -24,7 +24,7 @@ from fishpal.records.pilot import LEARNT, Arm, Pilot
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
-from fishpal.training.looks import FIRST, doubling, look_updates
+from fishpal.training.looks import FIRST_LOOK, doubling, look_updates
 from fishpal.training.pilot import (
     COST,
     FIRST_DROP,
@@ -209,10 +209,10 @@ def test_a_kind_races_at_several_rates_until_the_first_look_at_all(tiny_encoder)
         arms = [arm for arm in found.arms if arm.kind == kind]
         assert [arm.factor for arm in arms] == [1.0, 0.1, 3.0]
         assert [arm.rate for arm in arms] == pytest.approx([1e-2, 1e-3, 3e-2])
-        stayed = [arm for arm in arms if arm.updates > FIRST]
+        stayed = [arm for arm in arms if arm.updates > FIRST_LOOK]
         assert len(stayed) <= 1
         for arm in stayed:
-            seen = [[p.pick_loss for p in a.curve if p.update <= FIRST] for a in arms]
+            seen = [[p.pick_loss for p in a.curve if p.update <= FIRST_LOOK] for a in arms]
             assert min(map(min, seen)) == min(p.pick_loss for p in arm.curve[: len(seen[0])])
 
 
