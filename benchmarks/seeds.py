@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from transformers import get_scheduler
 
 from fishpal.encoders.encoder import Encoder
 from fishpal.models.batching import by_length, collate, endless_batches
@@ -33,7 +32,8 @@ from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.groups import parameter_groups
 from fishpal.training.looks import look_updates
-from fishpal.training.run import ACCELERATE, SCHEDULES
+from fishpal.training.run import ACCELERATE
+from fishpal.training.schedule import start_schedule
 from fishpal.training.train import fixed_updates, start_accelerator, train
 
 Weights = dict[str, Tensor]
@@ -144,9 +144,7 @@ class Together:
             own: list[nn.Parameter] = group["params"]  # type: ignore[assignment]
             group["params"] = [self.stacked[name_of[parameter]] for parameter in own]
         self.optimizer = torch.optim.AdamW(groups)
-        schedule = SCHEDULES.get(options.schedule, options.schedule)
-        warmup = math.ceil(options.warmup * total)
-        self.schedule = get_scheduler(schedule, self.optimizer, warmup, total)
+        self.schedule = start_schedule(self.optimizer, options, total)
         per_epoch = math.ceil(examples / options.batch_size)
         self.looks = look_updates(total, per_epoch, options)
         self.total = total

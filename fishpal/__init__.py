@@ -19,7 +19,7 @@ _NAMES = {
     "params.race_options": "RaceOptions",
     "params.options": "FisherOptions HeadOptions LearningRates RateOptions"
     " SelectOptions TrainOptions",
-    "params.methods": "ByCriterion Full HeadOnly Race Random Thesis Uniform",
+    "params.methods": "ByCriterion Full HeadOnly Mam Race Random Thesis Unipelt Uniform",
     "params.load": "Params load_params",
     "records.arrow": "ArrowSplit",
     "records.examples": "Example",

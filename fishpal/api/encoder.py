@@ -1,6 +1,8 @@
 """An encoder by its folder or its name on the hub, together with its tokenizer."""
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from fishpal.common.checks import check_types
 from fishpal.common.errors import SourceError, caution
+from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 from fishpal.encoders.encoder import Encoder
 from fishpal.encoders.encoder import load_encoder as load_folder
 from fishpal.encoders.tokenizer import digest_of, load_tokenizer
@@ -20,6 +24,8 @@ from fishpal.params.sections import ENCODER_FILES, HUB_NAME, check_pattern
 from fishpal.records.facts import Pooling
 from fishpal.sources.encoder_files import fetch_snapshot
 
+# Keys of config.json that change nothing in what an encoder computes.
+ABOUT = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype"}
 OWN_FILES = ("*.json", "*.safetensors", *ENCODER_FILES)
 
 
@@ -46,6 +52,14 @@ class TextEncoder(Encoder):
     def tokens_sha256(self) -> str:
         """Of what the tokenizer makes of texts (`encoders.tokenizer.digest_of`)."""
         return digest_of(self.tokenizer)
+
+    @cached_property
+    def config_sha256(self) -> str:
+        """Of what config.json says beside `ABOUT`, and weights do not."""
+        path = self.folder / "config.json"
+        said = decode(dict[str, Any], read_json(path), str(path))
+        own = json.dumps({key: said[key] for key in sorted(said.keys() - ABOUT)})
+        return hashlib.sha256(own.encode()).hexdigest()
 
     def twin(self, full: bool = False) -> Self:
         """An encoder of its own modules that shares the weights, or, where `full`, has copies.

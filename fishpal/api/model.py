@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -186,8 +187,9 @@ class Model:
                 self.module, self.plan, draft,
                 task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
-            scores, tokens = tuple(self.scores), self.encoder.tokens_sha256
-            Origin(where, revision, self.max_length, scores, tokens).save(draft / ORIGIN)
+            digests = self.encoder.tokens_sha256, self.encoder.config_sha256
+            origin = Origin(where, revision, self.max_length, tuple(self.scores), *digests)
+            origin.save(draft / ORIGIN)
             write_card(draft, self, "fishpal", licence)
 
 
@@ -212,6 +214,7 @@ def _restored(files: dict[str, bytes]) -> Model:
         return load_model(folder)
 
 
+@torch.inference_mode(False)  # a caller's: what is loaded may be trained on
 def load_model(
     folder: str | Path,
     encoder: TextEncoder | str | Path | None = None,
@@ -238,8 +241,7 @@ def load_model(
         encoder = load_encoder(origin.encoder, card.pooling, origin.revision)
     elif not isinstance(encoder, TextEncoder):
         encoder = load_encoder(encoder, card.pooling)
-    if origin.tokens not in (None, encoder.tokens_sha256):
-        raise PlanError(f"{folder}: was trained with another tokenizer; allowed: that one")
+    origin.check(encoder, folder)
     module = load(encoder.twin(full or plan.full), folder)
     best, precision = card.best_update, card.precision
     training = Training(best_update=best, precision=precision)

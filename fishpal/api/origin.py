@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fishpal.api.card import Scores
+from fishpal.api.encoder import TextEncoder
 from fishpal.common.checks import at_least, check_choice
-from fishpal.common.errors import PlanError, brief
+from fishpal.common.errors import PlanError, brief, caution
 from fishpal.common.kinds import MetricName
 from fishpal.records.record import JsonRecord, without_default
 
@@ -21,6 +22,7 @@ class Origin(JsonRecord):
         encoder: a name on the hub, with its `revision`, or a folder.
         scores: as the model card has them; left out of the file where there are none.
         tokens: the digest of the encoder's tokenizer, which its weights know nothing of.
+        config: that of what its config.json says, for the same reason.
     """
 
     encoder: str
@@ -28,6 +30,7 @@ class Origin(JsonRecord):
     max_length: Annotated[int, at_least(1)]
     scores: tuple[Scores, ...] = ()
     tokens: str | None = None
+    config: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +38,17 @@ class Origin(JsonRecord):
             check_choice("scores", name, ("n", "loss", *MetricName))  # they go into cards as text
 
     def to_json(self) -> dict[str, Any]:
-        return without_default(without_default(super().to_json(), "scores", ()), "tokens", None)
+        data = without_default(super().to_json(), "scores", ())
+        return without_default(without_default(data, "tokens", None), "config", None)
+
+    def check(self, encoder: TextEncoder, folder: Path) -> None:
+        """`PlanError` where the encoder's tokenizer is another one than it was; a warning where its
+        config is, which other versions of transformers may write otherwise, too."""
+        if self.tokens not in (None, encoder.tokens_sha256):
+            raise PlanError(f"{folder}: was trained with another tokenizer; allowed: that one")
+        if self.config not in (None, encoder.config_sha256):
+            what = "the encoder's config.json says other things than when the model was saved"
+            caution(f"{folder}: {what}: it may compute otherwise")
 
 
 def read_origin(folder: Path, given: bool, max_length: int) -> Origin:

@@ -23,6 +23,8 @@ from fishpal.encoders.ports import LayerShape, config_of, ports_of
 from fishpal.encoders.specs import limits_of, load_config, sees_behind_alone, spec_of
 from fishpal.records.facts import EncoderFacts, Limits, Pooling
 
+DERIVED = ("masked_bias", "inv_freq")  # tensors that older files hold and the model computes
+
 
 def facts_of(model: nn.Module) -> EncoderFacts:
     """Type, depth, width and parameter count of an encoder."""
@@ -168,7 +170,8 @@ def _load_model(folder: Path) -> nn.Module:
     if missing:
         raise EncoderError(f"{folder}: lacks {len(missing)} weights, the first '{missing[0]}'")
     unused = sorted(report["unexpected_keys"])  # heads' among them, which we do without
-    if left := [key for key in unused if f".{spec.layers}." in f".{key}"]:
+    of_layers = [key for key in unused if f".{spec.layers}." in f".{key}"]
+    if left := [key for key in of_layers if key.split(".")[-1] not in DERIVED]:
         what = f"{len(left)} weights of layers have no place in the model, the first '{left[0]}'"
         caution(f"{folder}: {what}: left out, and what the encoder computes may be another thing")
     return cast(nn.Module, model)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fishpal.common.errors import EncoderError, brief, caution
+from fishpal.common.files import read_json
+from fishpal.common.validate import decode
 from fishpal.encoders.specs import load_config
 from fishpal.records.examples import Example
 from fishpal.records.facts import Limits
@@ -16,6 +18,7 @@ from fishpal.records.facts import Limits
 # under each other.
 _ONE_AT_A_TIME = threading.Lock()
 FILE = "tokenizer.json"
+OTHERS = "sentence_bert_config.json"  # that of sentence-transformers
 WORDS = 64  # of a vocabulary, evenly
 PROBE = ("a Bé, 12", "b")  # pieces, case, accents, punctuation, and what stands around two texts
 
@@ -43,6 +46,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     if not tokenizer.is_fast:
         raise EncoderError(f"{folder}: tokenizer is slow; allowed: fast ones (tokenizer.json)")
     _check_pad(tokenizer, folder)
+    _lower(tokenizer, folder)
     return tokenizer
 
 
@@ -72,6 +76,18 @@ def _as_written(tokenizer: Any, folder: Path, own: dict[str, Any]) -> Any:
             caution(f"{path}: {what}: texts are cut as the file says")
             return PreTrainedTokenizerFast.from_pretrained(folder, **own)
     return tokenizer
+
+
+def _lower(tokenizer: Any, folder: Path) -> None:
+    """Let it lower all texts first, where sentence-transformers' file says that they are to be."""
+    from tokenizers import normalizers  # here: slow to import
+
+    path = folder / OTHERS
+    content = decode(dict[str, Any], read_json(path), str(path)) if path.is_file() else {}
+    if content.get("do_lower_case") is True:
+        backend = tokenizer.backend_tokenizer
+        own = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
 
 
 def _check_pad(tokenizer: Any, folder: Path) -> None:

@@ -5,6 +5,7 @@ from torch import nn
 
 from fishpal.encoders.ports import ports_of
 from fishpal.models.classifier import Classifier
+from fishpal.models.precision import casting
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import mark_changed
 
@@ -21,10 +22,11 @@ def merge_lora(model: Classifier) -> None:
     for layer in {module.layer for module in modules}:
         _take_copies(ports[layer].layer)
     rest: list[CandidateModule] = []
-    for module in modules:  # in the order of their work: what acts on one that stays has to stay
-        follows = any(each.layer == module.layer for each in rest)
-        if follows or not module.merge(ports[module.layer]):
-            rest.append(module)
+    with casting(model.head.weight.device.type, torch.float32):  # whatever a caller casts to
+        for module in modules:  # in the order of their work: what acts on one that stays stays
+            follows = any(each.layer == module.layer for each in rest)
+            if follows or not module.merge(ports[module.layer]):
+                rest.append(module)
     if rest:
         model.attach(rest)
     mark_changed(model.encoder, "merged with a LoRA's", model)

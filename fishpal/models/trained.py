@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from fishpal.common.files import replacing
 from fishpal.encoders.encoder import Encoder, fingerprint
 from fishpal.encoders.pooling import features_of
 from fishpal.models.classifier import Classifier
-from fishpal.models.precision import single_by_default
+from fishpal.models.precision import casting, single_by_default
 from fishpal.modules import CandidateModule
 from fishpal.modules.attach import build_modules, mark_changed
 from fishpal.records.facts import Pooling, Precision, TaskFacts
@@ -102,11 +103,12 @@ def save(
         plan.save(draft / PLAN)
         card.save(draft / CARD)
         _write(draft / HEAD, dict(model.head.named_parameters()))
-        tensors = {
-            f"{module.layer}.{module.kind}.{name}": tensor
-            for module in model.candidates()
-            for name, tensor in module.kept().items()
-        }
+        with casting(model.head.weight.device.type, torch.float32):  # whatever a caller casts to
+            tensors = {
+                f"{module.layer}.{module.kind}.{name}": tensor
+                for module in model.candidates()
+                for name, tensor in module.kept().items()
+            }
         if tensors:
             _write(draft / "modules.safetensors", tensors)
         if plan.full:

@@ -22,7 +22,8 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?
 MODEL = ("config.json", "model*.safetensors", "model.safetensors.index.json")
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # .model: SentencePiece
 TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
-ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER)
+LOWERED = ("sentence_bert_config.json",)  # whether sentence-transformers lowers texts first
+ENCODER_FILES = (*MODEL, *VOCABULARIES, *TOKENIZER, *LOWERED)
 
 
 def is_wanted(path: str) -> bool:

@@ -20,7 +20,7 @@ def recipe(results: TaskResults) -> str:
     return "\n\n".join([*found, reasons, REASONS] if reasons else found)
 
 
-TAKEN = " The winner's training with seed 0 is the pilot's, whose seconds hold its."
+TAKEN = " Seed 0 of the winner may be the pilot's last arm, whose seconds hold its."
 
 
 def length_line(results: TaskResults) -> str:

@@ -26,6 +26,7 @@ from fishpal.records.task import TokenisedTask
 from fishpal.training.collapse import SHARE
 from fishpal.training.looks import look_updates
 from fishpal.training.run import TrainingRun
+from fishpal.training.schedule import warmup_of
 from fishpal.training.state import ArmState, load_random, random_tensors
 
 
@@ -142,6 +143,8 @@ class TrainedArm:
         """Whether it is a training of this plan (`training.train`), from its start to its end."""
         options, total = self.run.options, plan.updates or 0
         if self.rate_share != 1.0 or options.patience is not None or not total:
+            return False
+        if warmup_of(options, total) != self.run.warmup:
             return False
         own = replace(self.plan, updates=total, kept=plan.kept)
         seen = [point.update for point in self.run.result.curve[1:]]

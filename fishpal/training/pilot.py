@@ -94,16 +94,17 @@ def run_pilot(
         return Raced(Pilot(fixed, source, floor, averaged=averaged))
     longest = fixed or options.max_updates
     constant = replace(options, schedule="averaged")
-    accelerator = start_accelerator(options, seed)
 
     def enter(plan: Plan, share: float = 1.0) -> TrainedArm:
+        accelerator = start_accelerator(options, seed)  # its own: float16's scale is an arm's
         model = start(plan).to(accelerator.device)
         run = TrainingRun(model, plan, task, constant, accelerator, longest)
         return TrainedArm(run, plan, task, options.batch_size, seed, share)
 
     arms = [enter(plan) for plan in plans]
     race = _Race(arms, floor, longest)
-    if checkpoint and (state := checkpoint.load()):
+    state = checkpoint.load() if checkpoint else None
+    if state and arms[0].run.computes_as(state[1]):
         race.resume(*state)
     silent = None if progress else True
     with tqdm(total=COST * longest, initial=race.spent, desc="pilot", disable=silent) as bar:
@@ -180,7 +181,8 @@ class _Race:
             own, state = arm.state(arm in self.alive)
             tensors |= {f"{number}/{name}": tensor for name, tensor in own.items()}
             states.append(state)
-        return tensors, asdict(RaceState(self.done, self.spent, tuple(states)))
+        precision = self.arms[0].run.result.precision
+        return tensors, asdict(RaceState(self.done, self.spent, precision, tuple(states)))
 
     def resume(self, tensors: dict[str, Tensor], found: Any) -> None:
         """Go back to a state of as many arms."""

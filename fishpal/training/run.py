@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from transformers import get_scheduler
 
 from fishpal.common.errors import TrainingError, caution
 from fishpal.common.validate import decode
@@ -27,14 +26,13 @@ from fishpal.records.facts import Precision
 from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
-from fishpal.training.average import PLANNED, Average
+from fishpal.training.average import Average
 from fishpal.training.collapse import SHARE, Collapse
 from fishpal.training.groups import parameter_groups
 from fishpal.training.pick import Pick
+from fishpal.training.schedule import start_schedule, warmup_of
 from fishpal.training.state import RunState, load_moving, moving_tensors
 
-SCHEDULES = {"constant": "constant_with_warmup", "averaged": "constant_with_warmup"}
-"""Ours → transformers', where they differ."""
 ACCELERATE: dict[str, Precision] = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """accelerate's names of precisions."""
 
@@ -72,13 +70,13 @@ class TrainingRun:
         self.model, self.selection, self.task = model, task.selection, task.facts
         self.name = f"task {task.facts.name}"
         self.options, self.accelerator = options, accelerator
-        self.refined, averaged = options.pick == "refined", options.schedule == "averaged"
+        averaged = options.schedule == "averaged"
+        # A head that is not trained takes no calibration, and is not to be picked by one.
+        self.refined = options.pick == "refined" and model.head.weight.requires_grad
         self.processes = Processes.started(accelerator.device)
         optimizer = torch.optim.AdamW(parameter_groups(model, plan, options.weight_decay))
-        name = SCHEDULES.get(options.schedule, options.schedule)
-        planned = PLANNED if averaged else total
-        warmup = min(math.ceil(options.warmup * planned), total - 1)  # else none trains
-        self.schedule = get_scheduler(name, optimizer, warmup, total)
+        self.warmup = warmup_of(options, total)
+        self.schedule = start_schedule(optimizer, options, total)
         self.optimizer = accelerator.prepare(optimizer)
         precision = ACCELERATE[accelerator.mixed_precision]
         self.passes = Passes(model, precision)
@@ -186,9 +184,9 @@ class TrainingRun:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Go back to the best weights, calibrated where the head is trained."""
+        """Go back to the best weights, calibrated where looks were."""
         self._take_best()
-        if self.model.head.weight.requires_grad:
+        if self.refined:
             self.result.calibration.fold(self.model.head)
         self.model.eval()
 
@@ -217,8 +215,13 @@ class TrainingRun:
             calibration=result.calibration,
             spread=self.collapse.start,
             averaged=0 if self.average is None else self.average.steps,
+            precision=result.precision,
         )
         return tensors, asdict(state)
+
+    def computes_as(self, state: Any) -> bool:
+        """Whether a checkpoint's state is one of this precision."""
+        return bool(state.get("precision") == self.result.precision)
 
     @torch.no_grad()
     def resume(self, tensors: dict[str, Tensor], found: Any) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fishpal.common.validate import Strict
 from fishpal.models.calibration import Calibration
+from fishpal.records.facts import Precision
 from fishpal.records.results import CurvePoint
 from fishpal.training.average import Average
 
@@ -21,6 +22,7 @@ class RunState(Strict):
         schedule, scaler: `state_dict` of torch's schedule and, in float16, of its gradient scaler.
         spread: of the untrained model (`fishpal.training.collapse`).
         averaged: updates that the average of the weights has seen.
+        precision: of its passes, which `auto` makes another one on another machine.
     """
 
     update: int
@@ -32,6 +34,7 @@ class RunState(Strict):
     calibration: Calibration
     spread: float | None
     averaged: int
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,12 @@ class ArmState(Strict):
 
 @dataclass(frozen=True)
 class RaceState(Strict):
-    """What a checkpoint holds of a pilot after a look at `done` updates; `spent` are all arms'."""
+    """What a checkpoint holds of a pilot after a look at `done` updates; `spent` are all arms', and
+    `precision` is that of every one."""
 
     done: int
     spent: int
+    precision: Precision
     arms: tuple[ArmState, ...]
 
 

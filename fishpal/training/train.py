@@ -94,7 +94,7 @@ def train(
 def _begin(run: TrainingRun, checkpoint: Checkpoint | None) -> int:
     """Updates that lie behind it: none, unless it finds its own state."""
     found = checkpoint.load() if checkpoint else None
-    if found:
+    if found and run.computes_as(found[1]):
         return run.resume(*found)
     run.evaluate(0, 0.0)
     return 0

@@ -4,14 +4,12 @@
 """
 
 import importlib
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import get_scheduler
 
 from fishpal.api.steps import start
 from fishpal.common.errors import PlanError, TrainingError
@@ -19,6 +17,7 @@ from fishpal.models.batching import endless_batches
 from fishpal.records.examples import lengths
 from fishpal.training.groups import parameter_groups
 from fishpal.training.run import TrainingRun
+from fishpal.training.schedule import start_schedule
 from fishpal.training.train import start_accelerator
 from studies.cells.store import Line
 from studies.cells.trainings import outcome
@@ -47,9 +46,9 @@ def run_prodigy(settings: Settings, case: Case, kind: str) -> None:
         module, plan, tokens, options, start_accelerator(options, settings.seed), case.updates
     )
     parts = optimizers(parameter_groups(module, plan, options.weight_decay))
-    warmup, total = math.ceil(options.warmup * case.updates), case.updates
     run.optimizer = Together(parts)
-    run.schedule = Together([get_scheduler(options.schedule, p, warmup, total) for p in parts])
+    starts = [start_schedule(part, options, case.updates) for part in parts]
+    run.schedule = Together(starts)  # type: ignore[assignment]
     rng, looks = np.random.default_rng(settings.seed), settings.looks
     due = {round(case.updates * part / looks) for part in range(1, looks + 1)}
     batches = endless_batches(lengths(tokens.fit), options.batch_size, rng)

@@ -17,9 +17,11 @@ from benchmarks.toy.encoder import save_tokenizer, tiny_folder
 from fishpal.encoders.encoder import fingerprint
 from fishpal.exports.merge import merge_lora
 from fishpal.models.batching import collate
+from fishpal.params.module_options import PrefixOptions
 from tests.api.conftest import FAST, plan_of, texts_of
 
 KINDS = ["prefix", "adapter", "lora", "bias", "ia3", None, "full"]
+MLP = PrefixOptions(length=3, reparameterize=True, mid=8)
 QUICK = fishpal.TrainOptions(epochs=1, evaluations_per_epoch=1)
 
 
@@ -183,3 +185,21 @@ def test_the_estimator_is_pickled_and_sent_between_processes(encoder, encoder_fo
 
 def test_tasks_are_compared_by_identity(task):
     assert task == task and task != replace(task) and len({task, replace(task)}) == 2
+
+
+def test_a_copy_made_in_inference_mode_can_be_trained(encoder, task):
+    model = model_of(encoder, task, "lora", gates=False)
+    with torch.inference_mode():
+        copied = model.copy()
+    assert not any(tensor.is_inference() for tensor in copied.module.parameters())
+    assert np.array_equal(copied.logits(texts_of(4)[0]), model.logits(texts_of(4)[0]))
+
+
+def test_a_callers_autocast_rounds_no_copy(encoder, task):
+    """A prefix's MLP is folded away by products."""
+    plan = replace(plan_of(encoder, "prefix"), modules=fishpal.ModuleOptions(prefix=MLP))
+    model = fishpal.fit(encoder, task, plan, options=QUICK)
+    with torch.autocast("cpu", torch.bfloat16):
+        copied = model.copy()
+    assert {parameter.dtype for parameter in copied.module.parameters()} == {torch.float32}
+    assert np.array_equal(copied.logits(texts_of(4)[0]), model.copy().logits(texts_of(4)[0]))

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from transformers import AutoTokenizer
 import fishpal
 from benchmarks.toy.project import write_encoder
 from fishpal.api.origin import Origin
-from fishpal.common.errors import DataError, FishpalError, PlanError
+from fishpal.common.errors import DataError, FishpalError, FishpalWarning, PlanError
 from fishpal.models.trained import TrainedCard
 from tests.api.conftest import FAST, plan_of, texts_of
 
@@ -175,6 +176,22 @@ def test_a_token_that_the_encoder_has_no_vector_for_is_named(encoder_folder, tmp
     task = named_task([f"{text} URL" for text in texts], labels)
     with pytest.raises(DataError, match="token ids go from .*; allowed: 0 to"):
         fishpal.fit(encoder, task)
+
+
+def test_a_model_knows_what_its_encoder_was_said_to_compute(encoder_folder, task, tmp_path):
+    """Its weights are the same, whatever is computed with them."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, folder)
+    encoder = fishpal.load_encoder(folder)
+    fishpal.start(encoder, task, plan_of(encoder)).save(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    for change, count in (({"transformers_version": "4.0"}, 0), ({"hidden_act": "relu"}, 1)):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", FishpalWarning)
+            fishpal.load_model(tmp_path / "model").predict(["w1"])
+        said = " ".join(str(each.message) for each in caught)
+        assert said.count("config.json says other") == count
 
 
 @pytest.mark.parametrize("changed", ["vocabulary", "special tokens"])

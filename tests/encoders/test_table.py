@@ -33,7 +33,7 @@ def takes(encoder, kind, lora=LoraOptions()) -> bool:  # noqa: B008 - frozen
 def test_every_supported_type_has_a_row():
     assert [row[0].strip("`") for row in ROWS[2:]] == list(EVERY_TYPE)
     assert set(EVERY_TYPE) == set(SPECS)
-    assert ROWS[0] == ["type", *(f"`{kind}`" for kind in ModuleKind), "`gate` apart"]
+    assert ROWS[0] == ["type", *(f"`{kind}`" for kind in ModuleKind), "LoRA's `gate`"]
 
 
 @pytest.mark.parametrize("kind", EVERY_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_texts_are_cut_as_the_file_says(tmp_path: Path) -> None:
     for text in ("w1 w2 w3", "w9"):
         assert found(text)["input_ids"] == written.encode(text).ids
     assert found.pad_token == "[PAD]"
+
+
+def test_texts_are_lowered_where_sentence_transformers_would(tmp_path: Path) -> None:
+    """As its `do_lower_case` says, of a tokenizer that itself keeps capitals."""
+    folder = save_tokenizer(tmp_path)
+    texts = ("W1 w2 [SEP] W3", "w1 w2 [SEP] w3")
+    for lowered in (False, True):
+        (folder / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": lowered}))
+        found, same = (load_tokenizer(folder)(text)["input_ids"] for text in texts)
+        assert (found == same) is lowered
+    load_tokenizer(folder).save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved")(texts[0])["input_ids"] == same
 
 
 def test_how_a_file_cuts_and_pads_makes_no_other_tokenizer(tmp_path: Path) -> None:

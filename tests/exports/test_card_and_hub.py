@@ -206,9 +206,9 @@ def test_to_a_hub_and_back(make, hub, tmp_path):
     assert re.search(r"encoder's folder is '', which is not here; allowed: with `encoder`", alone)
     assert hub.tokens - {None} == {"Bearer hf_test"}
     origin = json.loads((tmp_path / "model_again/origin.json").read_text())
-    tokens = json.loads((tmp_path / "model/origin.json").read_text())["tokens"]
-    place = {"encoder": "me/encoder", "revision": COMMIT}
-    assert origin == place | {"max_length": 40, "tokens": tokens}
+    first = json.loads((tmp_path / "model/origin.json").read_text())
+    place = {"encoder": "me/encoder", "revision": COMMIT, "max_length": 40}
+    assert origin == place | {name: first[name] for name in ("tokens", "config")}
     data, _ = card_of(tmp_path / "model_again")
     assert data.base_model == "me/encoder"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import fishpal
 from tests.exports.conftest import TEXTS
@@ -24,3 +25,12 @@ def test_merged_modules_give_the_same_logits(make, kind, word, gates):
     assert (1, "ia3") not in left
     assert ((0, "lora") in left) == gates and ((0, "ia3") in left) == (gates and "ia3" in word)
     assert np.array_equal(model.logits(TEXTS), expected), "the copy's weights are its own"
+
+
+def test_a_callers_autocast_rounds_nothing_for_good(make):
+    model = make("bert", "mean", kinds=("lora", "ia3", "lora"), gates=False)
+    merged, plain = model.copy(full=True), model.copy(full=True)
+    fishpal.merge_lora(plain.module)
+    with torch.autocast("cpu", torch.bfloat16):
+        fishpal.merge_lora(merged.module)
+    assert np.array_equal(merged.logits(TEXTS), plain.logits(TEXTS))

@@ -207,6 +207,14 @@ def test_labels_that_torch_would_broadcast_are_refused(tiny_encoder, outputs, la
         model(ids, ids, labels=labels)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_labels_may_be_integers_of_any_width(tiny_encoder, dtype):
+    encoder = tiny_encoder()
+    model, ids = Classifier(encoder, nn.Linear(encoder.facts.hidden, 3)), torch.ones(3, 4).long()
+    found = model(ids, ids, labels=torch.tensor([0, 1, 2], dtype=dtype)).loss
+    assert found == model(ids, ids, labels=torch.tensor([0, 1, 2])).loss
+
+
 def test_labels_of_a_regression_that_are_not_standardised_are_named(tiny_encoder):
     encoder = tiny_encoder()
     model, ids = Classifier(encoder, nn.Linear(encoder.facts.hidden, 1)), torch.ones(2, 4).long()

@@ -399,6 +399,10 @@ def test_only_a_whole_training_of_the_plan_is_taken(tiny_encoder):
         replace(plan, modules=DROPPING),
     ):
         assert found.trained(other) is None
+    found.last.run.warmup += 1  # of a longer race than its warm-up
+    assert found.trained(plan) is None
+    found.last.run.warmup -= 1
+    assert found.trained(plan) is not None
     found.last.rate_share = 1 / 3  # it had collapsed
     assert found.trained(plan) is None
     for other in ({"evaluations_per_epoch": 1}, {"patience": 2}):  # its looks may be others
@@ -406,3 +410,21 @@ def test_only_a_whole_training_of_the_plan_is_taken(tiny_encoder):
         assert found.trained(replace(found.last.plan, updates=found.pilot.updates)) is None
     plain, _, _ = raced(tiny_encoder)
     assert plain.trained(replace(plain.last.plan, updates=plain.pilot.updates)) is None
+
+
+def test_arms_have_their_own_scale(tiny_encoder, monkeypatch):
+    """Of float16, which the first one's overflow would lower for all; here on a CPU."""
+
+    def scaled(options, seed):
+        accelerator = start_accelerator(options, seed)
+        accelerator.state._mixed_precision, accelerator.native_amp = "fp16", True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**22)
+        return accelerator
+
+    monkeypatch.setattr("fishpal.training.pilot.start_accelerator", scaled)
+    alone, beside = (
+        raced(tiny_encoder, OPTIONS, learnable(64), kinds=kinds)[0].pilot.arms[-1]
+        for kinds in (KINDS[2:], (KINDS[0], KINDS[2]))
+    )
+    shared = min(len(alone.curve), len(beside.curve))
+    assert shared > 2 and alone.curve[:shared] == beside.curve[:shared]

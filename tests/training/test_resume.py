@@ -102,7 +102,7 @@ RACE = TrainOptions(
 )  # fmt: skip
 
 
-def race(tiny_encoder, checkpoint=None, fit=None):
+def race(tiny_encoder, checkpoint=None, fit=None, options=RACE):
     """A pilot with dropout in encoder and modules, whose adapter collapses at its rate."""
     fit = fit or learnable(40)
     task = TokenisedTask(task_facts(), fit, learnable(16, seed=1))
@@ -117,7 +117,7 @@ def race(tiny_encoder, checkpoint=None, fit=None):
         encoder = tiny_encoder()
         return plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
 
-    return run_pilot(start, plans, task, RACE, checkpoint=checkpoint, progress=False).pilot
+    return run_pilot(start, plans, task, options, checkpoint=checkpoint, progress=False).pilot
 
 
 @pytest.mark.filterwarnings("ignore:task toy")
@@ -145,6 +145,24 @@ def test_a_checkpoint_of_another_training_goes_on(tiny_encoder, tmp_path, other)
         run(tiny_encoder, checkpoint, Fragile(FIT, 40), options=options)
     assert checkpoint.load() is not None
     same(run(tiny_encoder, checkpoint, options=options), run(tiny_encoder, options=options))
+
+
+def test_a_state_of_another_precision_is_none(tiny_encoder, tmp_path):
+    """`auto` is one, where machines of two kinds share a folder."""
+    checkpoint = Checkpoint(tmp_path / "state", "key", seconds=0)
+    with pytest.raises(Killed):
+        run(
+            tiny_encoder,
+            checkpoint,
+            Fragile(FIT, 40),
+            options=replace(OPTIONS, precision="bfloat16"),
+        )
+    same(run(tiny_encoder, checkpoint), run(tiny_encoder))
+    low = replace(RACE, precision="bfloat16")
+    checkpoint = Checkpoint(tmp_path / "race", "key", seconds=0)
+    with pytest.raises(Killed):
+        race(tiny_encoder, checkpoint, Fragile(learnable(40), 8 * 45), low)
+    assert race(tiny_encoder, checkpoint) == race(tiny_encoder)
 
 
 @pytest.mark.parametrize("damage", ["key", "cut", "flip", "weight", "empty", "folder", "text"])

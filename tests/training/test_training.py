@@ -398,3 +398,17 @@ def test_small_parts_meet_new_neighbours_every_epoch():
     sizes, rng = list(range(64)), np.random.default_rng(0)
     first, second = ([sorted(b) for b in shuffled_by_length(sizes, 8, rng)] for _ in range(2))
     assert not [batch for batch in first if batch in second]
+
+
+@pytest.mark.parametrize("schedule", ["linear", "averaged"])
+def test_a_head_that_stays_is_picked_as_it_answers(tiny_encoder, schedule):
+    """It takes no calibration, so that none may flatter its looks."""
+    encoder, examples = tiny_encoder(), learnable(48)
+    plan = plan_for(encoder, *["lora"] * 3)
+    options = replace(OPTIONS, train_head=False, schedule=schedule, epochs=4)
+    model, result = trained(encoder, plan, options=options, examples=examples)
+    logits = predict(model, examples[:12], task_facts())
+    own = mean_loss(logits, [example.label for example in examples[:12]])
+    assert options.pick == "refined" and result.best_update > 0
+    assert own == pytest.approx(result.best_loss, rel=1e-6)
+    assert {point.pick_loss == point.selection_loss for point in result.curve} == {True}
