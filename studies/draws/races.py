@@ -31,6 +31,10 @@ class Draws:
     def __len__(self) -> int:
         return len(self.chosen)
 
+    def numbers(self) -> list[int]:
+        """Which draws they are."""
+        return [line["draw"] for line in self.chosen]
+
     def scores(self, method: str) -> np.ndarray:
         """Mean over seeds, a draw each, times 100."""
         found = [[line["score"] for line in each[method]] for each in self.lines]

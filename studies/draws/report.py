@@ -9,6 +9,7 @@ from studies.draws.races import (
     scores_table,
     tasks_of,
 )
+from studies.draws.schedules import schedules_table
 from studies.draws.settings import Settings
 from studies.draws.thesis import lost_table, thesis_tables
 from studies.marked_part import write_part
@@ -24,11 +25,17 @@ TITLES = {
 
 def write_reports(settings: Settings) -> None:
     """Replace what stands between the marks in both, of grids that have two draws or a table."""
-    parts = []
+    averaged = settings.grid("race_averaged")
+    parts: list[str] = []
     for name, title in TITLES.items():
         grid = settings.grid(name)
         made = (scores_table, decisions_table, always_table)
         parts += [f"{title}:", *(each(grid) for each in made)] if tasks_of(grid) else []
+        if name == averaged.pilot_of and tasks_of(averaged):
+            parts += [
+                "`train.schedule: averaged` less `linear`, each kind on the same draws:",
+                schedules_table(grid, averaged),
+            ]
     mixes, margin = settings.grid("race_of_mixes"), settings.grid("margin")
     if tasks_of(mixes):
         parts += ["With three mixes in the race:", decisions_table(mixes)]

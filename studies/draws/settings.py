@@ -21,6 +21,7 @@ class Grid:
         encoder: a folder, in place of the file's source.
         draws: `tokenize.split_seed`, which decides the rows of fit and selection.
         change: values by dotted keys of the file.
+        pilot_of: the grid whose pilots it takes, which differs in `train.schedule` alone.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Grid:
     draws: tuple[int, ...]
     seeds: tuple[int, ...]
     change: dict[str, Any] = field(default_factory=dict)
+    pilot_of: str | None = None
 
     def units(self) -> list[tuple[str, int]]:
         """Every task at every draw, the first draw of all before the second one."""

@@ -1,20 +1,22 @@
 """What is chosen of a draw, and its trainings, kept line by line: a run goes on where it was."""
 
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 
 from fishpal.api.encoder import TextEncoder, load_encoder
-from fishpal.api.steps import measure, select
+from fishpal.api.steps import Measurement, measure, select
 from fishpal.api.task import Task
 from fishpal.common.validate import decode
 from fishpal.params.load import Params
 from fishpal.params.sections import Tokenize
+from fishpal.records.pilot import Pilot
 from fishpal.records.plan import Plan
 from fishpal.tasks.clean import build_splits
 from fishpal.tasks.rows import load_frames
 from studies.cells.store import Line, Store
 from studies.cells.trainings import train_cell
-from studies.draws.settings import ROOM, Grid, params_of
+from studies.draws.settings import ROOM, Grid, load_settings, params_of
 
 CHOSEN = Store(ROOM / "results" / "chosen.jsonl")
 TRAINED = Store(ROOM / "results" / "trained.jsonl")
@@ -43,14 +45,28 @@ def choose(grid: Grid, task: str, draw: int) -> Line:
     """Fisher table, pilot and every method's plan, of now or before."""
     columns = {"grid": grid.name, "task": task, "draw": draw}
     if not CHOSEN.find(**columns):
-        params, encoder = params_of(grid.name), encoder_of(grid.encoder)
-        train, _ = parts_of(grid.name, task, draw)
-        found = measure(encoder, train, params.fisher, params.modules, params.head, params.train)
+        params = params_of(grid.name)
+        found = measured(grid.pilot_of or grid.name, task, draw)
+        if grid.pilot_of:
+            found = replace(found, pilot=averaged(found.pilot))
         methods = {name: params.method(name) for name in grid.methods}
         plans = {name: select(found, method, params.select) for name, method in methods.items()}
         own = {"pilot": found.pilot.to_json(), "plans": {n: p.to_json() for n, p in plans.items()}}
         CHOSEN.add(columns | own)
     return CHOSEN.find(**columns)[0]
+
+
+@lru_cache(maxsize=1)
+def measured(name: str, task: str, draw: int) -> Measurement:
+    """Fisher table and pilot of a grid's draw."""
+    params, encoder = params_of(name), encoder_of(load_settings().grid(name).encoder)
+    train, _ = parts_of(name, task, draw)
+    return measure(encoder, train, params.fisher, params.modules, params.head, params.train)
+
+
+def averaged(pilot: Pilot) -> Pilot:
+    """The same race with `train.schedule` averaged: trainings are as long as its last arm's."""
+    return replace(pilot, averaged=True, updates=max(arm.updates for arm in pilot.raced()))
 
 
 def plans_of(chosen: Line) -> dict[str, Plan]:

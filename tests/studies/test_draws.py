@@ -16,9 +16,13 @@ from fishpal.records.pilot import Arm, Pilot
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from studies.cells.store import Store
+from studies.criteria.design.plans import KINDS
 from studies.draws import races, thesis, trainings
+from studies.draws.schedules import schedules_table
 from studies.draws.settings import load_settings, params_of
 from tests.project.closure import ROOT
+from tests.training.test_pilot import OPTIONS, raced
+from tests.training.test_training import learnable
 
 FACTS = EncoderFacts("bert", layers=2, hidden=8, parameters=100)
 SCORES = {"adapter": 0.75, "lora": 0.5, "prefix": 0.25, "head": 0.125}
@@ -66,6 +70,36 @@ def test_a_grid_is_its_params_file_but_for_what_it_changes(monkeypatch):
     for grid in load_settings().grids:
         assert {*grid.methods} <= {*params_of(grid.name).methods}
         assert {*grid.tasks} <= {*params_of(grid.name).catalog}
+
+
+def test_averaged_pilots_are_those_of_the_same_race(tiny_encoder):
+    falling, own = (
+        raced(tiny_encoder, replace(OPTIONS, schedule=each, max_updates=128), learnable(64))[
+            0
+        ].pilot
+        for each in ("linear", "averaged")
+    )
+    assert trainings.averaged(falling) == own != falling
+
+
+def test_schedules_are_compared_draw_by_draw(stores):
+    """Of a task by those draws that both have."""
+    falling, averaged = (load_settings().grid(name) for name in ("race", "race_averaged"))
+    gains = {"adapter": (0.0, 0.125), "lora": (-0.25, 0.0), "prefix": (0.125, 0.25)}
+    for grid, draws in ((falling, (0, 1, 2)), (averaged, (1, 2))):
+        for draw in draws:
+            stores[0].add(chosen(grid, draw, "lora"))
+            for method, score in SCORES.items():
+                more = gains.get(method, (0, 0))[draw - 1] if grid is averaged else 0.0
+                name = "fishpal" if method == "lora" else method
+                stores[1].add(line(grid, draw, name, score + more))
+    means = 100 * np.array(list(gains.values())).mean(axis=0)
+    half = stats.t.ppf(0.975, 1) * means.std(ddof=1) / np.sqrt(2)
+    last = f"{means.mean():+.1f} [{means.mean() - half:+.1f}, {means.mean() + half:+.1f}]"
+    _, _, row, total = schedules_table(falling, averaged).splitlines()
+    cells = ["`sst2`", "2", "100", *(f"{100 * np.mean(gains[kind]):+.1f}" for kind in KINDS), last]
+    assert row.strip("| ").split(" | ") == cells
+    assert [each.strip() for each in total.strip("|").split("|")] == ["all", "2", *[""] * 4, last]
 
 
 def test_every_plan_is_trained_once_a_seed(stores):
