@@ -31,9 +31,10 @@ class Draws:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def numbers(self) -> list[int]:
-        """Which draws they are."""
-        return [line["draw"] for line in self.chosen]
+    def by_draw(self, method: str) -> dict[int, float]:
+        """Draw → `scores`."""
+        numbers = (line["draw"] for line in self.chosen)
+        return dict(zip(numbers, self.scores(method).tolist(), strict=True))
 
     def scores(self, method: str) -> np.ndarray:
         """Mean over seeds, a draw each, times 100."""

@@ -15,12 +15,11 @@ def schedules_table(falling: Grid, averaged: Grid) -> str:
     every: list[np.ndarray] = []
     rows = []
     for task, first, second in pairs:
-        shared = sorted(set(first.numbers()) & set(second.numbers()))
-        own = [_column(second, shared, kind) - _column(first, shared, kind) for kind in KINDS]
+        own = [_gains(first, second, kind) for kind in KINDS]
         every.append(np.mean(own, axis=0))
         lengths = [min(first.updates()), max(first.updates())]
         rows.append(
-            [code(task), str(len(shared)), "–".join(map(str, dict.fromkeys(lengths)))]
+            [code(task), str(len(every[-1])), "–".join(map(str, dict.fromkeys(lengths)))]
             + [f"{each.mean():+.1f}" for each in own]
             + [over_draws(every[-1])]
         )
@@ -29,7 +28,7 @@ def schedules_table(falling: Grid, averaged: Grid) -> str:
     return table(["task", "draws", "updates", *KINDS, "mean of the three"], rows)
 
 
-def _column(draws: Draws, numbers: list[int], kind: str) -> np.ndarray:
-    """Scores of these draws, times 100."""
-    place = [draws.numbers().index(number) for number in numbers]
-    return draws.scores(kind)[place]
+def _gains(falling: Draws, averaged: Draws, kind: str) -> np.ndarray:
+    """Points, of the draws that both have."""
+    before, after = falling.by_draw(kind), averaged.by_draw(kind)
+    return np.array([after[draw] - before[draw] for draw in sorted(before.keys() & after.keys())])

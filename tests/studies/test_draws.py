@@ -21,7 +21,7 @@ from studies.draws import races, thesis, trainings
 from studies.draws.schedules import schedules_table
 from studies.draws.settings import load_settings, params_of
 from tests.project.closure import ROOT
-from tests.training.test_pilot import OPTIONS, raced
+from tests.training.test_pilot import OPTIONS, pilot
 from tests.training.test_training import learnable
 
 FACTS = EncoderFacts("bert", layers=2, hidden=8, parameters=100)
@@ -73,12 +73,9 @@ def test_a_grid_is_its_params_file_but_for_what_it_changes(monkeypatch):
 
 
 def test_averaged_pilots_are_those_of_the_same_race(tiny_encoder):
-    falling, own = (
-        raced(tiny_encoder, replace(OPTIONS, schedule=each, max_updates=128), learnable(64))[
-            0
-        ].pilot
-        for each in ("linear", "averaged")
-    )
+    schedules = ("linear", "averaged")
+    options = [replace(OPTIONS, schedule=each, max_updates=128) for each in schedules]
+    falling, own = (pilot(tiny_encoder, each, learnable(64)) for each in options)
     assert trainings.averaged(falling) == own != falling
 
 

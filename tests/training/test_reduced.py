@@ -19,7 +19,7 @@ from tests.training.test_pilot import RATES
 from tests.training.test_training import OPTIONS, learnable, plan_for, trained
 
 LOW = replace(OPTIONS, precision="bfloat16", pick="loss", updates=20, epochs=None, batch_size=8)
-ROUNDING = 2.0**-8  # half a unit of bfloat16's seven bits
+ROUNDING = 2.0**-8  # of bfloat16, relative
 CASES = [(kind, "linear") for kind in (*ModuleKind, None, "full")] + [("lora", "averaged")]
 
 

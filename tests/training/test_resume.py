@@ -149,19 +149,14 @@ def test_a_checkpoint_of_another_training_goes_on(tiny_encoder, tmp_path, other)
 
 def test_a_state_of_another_precision_is_none(tiny_encoder, tmp_path):
     """`auto` is one, where machines of two kinds share a folder."""
+    run_low, race_low = (replace(each, precision="bfloat16") for each in (OPTIONS, RACE))
     checkpoint = Checkpoint(tmp_path / "state", "key", seconds=0)
     with pytest.raises(Killed):
-        run(
-            tiny_encoder,
-            checkpoint,
-            Fragile(FIT, 40),
-            options=replace(OPTIONS, precision="bfloat16"),
-        )
+        run(tiny_encoder, checkpoint, Fragile(FIT, 40), options=run_low)
     same(run(tiny_encoder, checkpoint), run(tiny_encoder))
-    low = replace(RACE, precision="bfloat16")
     checkpoint = Checkpoint(tmp_path / "race", "key", seconds=0)
     with pytest.raises(Killed):
-        race(tiny_encoder, checkpoint, Fragile(learnable(40), 8 * 45), low)
+        race(tiny_encoder, checkpoint, Fragile(learnable(40), 8 * 45), race_low)
     assert race(tiny_encoder, checkpoint) == race(tiny_encoder)
 
 
