@@ -124,8 +124,9 @@ def _speaks() -> bool:
 
 
 @contextmanager
-def seconds_to(path: Path) -> Iterator[dict[str, str]]:
-    """Write the block's wall-clock seconds to an output of their own, with what it notes.
+def seconds_to(path: Path, before: float = 0.0) -> Iterator[dict[str, str]]:
+    """Write the block's wall-clock seconds, and those `before` it, to an output of their own, with
+    what it notes.
 
     Kept out of the stage's other outputs, which have to be the same bytes on every run.
     """
@@ -133,7 +134,7 @@ def seconds_to(path: Path) -> Iterator[dict[str, str]]:
     note: dict[str, str] = {}
     yield note
     if is_main():
-        Seconds(round(time.perf_counter() - start, 3), **note).save(path)
+        Seconds(round(before + time.perf_counter() - start, 3), **note).save(path)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from fishpal.params.load import Params
 from fishpal.records.finished import Finished, Outputs
 from fishpal.records.paths import PLAN
 from fishpal.records.plan import Plan
+from fishpal.records.results import Seconds
 from fishpal.training.checkpoint import Checkpoint, cell_key
 from stages.runner import ARTIFACTS, check_cell, importing, is_main, parse_seed, run, seconds_to
 
@@ -19,29 +20,37 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     cell = (name, method, parse_seed(given))
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
     processes = Processes.started(pick_device(params.train.device))
-    own = (cell[2], processes.count, ARTIFACTS.read_by_training(name))
-    key = cell_key(plan, params.train, params.head, *own)
+    own = (params.train, params.head, cell[2], processes.count, ARTIFACTS.read_by_training(name))
+    keys = [cell_key(each, *own) for each in (plan, plan.whole())]
+    twins = [Finished.find(ARTIFACTS.finished(key), own=PLAN) for key in keys]
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
     outputs = Outputs(ARTIFACTS.trained(*cell), files, own=PLAN)
-    twin = Finished.find(ARTIFACTS.finished(key), own=PLAN)
-    if not processes.as_main(twin is not None):
-        _train(params, plan, cell, key, outputs)
-    elif twin and processes.main:
-        twin.take_over(outputs, plan)
+    equal, part = (processes.as_main(twin is not None) for twin in twins)
+    if not equal:
+        _train(params, plan, cell, keys[0], outputs, twins[1] if part else None)
+    elif twins[0] and processes.main:
+        found = Plan.load(twins[0].outputs.folder / PLAN)  # as trained, and maybe compressed
+        twins[0].take_over(outputs, found.named_as(plan))
 
 
-def _train(params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs) -> None:
+def _train(
+    params: Params, plan: Plan, cell: Cell, key: str, outputs: Outputs, whole: Finished | None
+) -> None:
     with importing():
-        from fishpal.training.cell import save_cell, train_cell
+        from fishpal.training.cell import compress_cell, save_cell, train_cell
         from fishpal.training.train import device_name
 
     tokens, checkpoint = ARTIFACTS.tokens(cell[0]), Checkpoint(ARTIFACTS.checkpoint(*cell), key)
-    with seconds_to(ARTIFACTS.seconds("train", *cell)) as note:
+    given = (plan, cell[2], ARTIFACTS.encoder, tokens)
+    before = Seconds.load(whole.outputs.files[1]).seconds if whole else 0.0
+    with seconds_to(outputs.files[1], before) as note:
         note["device"] = device_name(params.train.device)
-        given = (plan, cell[2], ARTIFACTS.encoder, tokens, params.head, params.train, checkpoint)
-        model, facts, result = train_cell(*given)
+        if whole is None:
+            found = train_cell(*given, params.head, params.train, checkpoint)
+        else:
+            found = compress_cell(whole.outputs, *given, params.train)
     if is_main():
-        save_cell(model, plan, cell[2], facts, result, outputs)
+        save_cell(*found, cell[2], outputs)
         checkpoint.remove()
         Finished.of(outputs).save(ARTIFACTS.finished(key))
 

@@ -198,7 +198,8 @@ def fit(
     def start(head: HeadOptions) -> Classifier:
         return _module(encoder, task, chosen, seed, head, options.train_head)
 
-    module, training = train_plan(start, chosen, tokens, options, seed, head or HeadOptions())
+    given = (chosen, tokens, options, seed, head or HeadOptions())
+    module, chosen, training = train_plan(start, *given)
     return Model(module, chosen, encoder, _length(encoder, task), seed, training=training)
 
 

@@ -56,6 +56,7 @@ Seed = Annotated[int, at_least(0)]
 POSITIVE = Range(lambda value: 0 < value < math.inf, "a finite number above 0")
 Positive = Annotated[float, POSITIVE]
 Count = Annotated[int, at_least(1)]
+Fraction = Annotated[float, Range(lambda value: 0 < value < 1, "a number between 0 and 1")]
 Share = Annotated[float, Range(lambda value: 0 <= value < 1, "0 up to, not including, 1")]
 # A module far beyond any in use ends in the allocator's error, or the process is killed.
 Size = Annotated[int, Range(lambda size: 0 < size <= MAX_SIZE, f"an integer from 1 to {MAX_SIZE}")]

@@ -6,7 +6,7 @@ fine-tuning, `encoder.safetensors`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,12 @@ def save(
     seed: int,
     best: int,
     precision: Precision = "float32",
+    trainable: int | None = None,
 ) -> None:
     """Write a trained folder, whole or not at all.
 
-    `best` is the update whose weights the model has, `precision` that of its training.
+    `best` is the update whose weights the model has, `precision` that of its training, and
+    `trainable` the parameters that were trained, where the model has fewer by now.
 
     Raises:
         PlanError: where the model does not have the plan's modules, as after `merge_lora`.
@@ -93,6 +95,7 @@ def save(
         allowed = "as it was loaded, or a plan of rule full"
         raise PlanError(f"the model's encoder has other weights than its own; allowed: {allowed}")
     counts = model.parameter_counts(plan.full)
+    counts = replace(counts, trainable=trainable or counts.trainable)
     head = model.head.weight.requires_grad
     card = TrainedCard(
         VERSION, task, seed, source.pooling, source.sha256, best, counts, precision,

@@ -47,7 +47,7 @@ class Adapter(CandidateModule):
     def delta(self, x: Tensor) -> Tensor:
         """U σ(D x + d) + u; x and the result are (B, T, d)."""
         t = self.tensors()
-        inner = self.activation(x @ t["down"].mT + rows(t["down_bias"]))
+        inner = self._seen("up", self.activation(x @ t["down"].mT + rows(t["down_bias"])))
         return self.dropout(inner) @ t["up"].mT + rows(t["up_bias"])
 
     def _attach(self, ports: LayerPorts) -> None:

@@ -19,6 +19,8 @@ from fishpal.common.kinds import ModuleKind, Site
 from fishpal.encoders.ports import LayerPorts, LayerShape
 from fishpal.modules.gate import Gate
 
+Watcher = Callable[[str, Tensor], None]
+
 
 class CandidateModule(nn.Module, ABC):
     """One kind at one layer.
@@ -41,6 +43,7 @@ class CandidateModule(nn.Module, ABC):
         self._detachers: list[Callable[[], None]] = []
         self._handles: list[RemovableHandle] = []
         self._leaves: dict[str, Tensor] | None = None
+        self._watcher: Watcher | None = None
 
     def kept(self) -> dict[str, Tensor]:
         """The tensors that stay at inference, by name; differentiable in the parameters."""
@@ -97,6 +100,21 @@ class CandidateModule(nn.Module, ABC):
         finally:
             self._leaves = None
 
+    @contextmanager
+    def watched_by(self, watcher: Watcher) -> Iterator[None]:
+        """Within the block it is told, by name, what each second map of the module reads."""
+        self._watcher = watcher
+        try:
+            yield
+        finally:
+            self._watcher = None
+
+    def _seen(self, name: str, inner: Tensor) -> Tensor:
+        """The same (…, T, width), told to who watches."""
+        if self._watcher is not None:
+            self._watcher(name, inner.detach())
+        return inner
+
     def attach(self, ports: LayerPorts, held: "list[CandidateModule]") -> None:
         """Put the module to work at a layer, and into `held` for as long as it is there.
 
@@ -122,7 +140,9 @@ class CandidateModule(nn.Module, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Of a copy, which is attached nowhere: the encoder's hooks are this one's alone."""
-        return vars(self) | {"_detachers": [], "_handles": [], "_leaves": None}
+        return vars(self) | {
+            "_detachers": [], "_handles": [], "_leaves": None, "_watcher": None,
+        }  # fmt: skip
 
     def _hook(self, handle: RemovableHandle) -> None:
         self._handles.append(handle)

@@ -50,7 +50,7 @@ class Lora(CandidateModule):
         tensors = self.tensors()
         a, b = tensors[f"{site}_a"], tensors[f"{site}_b"]
         # A narrow B's gradient takes six times as long by columns as by rows (MKL, rank 8).
-        return self.dropout(x) @ a.mT @ (b * self.scale).mT.contiguous()
+        return self._seen(site, self.dropout(x) @ a.mT) @ (b * self.scale).mT.contiguous()
 
     def factors(self, site: Site) -> tuple[Tensor, Tensor]:
         """A and B of a site."""

@@ -88,9 +88,6 @@ def check_trained(method: Method, where: str, fisher: FisherOptions, train: Trai
     if isinstance(method, Race):
         runs = train.pilot or (train.epochs is None and train.updates == "auto")
         check(runs, "train.pilot", train.pilot, f"true, for rule race of {where}")
-        smaller = method.margin is None or bool(train.race.smaller)
-        allowed = f"shares of the sizes, for {where}.margin"
-        check(smaller, "train.race.smaller", list(train.race.smaller), allowed)
     if isinstance(method, HeadOnly):
         allowed = f"true, as {where} trains nothing else"
         check(train.train_head, "train.train_head", train.train_head, allowed)

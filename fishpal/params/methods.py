@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from fishpal.common.checks import Range, Rate, Seed, Size
+from fishpal.common.checks import Fraction, Positive, Rate, Seed, Size, check
 from fishpal.common.kinds import CriterionName, ModuleKind
 from fishpal.common.validate import Strict
 
@@ -19,7 +19,24 @@ class BaseMethod(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByCriterion(BaseMethod):
+class ModuleMethod(BaseMethod):
+    """Its adapters and LoRAs are made smaller once they are trained (`fishpal.training.compress`).
+
+    `compress`: to this share of their parameters. `margin`: to a half, a quarter and so on while
+    the loss is shown, one-sided at 95 % on the selection part, to rise by less than that.
+    """
+
+    compress: Fraction | None = None
+    margin: Positive | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one = self.compress is None or self.margin is None
+        check(one, "margin", self.margin, "null where compress is set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByCriterion(ModuleMethod):
     """The plan of the highest score; `criterion` null: `select.criterion`."""
 
     rule: Literal["criterion"] = "criterion"
@@ -27,29 +44,30 @@ class ByCriterion(BaseMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform(BaseMethod):
+class Uniform(ModuleMethod):
     """One kind at every layer; `size` null: the configured one."""
 
     rule: Literal["uniform"] = "uniform"
     kind: ModuleKind
     size: Size | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        can = self.kind in (ModuleKind.ADAPTER, ModuleKind.LORA)
+        for key in ("compress", "margin"):
+            asked = getattr(self, key)
+            check(can or asked is None, key, asked, f"null: {self.kind} cannot be made smaller")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Race(BaseMethod):
-    """The kind and rate that did best in the task's pilot, at every layer.
-
-    `margin`, in units of the loss: what keeps the fewest parameters of all kinds and
-    `train.race.smaller` of their sizes that is shown, one-sided at 95 % on the selection part, to
-    lose less than that against it; else the best itself.
-    """
+class Race(ModuleMethod):
+    """The kind and rate that did best in the task's pilot, at every layer."""
 
     rule: Literal["race"] = "race"
-    margin: Annotated[float, Range(lambda x: x >= 0, "0 or more, or null")] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random(BaseMethod):
+class Random(ModuleMethod):
     """Every layer's kind drawn by a seed of its own."""
 
     rule: Literal["random"] = "random"
@@ -57,7 +75,7 @@ class Random(BaseMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thesis(BaseMethod):
+class Thesis(ModuleMethod):
     """A plan that the thesis fixed by hand; `plan` null: that of the task's own name."""
 
     rule: Literal["thesis"] = "thesis"
@@ -65,14 +83,14 @@ class Thesis(BaseMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mam(BaseMethod):
+class Mam(ModuleMethod):
     """Prefix and parallel adapter at every layer (He et al. 2022, §4.6)."""
 
     rule: Literal["mam"] = "mam"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unipelt(BaseMethod):
+class Unipelt(ModuleMethod):
     """Prefix, adapter and LoRA at every layer, each with a gate (Mao et al. 2022)."""
 
     rule: Literal["unipelt"] = "unipelt"

@@ -128,15 +128,9 @@ class ModuleOptions(Strict):
         """The configured one; None of a kind without sizes."""
         return getattr(getattr(self, kind), SIZES[kind]) if kind in SIZES else None
 
-    def shrunk(self, kind: ModuleKind, share: float) -> Self:
-        """With a kind's size (rank, bottleneck, length) at most this share of it, and at least 1.
-
-        LoRA's scale stays; so does a kind that comes in no sizes.
-        """
-        size = self.size(kind)
-        if size is None:
-            return self
-        found = self.sized(Module(kind, max(1, int(share * size))))
+    def resized(self, kind: ModuleKind, size: int) -> Self:
+        """With another size of a kind that comes in sizes; LoRA's scale stays."""
+        found = self.sized(Module(kind, size))
         if kind != ModuleKind.LORA:
             return found
         power = 0.5 if self.lora.rslora else 1

@@ -11,13 +11,11 @@ from fishpal.common.validate import Strict
 class RaceOptions(Strict):
     """What the pilot tries beside each kind at its rate and size.
 
-    `rates` are multiples of a kind's rate. `smaller` are shares of each kind's size (rank,
-    bottleneck, length), compared with the winner for rule `race` with a margin. `criteria` race
-    with the plan that each of them scores highest, of all those with one module a layer.
+    `rates` are multiples of a kind's rate. `criteria` race with the plan that each of
+    them scores highest, of all those with one module a layer.
     """
 
     rates: tuple[float, ...] = (1.0,)
-    smaller: tuple[float, ...] = ()
     criteria: tuple[CriterionName, ...] = ()
 
     def __post_init__(self) -> None:
@@ -27,5 +25,3 @@ class RaceOptions(Strict):
             check(len(set(given)) == len(given), each.name, list(given), "each of them once")
         rates = 1.0 in self.rates and min(self.rates) > 0
         check(rates, "rates", list(self.rates), "numbers above 0, 1 among them")
-        shares = all(0 < share < 1 for share in self.smaller)
-        check(shares, "smaller", list(self.smaller), "numbers between 0 and 1")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
@@ -67,12 +67,17 @@ class Finished(JsonRecord):
         files = tuple(map(str, outputs.files))
         return cls(str(outputs.folder), files, {str(p): sha256_of(p) for p in outputs.shared()})
 
+    @property
+    def outputs(self) -> Outputs:
+        """Where they are."""
+        return Outputs(Path(self.folder), tuple(map(Path, self.files)))
+
     @classmethod
     def find(cls, path: Path, own: str | None = None) -> Self | None:
         """What the file tells of, if all of it is still there as it was."""
         try:
             found = cls.load(path)
-            here = cls.of(Outputs(Path(found.folder), tuple(map(Path, found.files)), own))
+            here = cls.of(replace(found.outputs, own=own))
         except (OSError, FishpalError):
             return None
         return found if found == here else None

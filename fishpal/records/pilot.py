@@ -10,7 +10,6 @@ from fishpal.common.validate import Strict
 from fishpal.records.record import JsonRecord
 from fishpal.records.results import CurvePoint, lowest_loss
 
-CONFIDENCE = 0.95
 LEARNT = 0.05  # share of the constant answer's loss that has to be gone: more than a look's noise
 Source = Literal["updates", "epochs", "pilot"]
 
@@ -31,12 +30,6 @@ class Arm(Strict):
             that chose the `layers`, which are None of a candidate.
         diverged: its loss stopped being finite, at the update after its curve's last.
         factor: of the kind's own rate.
-        share: of the kind's size.
-        kept: parameters that the modules keep.
-        followed: trained after the race, too, as long as its winner took to its best loss, since it
-            is smaller.
-        behind: upper end of the one-sided interval (`CONFIDENCE`) of how much more loss it has on
-            the selection part than the winner, both at their best; of arms that followed it.
     """
 
     kind: str
@@ -44,10 +37,6 @@ class Arm(Strict):
     curve: tuple[CurvePoint, ...]
     diverged: bool = False
     factor: Positive = 1.0
-    share: Positive = 1.0
-    kept: int = 0
-    followed: bool = False
-    behind: float | None = None
     layers: Choices | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +64,6 @@ class Pilot(JsonRecord):
         source: who says so: `train.updates`, `train.epochs`, or the pilot.
         constant_loss: on the selection part, of the best constant answer of the fit part.
         arms: of a pilot that ran.
-        shares: of a kind's size, that smaller arms were asked for at (`train.race.smaller`).
         flat: where the pilot found the length, whether the last arm's loss had become flat, or
             `train.max_updates` ended it.
         averaged: trainings are as the arms', at their rates (`train.schedule`).
@@ -86,7 +74,6 @@ class Pilot(JsonRecord):
     constant_loss: float
     arms: tuple[Arm, ...] = ()
     flat: bool = True
-    shares: tuple[float, ...] = ()
     averaged: bool = False
 
     def __post_init__(self) -> None:
@@ -114,19 +101,5 @@ class Pilot(JsonRecord):
         return min(self.raced(), key=lambda arm: arm.best)
 
     def raced(self) -> list[Arm]:
-        """The arms of the race that did not diverge."""
-        return [arm for arm in self.arms if not (arm.followed or arm.diverged)]
-
-    def smallest(self, margin: float) -> Arm:
-        """The arm that keeps the fewest parameters of those that lose at most `margin` against the
-        winner, or the winner.
-
-        Raises:
-            PlanError: where the pilot was asked for no smaller arms.
-        """
-        if not self.shares:
-            what = "rule race: margin is set, and the pilot was asked for no smaller arms"
-            raise PlanError(f"{what}; allowed: shares in train.race.smaller")
-        smaller = [(arm, arm.behind) for arm in self.arms if arm.followed]
-        fit = [arm for arm, behind in smaller if behind is not None and behind <= margin]
-        return min(fit, key=lambda arm: arm.kept, default=self.winner())
+        """The arms that did not diverge."""
+        return [arm for arm in self.arms if not arm.diverged]

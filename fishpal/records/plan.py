@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator
 
-from fishpal.common.checks import Positive, Rate, at_least
+from fishpal.common.checks import Fraction, Positive, Rate, at_least
 from fishpal.common.choices import Choice, Module, choice_of, modules_of
 from fishpal.common.errors import FishpalError, PlanError, brief
 from fishpal.common.kinds import ModuleKind
@@ -14,7 +14,7 @@ from fishpal.common.validate import Strict, decode
 from fishpal.params.module_options import ModuleOptions
 from fishpal.params.options import LearningRates
 from fishpal.records.facts import EncoderFacts
-from fishpal.records.record import JsonRecord
+from fishpal.records.record import JsonRecord, without_default
 
 FIRST, VERSION = 1, 2
 
@@ -94,6 +94,8 @@ class Plan(JsonRecord):
         full: train the whole encoder instead of modules (the baseline `full`).
         updates: of its training, the same for every method of a task; None: as options say.
         rates: of modules with a size of their own, by their words; `learning_rate` has the others'.
+        compress, margin: how small its modules are made after training, which goes by all else
+            here (`fishpal.training.compress`); None and None: they stay.
     """
 
     version: int = field(default=FIRST, kw_only=True)  # first in the file; set by `layers`
@@ -108,6 +110,8 @@ class Plan(JsonRecord):
     learning_rate: LearningRates = field(default_factory=LearningRates)
     updates: Annotated[int, at_least(1)] | None = None
     rates: dict[str, Rate] = field(default_factory=dict)
+    compress: Fraction | None = None
+    margin: Positive | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,15 +132,18 @@ class Plan(JsonRecord):
         plain = all(word is None or word in list(ModuleKind) for word in layers)
         object.__setattr__(self, "version", FIRST if plain else VERSION)
 
-    def shrunk(self, share: float) -> Self:
-        """The plan with every kind at a share of its configured size (`ModuleOptions.shrunk`).
+    @property
+    def compresses(self) -> bool:
+        """Whether its modules are made smaller after training."""
+        return self.compress is not None or self.margin is not None
 
-        Modules with a size of their own stay.
-        """
-        modules = self.modules
-        for module in {m for word in self.layers for m in modules_of(word) if m.size is None}:
-            modules = modules.shrunk(module.kind, share)
-        return replace(self, modules=modules)
+    def whole(self) -> Self:
+        """What is trained: the plan without what is done to its modules afterwards."""
+        return replace(self, compress=None, margin=None)
+
+    def named_as(self, other: Self) -> Self:
+        """The same as another method's."""
+        return replace(self, method=other.method, reason=other.reason)
 
     @property
     def kinds(self) -> tuple[ModuleKind, ...]:
@@ -171,6 +178,8 @@ class Plan(JsonRecord):
             data["layers"] = [[asdict(module) for module in layer] for layer in modules]
             used = {str(module) for layer in modules for module in layer}
             data["rates"] = {word: rate for word, rate in self.rates.items() if word in used}
+        for key in ("compress", "margin"):  # came later: files without keep their bytes
+            data = without_default(data, key, None)
         return data
 
     def trained_by(self) -> dict[str, Any]:

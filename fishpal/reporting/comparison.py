@@ -92,7 +92,8 @@ def compare(results: TaskResults, split: str, options: ReportOptions) -> Compari
     floor = bootstrap.score(np.full((len(methods[0].cells), len(labels)), answer))
     trained = [method.name for method in methods if not method.kept_start]
     learnt = tuple(name for name in _above(scores, floor) if name in trained)
-    uniform = [method.name for method in methods if method.rule == "uniform"]
+    plain = (method for method in methods if not method.plan.compresses)
+    uniform = [method.name for method in plain if method.rule == "uniform"]
     head = next((method.name for method in methods if method.rule == "none"), None)
     baselines = [name for name in uniform if name in trained]
     nothing = ""

@@ -59,7 +59,8 @@ class MethodResults:
 
     @property
     def parameters(self) -> Parameters:
-        return self.cells[0].metrics.parameters
+        """Of the cell that keeps the most: `compress: auto` ends by the seed."""
+        return max((c.metrics.parameters for c in self.cells), key=lambda found: found.kept)
 
     def scores(self, split: str, metric: str) -> Values:
         """One score a seed: (S,)."""

@@ -50,9 +50,6 @@ def length_line(results: TaskResults) -> str:
 def _arm(arm: Arm) -> str:
     how = [f"{arm.updates} updates"]
     how += [f"{arm.factor:.3g} times its rate"] if arm.factor != 1 else []
-    how += [f"{arm.share:g} of its size"] if arm.share != 1 else []
-    if arm.behind is not None:
-        how.append(f"at most {max(arm.behind, 0):.4f} behind the winner, one-sided at 95 %")
     how += ["diverged"] if arm.diverged else []
     how += ["collapsed on the way"] if any(point.collapsed for point in arm.curve) else []
     return f"{code(arm.kind)} {arm.best:.4f} ({', '.join(how)})"

@@ -69,8 +69,20 @@ def plan_lines(report: TaskReport) -> str:
         what = "the whole encoder is trained" if plan.full else layers
         same = f", which equals {code(equal)}" if equal else ""
         note = f"; {escape(plan.reason.note)}" if plan.reason.note else ""
-        lines.append(f"- {code(method.name)} ({rule}): {what}{same}{note}{_signal(plan.reason)}")
+        more = note + _compressed(method) + _signal(plan.reason)
+        lines.append(f"- {code(method.name)} ({rule}): {what}{same}{more}")
     return "\n".join(lines)
+
+
+def _compressed(method: MethodResults) -> str:
+    """What was made of its trained modules, if anything."""
+    plan = method.plan
+    if not plan.compresses:
+        return ""
+    how = f"margin {plan.margin:g}" if plan.compress is None else f"{plan.compress:g} of each kind"
+    kept = dict.fromkeys(str(cell.metrics.parameters.kept) for cell in method.cells)
+    found = f"{', '.join(kept)} parameters kept, head included"
+    return f"; compressed once trained ({how}): {found}{', by seed' if len(kept) > 1 else ''}"
 
 
 def _signal(reason: Reason) -> str:

@@ -14,6 +14,7 @@ from fishpal.params.methods import (
     HeadOnly,
     Mam,
     Method,
+    ModuleMethod,
     Race,
     Random,
     Thesis,
@@ -61,12 +62,10 @@ def select_plan(
     resolved = resolve_rates(rates, table, grams, pilot.planned, full=full)
     space = space_of(table, options)
     choices, reason = _choose(method, table, grams, options, resolved, pilot, space)
-    kept = table.encoder.parameters if full else space.cost(choices)
-    if modules.gates and not table.modules.gates:
-        kept += len(names_of(choices)) * (table.encoder.hidden + 1)  # weights and bias of each
+    kept = table.encoder.parameters if full else _cost(choices, modules, table, space)
     words = dict.fromkeys(word for _, word in names_of(choices))
     why = {w: found for w, found in resolved.reasons.items() if w in {HEAD, FULL, *words}}
-    arm = _arm(method, pilot) if isinstance(method, Race) else None
+    arm = pilot.winner() if isinstance(method, Race) else None
     if arm is not None and arm.factor != 1 and method.learning_rate is None:
         for word in words:
             resolved = resolved.times(word, arm.factor)
@@ -76,14 +75,23 @@ def select_plan(
         encoder=table.encoder,
         layers=choices,
         reason=replace(reason, rates=why),
-        kept=arm.kept or kept if arm else kept,
+        kept=kept,
         full=full,
         modules=modules,
         learning_rate=resolved.rates,
         updates=pilot.updates,
         rates=resolved.sized,
     )
-    return plan if arm is None else _warned(plan, options, space).shrunk(arm.share)
+    if isinstance(method, ModuleMethod):
+        plan = replace(plan, compress=method.compress, margin=method.margin)
+    return plan if arm is None else _warned(plan, options, space)
+
+
+def _cost(choices: Choices, modules: ModuleOptions, table: FisherTable, space: Space) -> int:
+    """Parameters that the modules keep."""
+    gated = modules.gates and not table.modules.gates
+    gate = (table.encoder.hidden + 1) if gated else 0  # weights and bias
+    return space.cost(choices) + gate * len(names_of(choices))
 
 
 def _warned(plan: Plan, options: SelectOptions, space: Space) -> Plan:
@@ -128,13 +136,13 @@ def _choose(
             choices, reason = by_criterion(table, grams, options, rates, space)
             return unless_noise(choices, reason, grams, table, options.fallback, space)
         case Race():
-            arm = _arm(method, pilot)
+            arm = pilot.winner()
             choices = arm.layers or (arm.kind,) * everywhere
             known = [str(module) for module in table.candidates]
             unknown = sorted({word for _, word in names_of(choices)} - {*known})
             if unknown:
                 raise PlanError(one_of("the pilot's arm", unknown[0], known) + ", as measured")
-            return choices, replace(reason, note=_said_of(arm, method, pilot))
+            return choices, replace(reason, note=_said_of(arm))
         case Uniform():
             return (candidate_of(table, method.kind, method.size),) * everywhere, reason
         case Random():
@@ -148,27 +156,11 @@ def _choose(
     return (None,) * everywhere, reason
 
 
-def _arm(method: Race, pilot: Pilot) -> Arm:
-    """Of the pilot, as the rule says."""
-    return pilot.winner() if method.margin is None else pilot.smallest(method.margin)
-
-
-def _said_of(arm: Arm, method: Race, pilot: Pilot) -> str | None:
-    """In which way the arm is not the usual one of its kind, or what the margin gave; or None."""
+def _said_of(arm: Arm) -> str | None:
+    """In which way the arm is not the usual one of its kind; or None."""
     what = arm.kind if arm.layers is None else f"the plan of {arm.kind}"
-    at_rate = [] if arm.factor == 1 else [f"{arm.factor:.3g} times its own rate"]
-    at_size = [] if arm.share == 1 else [f"{arm.share:g} of its size"]
-    how = f" at {' and '.join(at_rate + at_size)}" if at_rate + at_size else ""
-    own = what + how if how or arm.layers else None
-    if method.margin is None:
-        return own
-    if arm.followed:
-        loss = f"shown to lose less than {method.margin:g} of the loss against"
-        return f"{what}{how}, {loss} {pilot.winner().kind}"
-    none = f"nothing smaller is shown to lose less than {method.margin:g} of the loss"
-    if not any(each.followed for each in pilot.arms):
-        none = "the pilot compared nothing smaller: no updates were left, or no size was below"
-    return none if own is None else f"{own}: {none}"
+    rate = "" if arm.factor == 1 else f" at {arm.factor:.3g} times its own rate"
+    return what + rate if rate or arm.layers else None
 
 
 def _random(space: Space, seed: int) -> Choices:

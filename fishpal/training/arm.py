@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.random import fork_rng
 
@@ -19,7 +17,7 @@ from fishpal.common.files import rounded
 from fishpal.common.progress import tqdm
 from fishpal.models.batching import endless_batches
 from fishpal.records.examples import lengths
-from fishpal.records.pilot import CONFIDENCE, Arm
+from fishpal.records.pilot import Arm
 from fishpal.records.plan import Plan
 from fishpal.records.results import lowest_loss
 from fishpal.records.task import TokenisedTask
@@ -36,8 +34,6 @@ class TrainedArm:
     Attributes:
         seconds: wall clock of its training so far.
         rate_share: of the planned rates that it trains at; less where it has collapsed.
-        followed: was compared with the race's winner (`follow`).
-        behind: as of `records.pilot.Arm`; `is_behind`: the interval's lower end is above 0.
     """
 
     def __init__(
@@ -47,12 +43,9 @@ class TrainedArm:
         task: TokenisedTask,
         batch_size: int,
         seed: int,
-        share: float,
     ) -> None:
-        self.run, self.plan, self.task, self.share = run, plan, task, share
-        self.diverged = self.followed = self.is_behind = False
-        self.rate_share = 1.0
-        self.behind: float | None = None
+        self.run, self.plan, self.task = run, plan, task
+        self.diverged, self.rate_share = False, 1.0
         self.per_epoch = math.ceil(len(task.fit) / batch_size)
         rng = np.random.default_rng(seed)
         self.batches = endless_batches(lengths(task.fit), batch_size, rng)
@@ -69,11 +62,6 @@ class TrainedArm:
         return self.plan.reason.criterion or self.plan.layers[0] or ""
 
     @property
-    def kept(self) -> int:
-        """Parameters that its modules keep."""
-        return sum(module.kept_parameters for module in self.run.model.candidates())
-
-    @property
     def planned_rate(self) -> float:
         return self.plan.rate(self.plan.kinds[0], 0)
 
@@ -85,12 +73,6 @@ class TrainedArm:
     @property
     def best(self) -> float:
         return self.run.result.best_loss
-
-    @property
-    def losses(self) -> NDArray[np.float64]:
-        """Of every example of the selection part, at the best look."""
-        assert self.run.pick.lowest is not None  # since the look at update 0
-        return self.run.pick.lowest
 
     @property
     def best_update(self) -> int:
@@ -151,24 +133,6 @@ class TrainedArm:
         looks = sorted(look_updates(total, self.per_epoch, options))
         return own.trained_by() == plan.trained_by() and seen == looks
 
-    def train_like(self, whole: Self) -> None:
-        """At the share of its rates that another arm has come down to, before any update."""
-        self.rate_share = whole.rate_share
-        self.run.scale_rates(whole.rate_share)
-
-    def follow(self, winner: Self, bar: tqdm) -> None:
-        """Train as long as the winner did to its best, and compare both at their best looks."""
-        self.followed, done = True, self.run.result.curve[-1].update
-        looks = [p.update for p in winner.run.result.curve if done < p.update <= winner.best_update]
-        for before, until in zip([done, *looks], looks, strict=False):
-            if not self.diverged:
-                self.advance(before, until, bar)
-        if not self.diverged:
-            more = self.losses - winner.losses
-            mean, width = float(more.mean()), _one_sided(more)
-            self.behind = rounded(mean + width) if math.isfinite(width) else None
-            self.is_behind = mean > width
-
     def record(self, own_rate: float) -> Arm:
         """What the pilot's file says of it; `own_rate` is the kind's."""
         return Arm(
@@ -177,19 +141,5 @@ class TrainedArm:
             tuple(self.run.result.curve),
             self.diverged,
             factor=rounded(self.rate / own_rate),
-            share=self.share,
-            kept=self.kept,
-            followed=self.followed,
-            behind=self.behind,
             layers=None if self.plan.reason.criterion is None else self.plan.layers,
         )
-
-
-def _one_sided(values: NDArray[np.float64]) -> float:
-    """What Student's interval of their mean takes on one side; ∞ of a single one."""
-    from scipy.special import stdtrit  # here: slow to import
-
-    if len(values) < 2:
-        return math.inf
-    quantile = float(stdtrit(len(values) - 1, CONFIDENCE))
-    return quantile * float(values.std(ddof=1)) / math.sqrt(len(values))

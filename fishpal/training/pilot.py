@@ -6,7 +6,7 @@ weights (`fishpal.training.average`), at two points a doubling of the updates. O
 goes on at a third of its rate (`fishpal.training.collapse`). Of a kind that races at several rates
 one stays from the second look on. Once an arm has learnt, the worst one is dropped at every look
 (successive halving, Jamieson & Talwalkar 2016, one at a time); the last one goes on until its loss
-is flat. Then what is smaller than the winner is compared with it (`fishpal.training.smaller`).
+is flat.
 
 Trainings are then twice as long as the last arm took to its best loss, at most as long as the
 pilot: a rate that falls linearly to zero moves as far in them as a constant one in half of them.
@@ -33,7 +33,6 @@ from fishpal.training.arm import TrainedArm
 from fishpal.training.checkpoint import Checkpoint
 from fishpal.training.looks import FIRST_LOOK, doubling
 from fishpal.training.run import Training, TrainingRun
-from fishpal.training.smaller import compare_smaller, own_rate
 from fishpal.training.state import RaceState
 from fishpal.training.train import fixed_updates, start_accelerator
 
@@ -81,8 +80,7 @@ def run_pilot(
     Args:
         start: gives a fresh model of a plan, with an encoder of its own.
         plans: the arms, each of one kind at every layer.
-        checkpoint: as in `train`, of the race, after a look; what is compared with its winner
-            begins anew.
+        checkpoint: as in `train`, after a look.
 
     Raises:
         TrainingError: where every arm diverged.
@@ -95,11 +93,11 @@ def run_pilot(
     longest = fixed or options.max_updates
     constant = replace(options, schedule="averaged")
 
-    def enter(plan: Plan, share: float = 1.0) -> TrainedArm:
+    def enter(plan: Plan) -> TrainedArm:
         accelerator = start_accelerator(options, seed)  # its own: float16's scale is an arm's
         model = start(plan).to(accelerator.device)
         run = TrainingRun(model, plan, task, constant, accelerator, longest)
-        return TrainedArm(run, plan, task, options.batch_size, seed, share)
+        return TrainedArm(run, plan, task, options.batch_size, seed)
 
     arms = [enter(plan) for plan in plans]
     race = _Race(arms, floor, longest)
@@ -109,13 +107,16 @@ def run_pilot(
     silent = None if progress else True
     with tqdm(total=COST * longest, initial=race.spent, desc="pilot", disable=silent) as bar:
         race.run(bar, checkpoint)
-        left = COST * longest - race.spent
-        smaller = tuple(compare_smaller(arms, enter, options.race.smaller, left, bar))
-    records, flat = tuple(arm.record(own_rate(arms, arm)) for arm in arms), bool(fixed) or race.flat
-    found, shares = race.done if averaged else race.twice_the_best(), options.race.smaller
+    records = tuple(arm.record(_own_rate(arms, arm)) for arm in arms)
+    found, flat = race.done if averaged else race.twice_the_best(), bool(fixed) or race.flat
     source = source if fixed else "pilot"
-    pilot = Pilot(fixed or found, source, floor, records + smaller, flat, shares, averaged)
+    pilot = Pilot(fixed or found, source, floor, records, flat, averaged)
     return Raced(pilot, race.alive[0] if len(race.alive) == 1 else None)
+
+
+def _own_rate(arms: Sequence[TrainedArm], arm: TrainedArm) -> float:
+    """The rate of an arm's kind, which the first of the kind's arms has."""
+    return next(each.planned_rate for each in arms if each.kind == arm.kind)
 
 
 def constant_loss(task: TokenisedTask) -> float:

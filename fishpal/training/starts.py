@@ -1,4 +1,4 @@
-"""Training a plan from the head's start, and the head alone from two of them."""
+"""Training a plan from the head's start, the head alone from two of them; and compressing it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +9,7 @@ from fishpal.params.options import HeadOptions, TrainOptions
 from fishpal.records.plan import Plan
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.compress import compress
 from fishpal.training.run import Training
 from fishpal.training.train import train
 
@@ -21,8 +22,10 @@ def train_plan(
     seed: int,
     head: HeadOptions,
     checkpoint: Checkpoint | None = None,
-) -> tuple[Classifier, Training]:
-    """The trained model, and what happened (`training.train`, which raises).
+) -> tuple[Classifier, Plan, Training]:
+    """The trained model, its plan, and what happened (`training.train`, which raises).
+
+    The plan is the given one but where that asks for smaller modules afterwards.
 
     The head alone is what modules have to beat, and must not be weak by its training. From a
     random start it stops early, which regularises where rows are few, and stays far from its
@@ -36,9 +39,27 @@ def train_plan(
     """
     if not plan.bare or not options.train_head or head.init == HeadInit.PROBE:
         model = start(head)
-        return model, train(model, plan, task, options, seed, checkpoint=checkpoint)
+        training = train(model, plan, task, options, seed, checkpoint=checkpoint)
+        return model, compressed(model, plan, task, options, seed, training), training
     trained = []
     for each in (head, replace(head, init=HeadInit.PROBE)):
         model = start(each)
         trained.append((model, train(model, plan, task, options, seed)))
-    return min(trained, key=lambda found: found[1].best_loss)
+    model, training = min(trained, key=lambda found: found[1].best_loss)
+    return model, plan, training
+
+
+def compressed(
+    model: Classifier,
+    plan: Plan,
+    task: TokenisedTask,
+    options: TrainOptions,
+    seed: int,
+    training: Training,
+) -> Plan:
+    """What the plan's `compress` or `margin` makes of a model that was trained by it, in place, and
+    of what is said of its training."""
+    if not plan.compresses:
+        return plan
+    training.trainable = model.parameter_counts().trainable
+    return compress(model, plan, task, options, seed, training.precision)

@@ -112,22 +112,6 @@ def always_table(grid: Grid, method: str = "fishpal") -> str:
     return table(["instead of", "all draws", "better–worse", *tasks], rows)
 
 
-def margin_table(grid: Grid) -> str:
-    """A row a task: the winner, the smallest that is shown not to be worse, what it keeps."""
-    rows = []
-    for task, draws in tasks_of(grid):
-        plans = [plans_of(line) for line in draws.chosen]
-        share = [p["small"].kept / p["fishpal"].kept for p in plans]
-        words = [f"{_word(p['small'].layers)} ({s:.0%})" for p, s in zip(plans, share, strict=True)]
-        own, winner = draws.scores("small"), draws.scores("fishpal")
-        rows.append(
-            [code(task), _counted(_word(p["fishpal"].layers) for p in plans), _counted(words)]
-            + [f"{np.mean(share):.0%}", f"{winner.mean():.1f}", over_draws(own - winner)]
-        )
-    header = ["task", "winners", "`small` (its share)", "mean share", "winner's score"]
-    return table([*header, "`small` less it"], rows)
-
-
 def tasks_of(grid: Grid) -> list[tuple[str, Draws]]:
     """Its tasks with two draws or more, which a spread needs."""
     found = ((task, Draws(grid, task)) for task in grid.tasks)

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from studies.draws.compressed import COMPRESSED
 from studies.draws.races import (
     always_table,
     decisions_table,
-    margin_table,
     scores_table,
     tasks_of,
 )
 from studies.draws.schedules import schedules_table
 from studies.draws.settings import Settings
+from studies.draws.small import compressed_table
 from studies.draws.thesis import lost_table, thesis_tables
 from studies.marked_part import write_part
 
@@ -36,11 +37,11 @@ def write_reports(settings: Settings) -> None:
                 "`train.schedule: averaged` less `linear`, each kind on the same draws:",
                 schedules_table(grid, averaged),
             ]
-    mixes, margin = settings.grid("race_of_mixes"), settings.grid("margin")
+    if COMPRESSED.lines():
+        parts += ["Trained whole, then compressed:", compressed_table(settings.compressed)]
+    mixes = settings.grid("race_of_mixes")
     if tasks_of(mixes):
         parts += ["With three mixes in the race:", decisions_table(mixes)]
-    if tasks_of(margin):
-        parts += ["With a margin of 0.03:", margin_table(margin)]
     write_part(RACE, ROOM, "\n\n".join(parts))
     grids = [settings.grid(name) for name in ("thesis_125", "thesis_1000")]
     tables = [part for grid in grids for part in thesis_tables(grid)]

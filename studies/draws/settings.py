@@ -40,9 +40,25 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Compressed:
+    """Kinds of a grid that are made smaller once they are trained.
+
+    Attributes:
+        shares: of their parameters, the first also that of modules trained at that size.
+        margin: that the last variant stays within.
+    """
+
+    grid: str
+    kinds: tuple[str, ...]
+    shares: tuple[float, ...]
+    margin: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """All of study.yaml."""
 
+    compressed: Compressed
     grids: tuple[Grid, ...]
 
     def grid(self, name: str) -> Grid:

@@ -15,7 +15,6 @@ KERNEL = {"rule": "criterion", "criterion": "kernel"}
 # the method, what is set beside it, what the message has to say
 BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (RACE, {"train.pilot": False, "train.updates": 8}, "train.pilot is False; allowed: true, for"),
-    (RACE | {"margin": 0.1}, {}, "train.race.smaller is []; allowed: shares of the sizes, for m"),
     (RACE, {"train.race.criteria": ["kernel"], "fisher.gram": False}, "fisher.gram is False; all"),
     (KERNEL, {"fisher.gram": False}, "fisher.gram is False; allowed: true, for criterion kernel o"),
     ({"rule": "criterion"}, {"fisher.estimator": "exact"}, "fisher.estimator is exact; allowed: e"),
@@ -43,7 +42,7 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 GOOD: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (RACE, {"train.pilot": False}),  # the length is auto, and asks for it
-    (RACE | {"margin": 0.1}, {"train.race.smaller": [0.5]}),
+    (RACE | {"margin": 0.1}, {}),
     ({"rule": "uniform", "kind": "lora", "size": 2}, {"modules.lora.ranks": [2, 8]}),
     ({"rule": "uniform", "kind": "lora", "size": 8}, {}),
     ({"rule": "uniform", "kind": "lora"}, {"fisher.kinds": ["lora"], "train.train_head": False}),

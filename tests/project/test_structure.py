@@ -33,8 +33,9 @@ ROOMS = {
     "modules": "common params records encoders",
     "models": "common params records encoders modules",
     "fisher": "common params records encoders modules models",
+    "compression": "common params records encoders modules models",
     "selection": "common params records",
-    "training": "common params records encoders models",
+    "training": "common params records encoders models modules compression",
     "evaluation": "common params records encoders models metrics",
     "reporting": "common params records metrics",
     "api": "common params records sources tasks encoders tokens modules models fisher selection"

@@ -258,3 +258,28 @@ def test_the_stage_needs_no_heavy_import():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ, text=True)
     assert done.returncode == 0
+
+
+def compressed(run, kept, **asked):
+    """As if adapters of the pairs had been made smaller, to these parameters by seed."""
+    edit(run[1] / "plans/pairs/adapter.json", lambda plan: plan.update(asked))
+    for seed, number in enumerate(kept):
+        path = run[1] / f"evaluated/pairs/adapter/{seed}/metrics.json"
+        edit(path, lambda cell: cell["parameters"].update(kept=number))  # noqa: B023
+
+
+def test_what_is_compressed_says_so_and_is_no_baseline(run):
+    best = "The best single-kind baseline is `adapter`"
+    assert text_of(run).count(best) == 3  # of two splits of the pairs, and the regression
+    compressed(run, [90, 45], margin=0.02)
+    text = text_of(run)
+    assert text.count(best) == 1
+    said = "compressed once trained (margin 0.02): 90, 45 parameters kept, head included, by seed"
+    assert f"- `adapter` (uniform): `A A A A`; {said}" in text
+    assert rows_below(text, "### accuracy on matched")["adapter"][3].startswith("90 ")
+
+
+def test_the_same_of_a_share(run):
+    compressed(run, [70, 70], compress=0.25)
+    said = "compressed once trained (0.25 of each kind): 70 parameters kept, head included\n"
+    assert f"- `adapter` (uniform): `A A A A`; {said}" in text_of(run)

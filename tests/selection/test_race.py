@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ import pytest
 
 from fishpal.common.errors import FishpalWarning, ParamsError, PlanError
 from fishpal.common.kinds import ModuleKind
+from fishpal.common.validate import decode
 from fishpal.params.methods import HeadOnly, Race, Uniform
-from fishpal.params.module_options import ModuleOptions, PrefixOptions
+from fishpal.params.module_options import LoraOptions, ModuleOptions
 from fishpal.params.options import RateOptions, SelectOptions
 from fishpal.params.race_options import RaceOptions
 from fishpal.records.pilot import Arm, Pilot
+from fishpal.records.plan import Plan
 from fishpal.records.results import CurvePoint
 from fishpal.selection.arms import pilot_plans
 from fishpal.selection.methods import select_plan
@@ -29,20 +32,33 @@ def arm(kind, loss, **named):
     return Arm(kind, 1e-3, (CurvePoint(32, 1.0, 0.6, 2.0, loss, True),), **named)
 
 
-def raced(*arms, margin=None):
-    pilot = Pilot(64, "pilot", 0.7, arms, shares=() if margin is None else (0.5,))
-    options = SelectOptions()
-    return select_plan(make_table(), None, "race", Race(margin=margin), options, RATES, pilot)
+def raced(*arms, method=RACE):
+    pilot = Pilot(64, "pilot", 0.7, arms)
+    return select_plan(make_table(), None, "race", method, SelectOptions(), RATES, pilot)
 
 
 def test_the_plan_has_the_winners_rate():
-    plan = raced(arm(A, 0.5), arm(L, 0.6), arm(L, 0.4, factor=3.0, kept=77))
+    plan = raced(arm(A, 0.5), arm(L, 0.6), arm(L, 0.4, factor=3.0))
     assert set(plan.layers) == {L} and plan.updates == 64
     assert plan.learning_rate.lora == pytest.approx(0.012)
     assert plan.learning_rate.adapter == 0.003
-    assert plan.kept == 77
     assert plan.reason.note == "lora at 3 times its own rate"
     assert plan.modules == make_table().modules
+
+
+def saved(plan):
+    """What a file gives back of it."""
+    return decode(Plan, json.loads(json.dumps(plan.to_json())), "a file").to_json()
+
+
+@pytest.mark.parametrize("asked", [{"compress": 0.25}, {"margin": 0.02}])
+def test_the_plan_says_how_it_is_compressed(asked):
+    arms = (arm(A, 0.5), arm(L, 0.6))
+    plan, other = raced(*arms, method=Race(**asked)), raced(*arms)
+    assert asked.items() <= plan.to_json().items() and plan.compresses
+    assert plan.whole() == other and plan.to_json() == saved(plan)
+    assert not {"compress", "margin"} & other.to_json().keys() and not other.compresses
+    assert plan.trained_by() != other.trained_by()
 
 
 def test_an_arm_that_nobody_measured_is_named():
@@ -63,20 +79,6 @@ def test_of_the_head_alone_it_is_the_heads():
     method = HeadOnly(learning_rate=0.5)
     plan = select_plan(make_table(), None, "head", method, SelectOptions(), RATES, pilot)
     assert plan.learning_rate.head == 0.5
-
-
-def test_the_plan_has_the_smallest_arms_size():
-    arms = (arm(L, 0.4, kept=80), arm(L, 0.41, share=0.25, kept=20, followed=True, behind=0.03))
-    small, large = raced(*arms, margin=0.05), raced(*arms, margin=0.01)
-    assert (small.modules.lora.rank, small.modules.lora.alpha, small.kept) == (2, 4.0, 20)
-    said = "lora at 0.25 of its size, shown to lose less than 0.05 of the loss against lora"
-    assert small.reason.note == said
-    assert (large.modules.lora.rank, large.kept) == (8, 80)
-    assert large.reason.note == "nothing smaller is shown to lose less than 0.01 of the loss"
-    alone = raced(arms[0], margin=0.05)
-    assert alone.reason.note == (
-        "the pilot compared nothing smaller: no updates were left, or no size was below"
-    )
 
 
 def test_the_arms_of_several_rates():
@@ -120,18 +122,9 @@ def test_no_mix_of_noise_races():
 
 def test_the_plan_is_the_mix_that_won():
     mix = (A, L, L, A)
-    arms = (arm(L, 0.4, kept=80), arm("snr", 0.3, kept=99, layers=mix))
-    plan = raced(*arms)
-    assert (plan.layers, plan.kept, plan.reason.note) == (mix, 99, "the plan of snr")
+    plan = raced(arm(L, 0.4), arm("snr", 0.3, layers=mix))
+    assert (plan.layers, plan.reason.note) == (mix, "the plan of snr")
     assert plan.learning_rate.lora == RATES.lora
-    arms += (arm("snr", 0.3, kept=50, share=0.5, behind=0.01, followed=True, layers=mix),)
-    small = raced(*arms, margin=0.02)
-    assert (small.layers, small.kept) == (mix, 50)
-    said = (
-        "the plan of snr at 0.5 of its size, shown to lose less than 0.02 of the loss against snr"
-    )
-    assert small.reason.note == said
-    assert (small.modules.lora.rank, small.modules.adapter.bottleneck) == (4, 24)
     led_back = raced(arm("snr", 0.3, layers=mix, factor=1 / 3))
     assert led_back.reason.note == "the plan of snr at 0.333 times its own rate"
     for kind in (A, L):
@@ -139,13 +132,13 @@ def test_the_plan_is_the_mix_that_won():
         assert getattr(led_back.learning_rate, kind) == pytest.approx(own, rel=1e-6)
 
 
-def test_sizes_shrink_to_one_and_keep_loras_scale():
-    modules = ModuleOptions(prefix=PrefixOptions(length=3))
-    assert modules.shrunk(ModuleKind.PREFIX, 0.1).prefix.length == 1
-    assert modules.shrunk(A, 0.25).adapter.bottleneck == 12
-    small = modules.shrunk(L, 0.3).lora
-    assert small.alpha / small.rank == modules.lora.alpha / modules.lora.rank
-    assert modules.shrunk(ModuleKind.IA3, 0.3) == modules
+@pytest.mark.parametrize("rslora", [False, True])
+def test_another_size_keeps_loras_scale(rslora):
+    modules = ModuleOptions(lora=LoraOptions(rslora=rslora))
+    assert modules.resized(A, 12).adapter.bottleneck == 12
+    small, own = modules.resized(L, 2).lora, modules.lora
+    scales = [each.alpha / each.rank ** (0.5 if rslora else 1) for each in (small, own)]
+    assert small.rank == 2 and scales[0] == pytest.approx(scales[1])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +146,6 @@ def test_sizes_shrink_to_one_and_keep_loras_scale():
     [
         ("rates", (3.0,)),
         ("rates", (1.0, 1.0)),
-        ("smaller", (1.0,)),
         ("criteria", ("snr", "snr")),
         ("rates", (1, -1)),
     ],

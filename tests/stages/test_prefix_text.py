@@ -29,7 +29,6 @@ def from_text(params: dict[str, Any]) -> None:
     params["methods"]["mixed"] = {"rule": "uniform", "kind": "prefix", "size": 4}
     params["grid"] |= {"methods": ["mixed"], "seeds": [1]}
     params["train"] |= {"pilot": True, "learning_rate": {"prefix": 1e-6, "head": 1e-6}}
-    params["train"]["race"] = {"smaller": [0.5]}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from benchmarks.toy.project import edit_yaml
+from fishpal.common.files import sha256_of
 from tests.stages.toy_project import run_stage
 
 LORA, TWIN = "artifacts/trained/toy/lora/0", "artifacts/trained/toy/fishpal/0"
@@ -121,3 +122,49 @@ def test_what_is_not_the_same_is_evaluated(twins, damage):
     assert EVALUATED.format("fishpal") in notes_of(twins, "evaluated"), "evaluated, not copied"
     same = weights(twin)["metrics.json"] == expected["metrics.json"]
     assert same == (damage in ("scores", "params"))
+
+
+def compressing(root, method="fishpal"):
+    """That method's plan, to be made smaller once trained; the folder of its cell."""
+    path = root / f"artifacts/plans/toy/{method}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"compress": 0.25}))
+    return root / f"artifacts/trained/toy/{method}/0"
+
+
+def test_a_compressed_cell_goes_on_from_the_whole_one(twins):
+    """To the bytes that training it from its start gives, in the seconds of both."""
+    small = compressing(twins)
+    train(twins, "fishpal")
+    alone, curve = weights(small), (twins / CURVE.format("fishpal")).read_bytes()
+    plan = (small / "plan.json").read_bytes()
+    shutil.rmtree(twins / "artifacts/checkpoints")
+    train(twins, "lora")
+    seconds = [twins / f"artifacts/seconds/train/toy/{m}/0.json" for m in ("lora", "fishpal")]
+    seconds[0].write_text(json.dumps(json.loads(seconds[0].read_text()) | {"seconds": 1000.0}))
+    note = next((twins / "artifacts/checkpoints/finished").iterdir())
+    found = json.loads(note.read_text())
+    found["hashes"][str(seconds[0].relative_to(twins))] = sha256_of(seconds[0])
+    note.write_text(json.dumps(found))
+    train(twins, "fishpal")
+    assert weights(small) == alone and (small / "plan.json").read_bytes() == plan
+    assert (twins / CURVE.format("fishpal")).read_bytes() == curve
+    assert 1000 < json.loads(seconds[1].read_text())["seconds"] < 1200
+    assert sorted(notes_of(twins, "trained")) == [TWIN, LORA]
+    first, second = (
+        json.loads((folder / "card.json").read_text()) for folder in (twins / LORA, small)
+    )
+    assert second["parameters"]["kept"] < first["parameters"]["kept"]
+    assert second["parameters"]["trainable"] == first["parameters"]["trainable"]
+
+
+def test_an_equal_compressed_cell_has_the_smaller_plan(twins):
+    small = compressing(twins, "lora")
+    compressing(twins)
+    train(twins, "lora")
+    train(twins, "fishpal")
+    plans = [json.loads((twins / each / "plan.json").read_text()) for each in (LORA, TWIN)]
+    assert [plan.pop("method") for plan in plans] == ["lora", "fishpal"]
+    assert [plan.pop("reason")["rule"] for plan in plans] == ["uniform", "criterion"]
+    assert plans[0] == plans[1] and "compress" not in plans[0]
+    assert plans[0]["modules"]["lora"]["rank"] < 4 and weights(small) == weights(twins / TWIN)
+    run(twins, "evaluate_plan toy fishpal 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from studies.cells.store import Store
 from studies.criteria.design.plans import KINDS
-from studies.draws import races, thesis, trainings
+from studies.draws import races, small, thesis, trainings
 from studies.draws.schedules import schedules_table
-from studies.draws.settings import load_settings, params_of
+from studies.draws.settings import Compressed, load_settings, params_of
 from tests.project.closure import ROOT
 from tests.training.test_pilot import OPTIONS, pilot
 from tests.training.test_training import learnable
@@ -62,9 +63,7 @@ def stores(tmp_path, monkeypatch):
 
 def test_a_grid_is_its_params_file_but_for_what_it_changes(monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert params_of("race").train.race.smaller == ()
-    assert params_of("margin").train.race.smaller == (0.5, 0.25)
-    assert params_of("margin").catalog["mrpc"].sizes.selection == 1000
+    assert params_of("race").catalog["movies"].sizes.selection == 300
     assert params_of("thesis_1000").train.updates == 1000
     assert [params_of(name).train.recover for name in ("former", "former_recover")] == [False, True]
     for grid in load_settings().grids:
@@ -142,17 +141,6 @@ def test_the_interval_is_the_paired_t_test_s():
     assert races.over_draws(np.zeros(3)) == "0.0"
 
 
-def test_what_a_margin_keeps_and_loses(stores):
-    grid = load_settings().grid("margin")
-    for draw in (0, 1):
-        stores[0].add(chosen(grid, draw, "adapter", kept=2))
-        for seed in grid.seeds:
-            stores[1].add(line(grid, draw, "fishpal", 0.75, seed))
-            stores[1].add(line(grid, draw, "small", 0.5 + draw / 8, seed))
-    row = races.margin_table(grid).splitlines()[-1]
-    assert row.startswith("| `sst2` | 2 × adapter | 2 × lora (20%) | 20% | 75.0 | -18.8 [")
-
-
 def test_a_diverged_training_answers_nothing(stores):
     grid = replace(load_settings().grid("race"), tasks=("sst2",), seeds=(0, 1))
     for draw in (0, 1):
@@ -196,3 +184,31 @@ def test_what_former_rates_lost_says_whether_trainings_were_led_back(stores, nam
     (row,) = thesis.lost_table([grid]).splitlines()[2:]
     assert row.startswith(f"| adapter | 0.1 | {said}")
     assert row.endswith("| 75.0 | 1 |" if name.endswith("recover") else "| 75.0 |  |")
+
+
+def test_compressed_modules_against_whole_ones_and_rivals(tmp_path, monkeypatch):
+    """Over the draws that a task and kind have; both kinds' mean where a draw has both."""
+    store = Store(tmp_path / "compressed.jsonl")
+    monkeypatch.setattr(small, "COMPRESSED", store)
+    settings = Compressed("race", ("adapter", "lora"), (0.25, 0.125), 0.01)
+    gains = {"0.25": 0.02, "0.125": 0.0, "margin": 0.01, "again": 0.0, "scratch": -0.01}
+    rng, seen = np.random.default_rng(0), {}
+    for task, draw, kind in product(("sst2", "snli"), range(3), settings.kinds):
+        if (task, draw) == ("snli", 2) or (task, kind, draw) == ("snli", "adapter", 1):
+            continue  # of snli adapters have one draw: no spread
+        for variant, gain in ({"whole": 0.0} | gains).items():
+            found = gain + float(rng.normal(scale=0.01)) if gain else 0.0
+            seen[task, draw, kind, variant] = 100 * found
+            columns = {"grid": "race", "task": task, "draw": draw, "kind": kind}
+            modules = {"margin": 50 if draw else 100}.get(variant, 100)
+            store.add(columns | {"variant": variant, "score": 0.8 + found, "modules": modules})
+    rows = [line.split(" | ") for line in small.compressed_table(settings).splitlines()[2:]]
+    names = [(row[0].strip("| `"), row[1], row[2]) for row in rows]
+    assert names == [("sst2", "adapter", "3"), ("sst2", "lora", "3"), ("snli", "lora", "2"),
+                     ("all", "mean", "4")]  # fmt: skip
+    assert [row[7] for row in rows] == ["67%", "67%", "75%", ""]
+    own = np.array([seen["sst2", draw, "lora", "0.25"] for draw in range(3)])
+    assert rows[1][4].strip("*") == races.over_draws(own).strip("*")
+    draws = [("sst2", 0), ("sst2", 1), ("sst2", 2), ("snli", 0)]
+    means = [np.mean([seen[*each, kind, "scratch"] for kind in settings.kinds]) for each in draws]
+    assert rows[3][9].strip("* |") == races.over_draws(np.array(means)).strip("*")

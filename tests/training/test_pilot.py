@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 
 from fishpal.common.errors import FishpalWarning, PlanError, TrainingError
@@ -20,9 +19,8 @@ from fishpal.models.predict import predict
 from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
 from fishpal.params.race_options import RaceOptions
 from fishpal.records.examples import lengths
-from fishpal.records.pilot import LEARNT, Arm, Pilot
+from fishpal.records.pilot import LEARNT, Pilot
 from fishpal.records.plan import Plan, Reason
-from fishpal.records.results import CurvePoint
 from fishpal.records.task import TokenisedTask
 from fishpal.training.looks import FIRST_LOOK, doubling, look_updates
 from fishpal.training.pilot import (
@@ -117,16 +115,6 @@ def test_an_arm_that_collapses_goes_on_at_a_third_of_its_rate(tiny_encoder):
     assert (lost.arms[1].kind, lost.arms[1].rate, lost.arms[1].factor) == ("adapter", 1.0, 1.0)
 
 
-def test_smaller_arms_begin_at_the_rate_that_their_kind_came_down_to(tiny_encoder):
-    options = replace(OPTIONS, max_updates=128, race=RaceOptions(smaller=(0.5,)))
-    with pytest.warns(FishpalWarning, match="at a third of its rates"):
-        found = pilot(tiny_encoder, options, rates=replace(RATES, adapter=1.0), kinds=KINDS[1:2])
-    whole, half = found.arms
-    assert found.winner() == whole and whole.factor < 1 and half.share == 0.5
-    times = sum(point.collapsed for point in half.curve[:-1])
-    assert half.rate == pytest.approx(whole.rate * 3.0**-times)
-
-
 def test_noise_is_trained_as_long_as_allowed_and_no_more(tiny_encoder):
     """Labels that nothing tells: nobody learns, and the cost stays bounded."""
     options = replace(OPTIONS, max_updates=48)
@@ -216,31 +204,6 @@ def test_a_kind_races_at_several_rates_until_the_first_look_at_all(tiny_encoder)
             assert min(map(min, seen)) == min(p.pick_loss for p in arm.curve[: len(seen[0])])
 
 
-def test_smaller_arms_are_compared_with_the_winner_example_by_example(tiny_encoder):
-    """Against the same two trainings by hand, without dropout: its draws go from arm to arm."""
-    tiny_encoder = calm(tiny_encoder)
-    options = replace(OPTIONS, max_updates=512, race=RaceOptions(smaller=(0.3, 0.6)))
-    selection = learnable(40, seed=1)
-    found = pilot(tiny_encoder, options, selection=selection)
-    winner = found.winner()
-    best = min(winner.curve, key=lambda point: point.pick_loss).update
-    smaller = {(arm.kind, arm.share): arm for arm in found.arms if arm.followed}
-    assert {share for kind, share in smaller if kind == winner.kind} == {0.6, 0.3}
-    assert all(arm.updates == best for arm in smaller.values() if arm.share < 1)
-    assert all(arm.updates >= best and arm.kept < winner.kept for arm in smaller.values())
-    task = TokenisedTask(task_facts(), learnable(40), selection)
-    looks = [p.update for p in winner.curve if p.update <= best]
-    first = by_hand(tiny_encoder, task, winner.kind, 1, looks)
-    dropped = next(kind for kind, share in smaller if share == 1 and kind != winner.kind)
-    for kind, share in ((winner.kind, 0.6), (dropped, 1)):
-        looks = [point.update for point in smaller[kind, share].curve]  # past the winner's best
-        more = by_hand(tiny_encoder, task, kind, share, looks) - first
-        bound = more.mean() + scipy.stats.t.ppf(0.95, len(more) - 1) * more.std(ddof=1) / math.sqrt(
-            len(more)
-        )
-        assert smaller[kind, share].behind == pytest.approx(bound, abs=1e-6)
-
-
 def test_a_mix_races_by_its_criterions_name(tiny_encoder):
     facts = tiny_encoder().facts
     layers = (ModuleKind.ADAPTER, *[ModuleKind.LORA] * (facts.layers - 1))
@@ -248,27 +211,7 @@ def test_a_mix_races_by_its_criterions_name(tiny_encoder):
                learning_rate=RATES)  # fmt: skip
     found = pilot(tiny_encoder, replace(OPTIONS, updates=16), more=(mix,))
     assert [(arm.kind, arm.layers) for arm in found.arms[-2:]] == [("lora", None), ("snr", layers)]
-    kept = {arm.kind: arm.kept // facts.layers for arm in found.arms}
-    assert found.arms[-1].kept == kept["adapter"] + (facts.layers - 1) * kept["lora"]
     assert found.arms[-1].factor == 1 and found.arms[-1].updates > 0
-
-
-def test_what_is_shown_to_be_behind_is_tried_at_no_smaller_size(tiny_encoder):
-    """And a size that a share rounds to once more is no arm, nor one beyond the cost."""
-    options = replace(OPTIONS, max_updates=256, race=RaceOptions(smaller=(0.6, 0.5, 0.4)))
-    still = replace(RATES, prefix=1e-9, lora=1e-9, head=1e-9)
-    found = pilot(tiny_encoder, options, rates=still)
-    winner = found.winner()
-    assert winner.kind == "adapter", "else this tests nothing"
-    followed = [(arm.kind, arm.share) for arm in found.arms if arm.followed]
-    assert followed[:2] in ([("lora", 1), ("prefix", 1)], [("prefix", 1), ("lora", 1)])
-    assert {kind for kind, _ in followed[2:]} == {"adapter"}
-    sizes = [arm.kept for arm in found.arms if arm.kind == "adapter"]
-    assert len(set(sizes)) == len(sizes)
-    short = pilot(tiny_encoder, replace(options, max_updates=32), rates=still)
-    assert sum(arm.updates for arm in short.arms) <= COST * 32
-    assert not any(arm.followed for arm in short.arms)
-    assert short.smallest(9.0) == short.winner() and short.shares == (0.6, 0.5, 0.4)
 
 
 def calm(tiny_encoder):
@@ -296,11 +239,23 @@ def weighed(steps):
     ]
 
 
-def by_hand(tiny_encoder, task, kind, share, looks):
+def test_looks_are_at_the_average_of_an_arms_weights(tiny_encoder):
+    """Against a training by hand, without dropout, whose draws would be another's."""
+    tiny_encoder = calm(tiny_encoder)
+    selection = learnable(40, seed=1)
+    found = pilot(tiny_encoder, replace(OPTIONS, max_updates=512), selection=selection)
+    task = TokenisedTask(task_facts(), learnable(40), selection)
+    for arm in found.arms:
+        looks = [point.update for point in arm.curve]
+        expected = by_hand(tiny_encoder, task, arm.kind, looks).mean()
+        assert arm.best == pytest.approx(expected, abs=1e-5), arm.kind
+
+
+def by_hand(tiny_encoder, task, kind, looks):
     """−log p of each selection example at the best look of one arm."""
     encoder = tiny_encoder()
     plan = Plan("toy", "pilot", encoder.facts, (kind,) * encoder.facts.layers, Reason("uniform"),
-                modules=SMALL, learning_rate=RATES).shrunk(share)  # fmt: skip
+                modules=SMALL, learning_rate=RATES)  # fmt: skip
     constant = replace(OPTIONS, schedule="constant")
     accelerator = start_accelerator(constant, 0)
     model = plan_model(encoder, start_head(encoder, task, HeadOptions()), plan, 0)
@@ -327,36 +282,6 @@ def by_hand(tiny_encoder, task, kind, share, looks):
     logits = found
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     return -log_p[np.arange(len(logits)), [example.label for example in task.selection]]
-
-
-def test_a_share_that_shrinks_nothing_is_no_arm(tiny_encoder):
-    options = replace(OPTIONS, max_updates=16, race=RaceOptions(smaller=(0.999,)))
-    one = replace(SMALL, prefix=replace(SMALL.prefix, length=1), lora=replace(SMALL.lora, rank=1))
-    one = replace(one, adapter=replace(one.adapter, bottleneck=1))
-    found = pilot(tiny_encoder, options, modules=one)
-    assert len(found.arms) == len(KINDS) and {arm.share for arm in found.arms} == {1}
-    found = pilot(tiny_encoder, replace(options, race=RaceOptions()), modules=one)
-    with pytest.raises(PlanError, match=r"margin is set, and the pilot was asked for no smaller"):
-        found.smallest(1.0)
-
-
-@pytest.mark.parametrize(("margin", "share"), [(0.0, 1.0), (0.015, 0.5), (0.03, 0.25), (9.0, 0.1)])
-def test_the_smallest_within_the_margin(margin, share):
-    curve = (CurvePoint(0, 0.0, None, 2.0, 0.7, True), CurvePoint(8, 1.0, 0.6, 2.0, 0.5, True))
-    lora, prefix = ModuleKind.LORA, ModuleKind.PREFIX
-    arms = [Arm(prefix, 1.0, curve[:1], kept=1), Arm(lora, 1e-3, curve, kept=100)]
-    behind = {0.5: 0.01, 0.25: 0.02, 0.1: 0.06, 0.05: None}
-    arms += [
-        Arm(lora, 1e-3, curve, share=s, kept=int(100 * s), followed=True, behind=b)
-        for s, b in behind.items()
-    ]
-    # Larger in its share, smaller in what it keeps; its loss is lower, and it did not race.
-    better = (*curve, CurvePoint(16, 2.0, 0.6, 2.0, 0.4, True))
-    arms.append(Arm(prefix, 1.0, better, kept=15, followed=True, behind=0.04))
-    pilot = Pilot(8, "pilot", 0.7, tuple(arms), shares=(0.5,))
-    found = pilot.smallest(margin)
-    assert (found.kind, found.share) == (lora, share)
-    assert pilot.smallest(0.05).kind == prefix
 
 
 DROPPING = replace(SMALL, lora=replace(SMALL.lora, dropout=0.3))

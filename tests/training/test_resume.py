@@ -14,7 +14,6 @@ from fishpal.models.head import start_head
 from fishpal.models.planned import plan_model
 from fishpal.params.module_options import AdapterOptions, LoraOptions, ModuleOptions
 from fishpal.params.options import HeadOptions, LearningRates, TrainOptions
-from fishpal.params.race_options import RaceOptions
 from fishpal.records.finished import result_key
 from fishpal.records.plan import Plan, Reason
 from fishpal.records.task import TokenisedTask
@@ -97,8 +96,7 @@ def test_a_killed_training_ends_as_an_unbroken_one(tiny_encoder, tmp_path, updat
 
 RATES = LearningRates(prefix=1e-2, adapter=3.0, lora=1e-2)
 RACE = TrainOptions(
-    batch_size=8, max_updates=32, device="cpu", encoder_dropout=True,
-    race=RaceOptions(smaller=(0.5,)),
+    batch_size=8, max_updates=32, device="cpu", encoder_dropout=True
 )  # fmt: skip
 
 

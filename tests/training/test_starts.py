@@ -69,10 +69,10 @@ def test_the_better_start_is_kept(starting, make, better):
     for head in (RANDOM, PROBE):
         model = plan_model(encoder, start_head(encoder, task, head), plan, 0, True, task)
         apart[head.init] = model, train(model, plan, task, OPTIONS, 0, progress=False)
-    model, result = train_plan(start(task, plan), plan, task, OPTIONS, 0, RANDOM)
+    model, trained, result = train_plan(start(task, plan), plan, task, OPTIONS, 0, RANDOM)
     other = RANDOM if better is PROBE else PROBE
     assert apart[better.init][1].best_loss < apart[other.init][1].best_loss
-    assert result == apart[better.init][1]
+    assert result == apart[better.init][1] and trained == plan
     assert torch.equal(model.head.weight, apart[better.init][0].head.weight)
     assert model.head.facts.init == better.init
 
@@ -83,7 +83,7 @@ def test_both_trainings_start_alike_whatever_was_drawn_before(starting):
     first = train_plan(start(task, plan), plan, task, OPTIONS, 0, RANDOM)
     torch.rand(5)
     second = train_plan(start(task, plan), plan, task, OPTIONS, 0, RANDOM)
-    assert first[1] == second[1] and torch.equal(first[0].head.weight, second[0].head.weight)
+    assert first[2] == second[2] and torch.equal(first[0].head.weight, second[0].head.weight)
 
 
 @pytest.mark.parametrize("which", ["modules", "full", "a probe", "a frozen head"])
