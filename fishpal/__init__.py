@@ -48,7 +48,7 @@ _NAMES = {
     "api.encoder": "TextEncoder load_encoder",
     "api.steps": "Measurement fit measure select start",
     "api.model": "Model load_model",
-    "api.smaller": "compress",
+    "api.compress": "compress",
     "api.estimator": "Classifier",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

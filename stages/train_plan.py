@@ -21,16 +21,17 @@ def main(params: Params, name: str, method: str, given: str) -> None:
     plan = Plan.read(ARTIFACTS.plan(name, method), name, method)
     processes = Processes.started(pick_device(params.train.device))
     own = (params.train, params.head, cell[2], processes.count, ARTIFACTS.read_by_training(name))
-    keys = [cell_key(each, *own) for each in (plan, plan.whole())]
-    twins = [Finished.find(ARTIFACTS.finished(key), own=PLAN) for key in keys]
     files = (ARTIFACTS.curve(*cell), ARTIFACTS.seconds("train", *cell))
     outputs = Outputs(ARTIFACTS.trained(*cell), files, own=PLAN)
-    equal, part = (processes.as_main(twin is not None) for twin in twins)
-    if not equal:
-        _train(params, plan, cell, keys[0], outputs, twins[1] if part else None)
-    elif twins[0] and processes.main:
-        found = Plan.load(twins[0].outputs.folder / PLAN)  # as trained, and maybe compressed
-        twins[0].take_over(outputs, found.named_as(plan))
+    key, whole = cell_key(plan, *own), None
+    twin = Finished.find(ARTIFACTS.finished(key), own=PLAN)
+    if processes.as_main(twin is not None):
+        if twin and processes.main:
+            twin.take_over(outputs, Plan.load(twin.outputs.folder / PLAN).named_as(plan))
+        return
+    if plan.compresses:  # all processes are on one machine, and find the same
+        whole = Finished.find(ARTIFACTS.finished(cell_key(plan.whole(), *own)), own=PLAN)
+    _train(params, plan, cell, key, outputs, whole)
 
 
 def _train(
@@ -40,8 +41,8 @@ def _train(
         from fishpal.training.cell import compress_cell, save_cell, train_cell
         from fishpal.training.train import device_name
 
-    tokens, checkpoint = ARTIFACTS.tokens(cell[0]), Checkpoint(ARTIFACTS.checkpoint(*cell), key)
-    given = (plan, cell[2], ARTIFACTS.encoder, tokens)
+    checkpoint = Checkpoint(ARTIFACTS.checkpoint(*cell), key)
+    given = (plan, cell[2], ARTIFACTS.encoder, ARTIFACTS.tokens(cell[0]))
     before = Seconds.load(whole.outputs.files[1]).seconds if whole else 0.0
     with seconds_to(outputs.files[1], before) as note:
         note["device"] = device_name(params.train.device)

@@ -43,7 +43,8 @@ class Model:
         module: the `torch.nn.Module`, which takes token ids, in an encoder of its own.
         encoder: that this one shares its frozen weights with, free for other models.
         max_length: tokens that a text is cut to, with a warning.
-        training: what `fit` saw, the learning curve (which no folder keeps), too; None: nothing.
+        training: what `fit` saw, with the learning curve, which a folder does not keep; None where
+            nothing was trained.
         scores: what `evaluate` has noted.
     """
 
@@ -179,12 +180,12 @@ class Model:
         check_types(folder=(folder, (str, Path)))
         revision = self.encoder.revision
         where = self.encoder.name if revision else str(self.encoder.folder)
-        was = self.training or Training()
+        training = self.training or Training()
+        best, precision = training.best_update, training.precision
         with replacing(folder, TrainedCard.lies_in, self.encoder.folder) as draft:
             save(
                 self.module, self.plan, draft,
-                task=self.task, seed=self.seed, best=was.best_update, precision=was.precision,
-                trainable=was.trainable,
+                task=self.task, seed=self.seed, best=best, precision=precision,
             )  # fmt: skip
             digests = self.encoder.tokens_sha256, self.encoder.config_sha256
             origin = Origin(where, revision, self.max_length, tuple(self.scores), *digests)
@@ -242,9 +243,8 @@ def load_model(
         encoder = load_encoder(encoder, card.pooling)
     origin.check(encoder, folder)
     module = load(encoder.twin(full or plan.full), folder)
-    training = Training(best_update=card.best_update, precision=card.precision)
-    if card.parameters.trainable != module.parameter_counts(plan.full).trainable:
-        training.trainable = card.parameters.trainable
+    best, precision = card.best_update, card.precision
+    training = Training(best_update=best, precision=precision)
     found = None if training == Training() else training  # as of a start that was saved
     length = readable(origin.max_length, encoder.limits)
     return Model(module, plan, encoder, length, card.seed, found, [*origin.scores])

@@ -1,1 +1,1 @@
-"""Making a trained model smaller, without training it again."""
+"""The smaller modules that put out most nearly what trained ones do."""

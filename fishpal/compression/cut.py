@@ -4,8 +4,8 @@ from copy import deepcopy
 
 import torch
 
-from fishpal.compression.cuts import cut_adapter, cut_lora
 from fishpal.compression.moments import Moments
+from fishpal.compression.reconstruction import cut_adapter, cut_lora
 from fishpal.compression.sizes import compressible
 from fishpal.encoders.ports import LayerShape
 from fishpal.modules import Adapter, CandidateModule
@@ -17,8 +17,8 @@ from fishpal.params.module_options import ModuleOptions
 def cut_module(
     module: CandidateModule, moments: Moments, shape: LayerShape, options: ModuleOptions
 ) -> CandidateModule:
-    """A new module of the sizes of `options`, that puts out most nearly what this one does; this
-    one itself where it cannot be made smaller."""
+    """A new module of the sizes of `options`, that puts out most nearly what this one does; a copy
+    of it where it cannot be made smaller."""
     if not compressible(module):
         return deepcopy(module)
     smaller = build_module(str(module.kind), module.layer, shape, options, seed=0)
@@ -34,4 +34,4 @@ def cut_module(
             found = cut_lora(a, b, moments[*key, site][:-1, :-1], options.lora.rank)
             tensors |= dict(zip((f"{site}_a", f"{site}_b"), found, strict=True))
     smaller.load_kept(tensors)
-    return smaller.to(module.down.device if isinstance(module, Adapter) else a.device)
+    return smaller.to(next(module.parameters()).device)

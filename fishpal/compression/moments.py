@@ -12,6 +12,7 @@ from fishpal.models.batching import collate
 from fishpal.models.classifier import Classifier
 from fishpal.models.frozen import BATCH_SIZE
 from fishpal.models.precision import Passes
+from fishpal.models.predict import evaluating
 from fishpal.records.examples import Example, lengths
 
 Moments = dict[tuple[int, str, str], Tensor]
@@ -24,10 +25,9 @@ def inner_moments(
 ) -> Moments:
     """Over every token of the examples, in eval mode, summed in float64."""
     found: Moments = {}
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     device = model.head.weight.device
     with ExitStack() as stack:
+        stack.enter_context(evaluating(model))
         for module in model.candidates():
             add = partial(_add, found, (module.layer, str(module.kind)))
             stack.enter_context(module.watched_by(add))
@@ -36,8 +36,6 @@ def inner_moments(
             batch = {name: t.to(device) for name, t in batch.items() if name != "labels"}
             with passes():
                 model(**batch)
-    for part, training in modes:
-        part.training = training
     return found
 
 

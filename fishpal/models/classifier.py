@@ -32,6 +32,7 @@ class Classifier(nn.Module):
         modules_: the attached modules, by layer (`modules` is taken by torch).
         head: linear, (C, d), or (C, 3 d) where it compares the texts of pairs.
         task: what a trained model was trained for.
+        trained: parameters that its training updated, where it may have fewer by now.
     """
 
     def __init__(self, source: Encoder, head: nn.Linear, task: TaskFacts | None = None) -> None:
@@ -43,6 +44,7 @@ class Classifier(nn.Module):
         check_free(source.model)
         self.source, self.encoder = source, source.model
         self.head, self.task = head, task
+        self.trained: int | None = None
         self.compares = head.in_features == wide
         self.modules_ = nn.ModuleList()
 
@@ -146,7 +148,7 @@ class Classifier(nn.Module):
         """Trainable, kept at inference (beyond the frozen encoder, head included), and total."""
         head = sum(parameter.numel() for parameter in self.head.parameters())
         kept = head + sum(module.kept_parameters for module in self.candidates())
-        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        trainable = self.trained or sum(p.numel() for p in self.parameters() if p.requires_grad)
         total = self.source.facts.parameters + kept
         # A fully tuned encoder is a second copy of itself: all of it has to be kept.
         return Parameters(trainable, total if full else kept, total)

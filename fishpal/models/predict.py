@@ -1,6 +1,7 @@
 """Predictions and losses of a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,18 @@ from fishpal.models.frozen import BATCH_SIZE, FrozenOutputs
 from fishpal.models.processes import ALONE, Processes
 from fishpal.records.examples import Example, check_examples
 from fishpal.records.facts import TaskFacts
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within the block all of a model is in eval mode; its parts' own modes return after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()
@@ -37,18 +50,15 @@ def predict(
     `DataError` for an example that task or encoder cannot take.
     """
     check_examples(examples, task, model.source.limits, "examples")
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     device = model.head.weight.device
     logits = np.zeros((len(examples), task.outputs), dtype=np.float32)
     batches = processes.share(by_length(examples, batch_size))
-    for index in tqdm(batches, desc="predict", disable=None if progress else True):
-        batch = collate([examples[i] for i in index], task.pad_id)
-        inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
-        found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
-        logits[index] = found.float().cpu().numpy()
-    for module, training in modes:
-        module.training = training
+    with evaluating(model):
+        for index in tqdm(batches, desc="predict", disable=None if progress else True):
+            batch = collate([examples[i] for i in index], task.pad_id)
+            inputs = {name: t.to(device) for name, t in batch.items() if name != "labels"}
+            found = model(**inputs) if frozen is None else frozen.logits(inputs, index)
+            logits[index] = found.float().cpu().numpy()
     return processes.sum(torch.from_numpy(logits)).numpy()
 
 

@@ -6,7 +6,7 @@ fine-tuning, `encoder.safetensors`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,10 @@ def save(
     seed: int,
     best: int,
     precision: Precision = "float32",
-    trainable: int | None = None,
 ) -> None:
     """Write a trained folder, whole or not at all.
 
-    `best` is the update whose weights the model has, `precision` that of its training, and
-    `trainable` the parameters that were trained, where the model has fewer by now.
+    `best` is the update whose weights the model has, `precision` that of its training.
 
     Raises:
         PlanError: where the model does not have the plan's modules, as after `merge_lora`.
@@ -95,7 +93,6 @@ def save(
         allowed = "as it was loaded, or a plan of rule full"
         raise PlanError(f"the model's encoder has other weights than its own; allowed: {allowed}")
     counts = model.parameter_counts(plan.full)
-    counts = replace(counts, trainable=trainable or counts.trainable)
     head = model.head.weight.requires_grad
     card = TrainedCard(
         VERSION, task, seed, source.pooling, source.sha256, best, counts, precision,
@@ -163,6 +160,7 @@ def load(encoder: Encoder, folder: str | Path) -> Classifier:
         _restore(folder / "encoder.safetensors", "encoder", encoder.model.load_state_dict)
         encoder.model.requires_grad_(True)
     head.requires_grad_(card.train_head)
+    model.trained = card.parameters.trainable
     return model.to(next(encoder.model.parameters()).device).eval()
 
 

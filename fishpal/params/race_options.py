@@ -11,8 +11,8 @@ from fishpal.common.validate import Strict
 class RaceOptions(Strict):
     """What the pilot tries beside each kind at its rate and size.
 
-    `rates` are multiples of a kind's rate. `criteria` race with the plan that each of
-    them scores highest, of all those with one module a layer.
+    `rates` are multiples of a kind's rate. `criteria` race with the plan that each of them scores
+    highest, of all those with one module a layer.
     """
 
     rates: tuple[float, ...] = (1.0,)

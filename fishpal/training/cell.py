@@ -16,9 +16,10 @@ from fishpal.records.plan import Plan
 from fishpal.records.results import Curve, Seconds
 from fishpal.records.task import TokenisedTask
 from fishpal.training.checkpoint import Checkpoint
+from fishpal.training.compress import compress
 from fishpal.training.pilot import SEED, Raced
 from fishpal.training.run import Training
-from fishpal.training.starts import compressed, train_plan
+from fishpal.training.starts import train_plan
 from fishpal.training.train import device_name
 
 
@@ -54,7 +55,8 @@ def compress_cell(
     task, card = TokenisedTask.load(tokens, encoder.limits), TrainedCard.load(whole.folder / CARD)
     model, curve = load(encoder, whole.folder), list(Curve.load(whole.files[0]).points)
     result = Training(curve, card.best_update, precision=card.precision)
-    return model, compressed(model, plan, task, options, seed, result), task.facts, result
+    plan = compress(model, plan, task, options, seed, card.precision)
+    return model, plan, task.facts, result
 
 
 def save_cell(
@@ -62,11 +64,8 @@ def save_cell(
 ) -> None:
     """Write the trained folder and the curve, the first of the files of `outputs`."""
     Curve(tuple(result.curve)).save(outputs.files[0])
-    save(
-        model, plan, outputs.folder,
-        task=task, seed=seed, best=result.best_update, precision=result.precision,
-        trainable=result.trainable,
-    )  # fmt: skip
+    best, precision = result.best_update, result.precision
+    save(model, plan, outputs.folder, task=task, seed=seed, best=best, precision=precision)
 
 
 def save_raced(

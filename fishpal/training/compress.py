@@ -35,13 +35,14 @@ def compress(
     seed: int,
     precision: Precision,
 ) -> Plan:
-    """Make the modules of a model that was trained by the plan smaller, in place.
+    """Make the modules of a model that was trained by the plan smaller, in place, if it says so.
 
     Each adapter and LoRA becomes the one of the smaller size that puts out most nearly the same on
-    the fit part's tokens (`fishpal.compression.cuts`); then all train on as in the last quarter of
-    their training ("learning rate rewinding", Renda, Frankle & Carbin 2020). Other kinds, and
-    modules with a size of their own, keep theirs. Whole networks, too, are better trained large
-    and then made small than trained small (Li et al. 2020, "Train large, then compress").
+    the fit part's tokens (`fishpal.compression.reconstruction`); then all train on as in the last
+    quarter of their training ("learning rate rewinding", Renda, Frankle & Carbin 2020). Other
+    kinds, and modules with a size of their own, keep theirs. Whole networks, too, are better
+    trained large and then made small than trained small (Li et al. 2020, "Train large, then
+    compress").
 
     By `plan.compress` so large a share of the parameters of each kind may stay; by `plan.margin`
     half of them, half of that and so on, while the loss on the selection part is shown (one-sided,
@@ -55,10 +56,13 @@ def compress(
     Returns:
         The plan of what the model is now.
     """
+    if not plan.compresses:
+        return plan
     name, share = task.facts.name, plan.compress
     if not any(map(compressible, model.candidates())):
         caution(f"task {name}: {plan.method} has no modules that can be compressed: all stay")
         return plan.whole()
+    model.trained = model.parameter_counts().trainable
     before = after = _losses(model, task, precision)
     whole = found = smaller_plan(plan, model.candidates(), 1.0)
     for each in [share] if share is not None else [0.5] * HALVINGS:

@@ -42,13 +42,12 @@ class Training:
     """What happened: the curve, the update whose weights were kept, and in which precision.
 
     `calibration` is that of these weights; its loss is what looks are compared by (`train.pick`).
-    `trainable`: parameters that were trained, where it has fewer by now (`training.compress`)."""
+    """
 
     curve: list[CurvePoint] = field(default_factory=list)
     best_update: int = 0
     calibration: Calibration = Calibration()
     precision: Precision = "float32"
-    trainable: int | None = None
 
     @property
     def best_loss(self) -> float:

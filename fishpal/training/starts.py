@@ -40,26 +40,11 @@ def train_plan(
     if not plan.bare or not options.train_head or head.init == HeadInit.PROBE:
         model = start(head)
         training = train(model, plan, task, options, seed, checkpoint=checkpoint)
-        return model, compressed(model, plan, task, options, seed, training), training
+        plan = compress(model, plan, task, options, seed, training.precision)
+        return model, plan, training
     trained = []
     for each in (head, replace(head, init=HeadInit.PROBE)):
         model = start(each)
         trained.append((model, train(model, plan, task, options, seed)))
     model, training = min(trained, key=lambda found: found[1].best_loss)
     return model, plan, training
-
-
-def compressed(
-    model: Classifier,
-    plan: Plan,
-    task: TokenisedTask,
-    options: TrainOptions,
-    seed: int,
-    training: Training,
-) -> Plan:
-    """What the plan's `compress` or `margin` makes of a model that was trained by it, in place, and
-    of what is said of its training."""
-    if not plan.compresses:
-        return plan
-    training.trainable = model.parameter_counts().trainable
-    return compress(model, plan, task, options, seed, training.precision)

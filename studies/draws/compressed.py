@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fishpal.api.compress import compress
 from fishpal.api.encoder import TextEncoder
 from fishpal.api.model import Model
-from fishpal.api.smaller import compress
 from fishpal.api.steps import fit
 from fishpal.params.load import Params
 from fishpal.training.compress import last_quarter

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from studies.draws.compressed import COMPRESSED
+from studies.draws.compressed_table import compressed_table
 from studies.draws.races import (
     always_table,
     decisions_table,
@@ -11,7 +12,6 @@ from studies.draws.races import (
 )
 from studies.draws.schedules import schedules_table
 from studies.draws.settings import Settings
-from studies.draws.small import compressed_table
 from studies.draws.thesis import lost_table, thesis_tables
 from studies.marked_part import write_part
 

@@ -18,7 +18,7 @@ from fishpal.records.plan import Plan, Reason
 from fishpal.records.results import CurvePoint
 from studies.cells.store import Store
 from studies.criteria.design.plans import KINDS
-from studies.draws import races, small, thesis, trainings
+from studies.draws import compressed_table, races, thesis, trainings
 from studies.draws.schedules import schedules_table
 from studies.draws.settings import Compressed, load_settings, params_of
 from tests.project.closure import ROOT
@@ -189,7 +189,7 @@ def test_what_former_rates_lost_says_whether_trainings_were_led_back(stores, nam
 def test_compressed_modules_against_whole_ones_and_rivals(tmp_path, monkeypatch):
     """Over the draws that a task and kind have; both kinds' mean where a draw has both."""
     store = Store(tmp_path / "compressed.jsonl")
-    monkeypatch.setattr(small, "COMPRESSED", store)
+    monkeypatch.setattr(compressed_table, "COMPRESSED", store)
     settings = Compressed("race", ("adapter", "lora"), (0.25, 0.125), 0.01)
     gains = {"0.25": 0.02, "0.125": 0.0, "margin": 0.01, "again": 0.0, "scratch": -0.01}
     rng, seen = np.random.default_rng(0), {}
@@ -202,7 +202,9 @@ def test_compressed_modules_against_whole_ones_and_rivals(tmp_path, monkeypatch)
             columns = {"grid": "race", "task": task, "draw": draw, "kind": kind}
             modules = {"margin": 50 if draw else 100}.get(variant, 100)
             store.add(columns | {"variant": variant, "score": 0.8 + found, "modules": modules})
-    rows = [line.split(" | ") for line in small.compressed_table(settings).splitlines()[2:]]
+    rows = [
+        line.split(" | ") for line in compressed_table.compressed_table(settings).splitlines()[2:]
+    ]
     names = [(row[0].strip("| `"), row[1], row[2]) for row in rows]
     assert names == [("sst2", "adapter", "3"), ("sst2", "lora", "3"), ("snli", "lora", "2"),
                      ("all", "mean", "4")]  # fmt: skip

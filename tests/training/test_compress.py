@@ -66,11 +66,10 @@ def test_a_share_is_what_stays_and_what_a_folder_holds(tiny_encoder, tmp_path, k
     model, found, training = trained(tiny_encoder(), plan, task)
     kept = [sum(m.kept_parameters for m in each.candidates()) for each in (whole, model)]
     assert found.kept == kept[1] <= share * kept[0] and found.compress is None
-    assert training.trainable == whole.parameter_counts().trainable
+    assert model.parameter_counts().trainable == whole.parameter_counts().trainable
     assert training.curve == first.curve, "the curve is of the whole modules"
     assert losses_of(model, task).mean() < 0.5 * first.curve[0].selection_loss
-    named = {"task": task.facts, "seed": 0, "best": 1, "trainable": training.trainable}
-    save(model, found, tmp_path / "small", **named)
+    save(model, found, tmp_path / "small", task=task.facts, seed=0, best=1)
     again = load(tiny_encoder(), tmp_path / "small")
     logits = [predict(each, task.selection, task.facts) for each in (model, again)]
     assert np.array_equal(*logits)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fishpal.compression.cuts import cut_adapter, cut_lora
+from fishpal.compression.reconstruction import cut_adapter, cut_lora
 
 TOKENS = 200
 

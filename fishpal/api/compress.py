@@ -9,8 +9,8 @@ from fishpal.common.checks import check, check_types
 from fishpal.common.errors import DataError
 from fishpal.params.options import TrainOptions
 from fishpal.training.apart import apart
+from fishpal.training.compress import compress as in_place
 from fishpal.training.run import Training
-from fishpal.training.starts import compressed
 
 
 @apart()
@@ -44,8 +44,6 @@ def compress(
     tokens, own = task.tokenised(model.encoder), model.task
     if replace(tokens.facts, name=own.name) != own:
         raise DataError(f"{task.name} is another task than the model's; allowed: {own.name}")
-    small, was = model.copy(), model.training or Training()
-    training = Training([*was.curve], was.best_update, was.calibration, was.precision)
-    given = (tokens, options or TrainOptions(), model.seed)
-    plan = compressed(small.module, asked, *given, training)
-    return replace(small, plan=plan, training=training)
+    small, precision = model.copy(), (model.training or Training()).precision
+    given = (tokens, options or TrainOptions(), model.seed, precision)
+    return replace(small, plan=in_place(small.module, asked, *given))
